@@ -1,0 +1,153 @@
+"""A Runner that checks its data and its checkpoints, and runs without a GPU."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from mmengine.config import ConfigDict
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
+from mmirstd.registry import RUNNERS
+from mmirstd.utils.checkpoint import (
+    CheckpointError,
+    checkpoint_weights,
+    load_checkpoint,
+    load_fitting,
+    load_strict,
+    use_strict_loader,
+)
+from mmirstd.utils.dist import start_gloo_on_cpu
+
+
+@RUNNERS.register_module()
+class StrictRunner(Runner):
+    """Use it with ``runner_type='mmirstd.StrictRunner'``. Besides what the Runner of MMEngine does:
+
+    - Checkpoints are read as plain data only and must fit the model exactly. ``strict_load=False`` in the config lets
+      ``load_from`` start from a checkpoint of another model (what does not fit is logged); resuming is always strict.
+    - Datasets that have a ``check()`` are checked when they are built, i.e. before the first step.
+    - Without a GPU, ``launcher='pytorch'`` and ``'slurm'`` use gloo, SyncBN becomes BatchNorm, and mixed precision is
+      bfloat16 autocast without loss scaling; each is logged.
+    """
+
+    started = False  # whether a batch was processed: failures before that are a matter of set-up
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Start gloo first where there is no GPU, and put the strict loader in place."""
+        use_strict_loader()
+        start_gloo_on_cpu(self._launcher)
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap for distributed training; on CPU without device ids and without SyncBN."""
+        if self.distributed and get_device() == 'cpu' and not is_model_wrapper(model):
+            if any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
+                self.logger.warning('SyncBatchNorm needs a GPU: each process normalises by its own batch')
+                model = revert_sync_batchnorm(model)
+            model_wrapper_cfg = ConfigDict(
+                type='MMDistributedDataParallel',
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+            ) | (model_wrapper_cfg or {})
+            model_wrapper_cfg.setdefault('device_ids', None)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
+        """Build; on CPU ``AmpOptimWrapper``, which MMEngine refuses there, becomes bfloat16 autocast."""
+        if isinstance(optim_wrapper, dict) and optim_wrapper.get('type') == 'AmpOptimWrapper' and get_device() == 'cpu':
+            self.logger.info('mixed precision on CPU: bfloat16 autocast without loss scaling')
+            optim_wrapper = {k: v for k, v in optim_wrapper.items() if k not in ('loss_scale', 'dtype', 'use_fsdp')}
+            optim_wrapper['type'] = CPUAmpOptimWrapper
+        return super().build_optim_wrapper(optim_wrapper)
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
+        """Build and check the dataset."""
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        check = getattr(loader.dataset, 'check', None)
+        if check is not None:
+            summary = check()
+            if summary:
+                print_log(f'{type(loader.dataset).__name__} checked: {summary}', logger='current')
+        return loader
+
+    def call_hook(self, fn_name: str, **kwargs: object) -> None:
+        """Call the hooks, and note when the first batch comes."""
+        if fn_name in ('before_train_iter', 'before_val_iter', 'before_test_iter'):
+            self.started = True
+        super().call_hook(fn_name, **kwargs)
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = 'default',
+    ) -> None:
+        """Resume weights, optimizer, schedulers, iteration and log history.
+
+        Raises:
+            CheckpointError: Also if the checkpoint lacks one of them.
+        """
+        self._required = ['meta', 'message_hub']
+        self._required += ['optimizer'] * resume_optimizer
+        self._required += ['param_schedulers'] * (resume_param_scheduler and self.param_schedulers is not None)
+        try:
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        finally:
+            self._required = []
+
+    _required: Sequence[str] = ()
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool | None = None,
+        revise_keys: Sequence[tuple[str, str]] = (),
+    ) -> dict:
+        """Load weights into the model; called for ``load_from`` and by :meth:`resume`.
+
+        Args:
+            filename: Path, or an address that :func:`mmirstd.utils.checkpoint.load_checkpoint` knows.
+            map_location: As in ``torch.load``.
+            strict: Whether all weights must fit. By default true, unless the config says ``strict_load=False``.
+            revise_keys: (pattern, replacement) pairs for the keys; the prefix of DDP is always taken off.
+
+        Returns:
+            What the file holds.
+
+        Raises:
+            CheckpointError: See :mod:`mmirstd.utils.checkpoint`.
+        """
+        content = load_checkpoint(filename, map_location)
+        weights = checkpoint_weights(content, filename)
+        for pattern, replacement in revise_keys:
+            weights = {re.sub(pattern, replacement, k): v for k, v in weights.items()}
+        if missing := [k for k in self._required if k not in content]:
+            raise CheckpointError(
+                f'cannot resume from {filename}: it has no {", ".join(missing)}; to start from its weights, set '
+                'load_from and do not resume'
+            )
+        # Hooks such as EMAHook read and change this entry.
+        checkpoint = {**content, 'state_dict': weights} if 'state_dict' in content else {'state_dict': weights}
+        # MMEngine's resume() would execute it as Python; MMEngine itself writes no such entry.
+        checkpoint.get('meta', {}).pop('config', None)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+
+        if strict is None:
+            strict = bool(self._required) or self.cfg.get('strict_load', True)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        if strict:
+            load_strict(model, checkpoint['state_dict'], filename)
+        else:
+            load_fitting(model, checkpoint['state_dict'], filename)
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint

@@ -1,0 +1,1 @@
+"""Stack check, checkpoints, data folders, distributed start and command line."""

@@ -1,0 +1,82 @@
+"""Where the datasets of a config lie.
+
+MMEngine puts the value of a config variable into the datasets when the file is read: changing ``data_root`` later
+changes nothing. These functions change the datasets themselves.
+"""
+
+import os.path as osp
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mmengine.config import Config
+
+
+class DataRootError(FileNotFoundError):
+    """The folder of a dataset is missing, or cannot be set."""
+
+
+def iter_datasets(cfg: Config, loaders: Iterable[str] = ('train', 'val', 'test')) -> Iterator[tuple[str, dict]]:
+    """Walk the dataset dicts of ``{train,val,test}_dataloader``, inside wrappers and lists; yields (place, dict)."""
+    for loader in loaders:
+        for i, dataloader in _items(cfg.get(f'{loader}_dataloader')):
+            if 'dataset' in dataloader:
+                yield from _leaves(f'{loader}_dataloader{i}.dataset', dataloader['dataset'])
+
+
+def _items(value: Any) -> Iterator[tuple[str, dict]]:
+    if isinstance(value, dict):
+        yield '', value
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            for inner, leaf in _items(item):
+                yield f'[{i}]{inner}', leaf
+
+
+def _leaves(place: str, node: Any) -> Iterator[tuple[str, dict]]:
+    for i, item in _items(node):
+        inner = [k for k in ('dataset', 'datasets') if isinstance(item.get(k), (dict, list, tuple))]
+        for key in inner:
+            yield from _leaves(f'{place}{i}.{key}', item[key])
+        if not inner:
+            yield place + i, item
+
+
+def set_data_root(cfg: Config, root: str) -> list[str]:
+    """Let every dataset of the config that reads files read them below ``root``; changes ``cfg``.
+
+    With datasets in several folders, ``root`` is the folder that holds them: each keeps its last component, as in
+    ``data/NUDT-SIRST`` -> ``root/NUDT-SIRST``.
+
+    Returns:
+        The folders that are now used.
+
+    Raises:
+        DataRootError: If no dataset of the config reads files.
+    """
+    datasets = list(iter_datasets(cfg))
+    with_root = [leaf for _, leaf in datasets if leaf.get('data_root') is not None]
+    if not with_root:
+        types = ', '.join(sorted({str(leaf.get('type')) for _, leaf in datasets})) or 'none'
+        raise DataRootError(f'--data-root {root}: no dataset of this config reads files (datasets: {types})')
+    old = {osp.normpath(leaf['data_root']) for leaf in with_root}
+    new = {o: root if len(old) == 1 else osp.join(root, osp.basename(o)) for o in old}
+    for leaf in with_root:
+        leaf['data_root'] = new[osp.normpath(leaf['data_root'])]
+    if isinstance(cfg.get('data_root'), str) and osp.normpath(cfg['data_root']) in new:
+        cfg['data_root'] = new[osp.normpath(cfg['data_root'])]
+    return sorted(set(new.values()))
+
+
+def check_data_root(cfg: Config, loaders: Iterable[str]) -> None:
+    """See that the folders exist.
+
+    Raises:
+        DataRootError: Naming the folder, who reads it, and what to do.
+    """
+    for place, leaf in iter_datasets(cfg, loaders):
+        root = leaf.get('data_root')
+        if root is not None and not osp.isdir(root):
+            raise DataRootError(
+                f'there is no folder {osp.abspath(root)} ({place}, {leaf.get("type")}): download the dataset (the '
+                'README says from where) and pass its folder with --data-root DIR, or put or link it there'
+            )

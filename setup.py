@@ -1,0 +1,70 @@
+import os
+import runpy
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent.resolve()
+VERSION = runpy.run_path(str(ROOT / 'mmirstd/version.py'))['__version__']
+STACK = runpy.run_path(str(ROOT / 'mmirstd/utils/stack.py'))
+
+
+class BuildPyWithMim(build_py):
+    """Adds ``mmirstd/.mim`` with configs and tools, where MMEngine and mim look for them.
+
+    MMSegmentation's own ``add_mim_extension`` reads ``sys.argv`` and does nothing under PEP 517/660 builds.
+    """
+
+    contents = ('configs', 'tools', 'model-index.yml')
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:  # links, so that edits in the checkout are seen
+            mim, put = ROOT / 'mmirstd/.mim', self._link
+        else:
+            mim, put = Path(self.build_lib) / 'mmirstd/.mim', self._copy
+        shutil.rmtree(mim, ignore_errors=True)
+        mim.mkdir(parents=True)
+        for name in self.contents:
+            put(ROOT / name, mim / name)
+
+    @staticmethod
+    def _link(source: Path, target: Path) -> None:
+        target.symlink_to(os.path.relpath(source, target.parent))
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+        else:
+            shutil.copy2(source, target)
+
+
+setup(
+    name='mmirstd',
+    version=VERSION,
+    description='Infrared small target detection on MMSegmentation: SimIR, data, metrics and pictures',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8') if (ROOT / 'README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10',
+    packages=find_packages(include=['mmirstd', 'mmirstd.*']),
+    package_data={'mmirstd.datasets': ['splits/*', 'splits/*/*']},
+    install_requires=[f'torch>={STACK["MIN_TORCH"]}', 'numpy', 'scipy', 'matplotlib', 'pillow'],
+    extras_require={
+        'onedl': STACK['requirements']('onedl'),
+        'openmmlab': STACK['requirements']('openmmlab'),
+        'interop': ['onedl-mmpretrain', 'timm', 'torchvision', 'segment-anything'],
+        'dev': ['pytest', 'pytest-cov', 'hypothesis', 'ruff', 'tensorboard'],
+    },
+    cmdclass={'build_py': BuildPyWithMim},
+    zip_safe=False,
+    classifiers=[
+        'Programming Language :: Python :: 3',
+        'Intended Audience :: Science/Research',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)
