@@ -1,0 +1,91 @@
+"""Split lists: the published ones, which ship with the package, and the user's own text files.
+
+``splits/DATASET/SOURCE/PART.txt`` holds one id per line, in the order of publication. Parts of a source:
+
+- ``train`` and ``test`` as published;
+- ``val``: published for ``idx_427`` and ``idx_320`` (and disjoint from their ``train``), otherwise a seeded tenth of
+  ``train`` written by ``tools/dataset_converters/make_val_lists.py``;
+- ``subtrain``: ``train`` without ``val``, computed. Checkpoints are chosen on ``val``, never on ``test``;
+- ``trainval``: ``idx_427`` and ``idx_320`` only.
+"""
+
+import hashlib
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine import fileio
+
+SPLITS_DIR = Path(__file__).parent / 'splits'
+IMAGE_EXTENSIONS = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff')
+
+# DNANet publishes the very lists of BasicIRSTD, order included.
+ALIASES = {
+    ('NUDT-SIRST', 'dnanet'): 'basicirstd',
+    ('NUAA-SIRST', 'dnanet'): 'basicirstd',
+}
+
+
+def parse_ids(text: str, source: str) -> list[str]:
+    """Return the ids in ``text``, one per line, in order.
+
+    Published files come with CRLF, a byte-order mark, image extensions, blank lines or no final newline: all are taken.
+
+    Raises:
+        ValueError: If there is no id, or one occurs twice; the message names ``source``.
+    """
+    lines = (line.strip() for line in text.lstrip('\ufeff').splitlines())
+    stems = ((line, *posixpath.splitext(line)) for line in lines if line)
+    ids = [stem if extension.lower() in IMAGE_EXTENSIONS else line for line, stem, extension in stems]
+    if not ids:
+        raise ValueError(f'{source}: the split list is empty')
+    if len(set(ids)) < len(ids):
+        seen = set()
+        twice = [i for i in ids if i in seen or seen.add(i)]
+        raise ValueError(f'{source}: {len(twice)} duplicate ids: {abridge(twice)}')
+    return ids
+
+
+def read_ids(path: str | Path, backend_args: dict | None = None) -> list[str]:
+    """Read a split list through mmengine's file backends, see :func:`parse_ids`."""
+    if not fileio.isfile(path, backend_args=backend_args):
+        raise FileNotFoundError(f'split list {str(path)!r} does not exist')
+    return parse_ids(fileio.get_text(path, backend_args=backend_args), str(path))
+
+
+def digest(ids: Sequence[str]) -> str:
+    """Return the first 12 hex digits of the SHA-256 of the sorted ids joined by newlines."""
+    return hashlib.sha256('\n'.join(sorted(ids)).encode()).hexdigest()[:12]
+
+
+def published_splits(dataset: str) -> list[str]:
+    """Names of the splits that ship for ``dataset``, such as ``'basicirstd/train'``, aliases left out."""
+    names = [f'{path.parent.name}/{path.stem}' for path in (SPLITS_DIR / dataset).glob('*/*.txt')]
+    sources = {name.split('/')[0] for name in names}
+    return sorted(names + [f'{source}/subtrain' for source in sources])
+
+
+def load_published(dataset: str, split: str) -> tuple[str, list[str]]:
+    """Return the canonical name and the ids of a published split; ``dataset`` is spelled as the folder in ``splits/``.
+
+    Raises:
+        ValueError: If there is no such split; the message lists the known ones.
+    """
+    source, _, part = split.partition('/')
+    source = ALIASES.get((dataset, source), source)
+    name = f'{source}/{part}'
+    known = published_splits(dataset)
+    if name not in known:
+        aliases = [f'{alias}/* = {target}/*' for (owner, alias), target in ALIASES.items() if owner == dataset]
+        choices = ', '.join(known + aliases) or 'none; give a list of your own as ann_file'
+        raise ValueError(f'unknown split {split!r} of {dataset}; known: {choices}')
+    if part != 'subtrain':
+        return name, read_ids(SPLITS_DIR / dataset / f'{name}.txt')
+    train, val = (read_ids(SPLITS_DIR / dataset / source / f'{p}.txt') for p in ('train', 'val'))
+    held_out = set(val)
+    return name, [i for i in train if i not in held_out]
+
+
+def abridge(names: Sequence[str], limit: int = 5) -> str:
+    """Join the first few names for a message."""
+    return ', '.join(map(str, names[:limit])) + (', ...' if len(names) > limit else '')

@@ -1,0 +1,119 @@
+"""Random crops that contain targets with a set probability."""
+
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from mmcv.transforms.utils import cache_randomness
+from mmseg.datasets.transforms import RandomCrop
+
+from mmirstd.registry import TRANSFORMS
+
+# ruff: noqa: NPY002 - mmengine seeds numpy's global generator in every worker, so transforms draw from that one
+
+
+class Targets(NamedTuple):
+    """The 8-connected targets of a mask: ``labels`` (H, W), 0 for background and k + 1 in target k; ``boxes`` (N, 4).
+
+    A box is top, left, bottom, right, the last two exclusive.
+    """
+
+    labels: np.ndarray
+    boxes: np.ndarray
+
+
+def find_targets(mask: np.ndarray) -> Targets:
+    """Label the targets of a mask (H, W) in {0, 1, 255}; 255 is not a target."""
+    target = (mask == 1).astype(np.uint8)
+    # Labelling the bounding box of all targets instead of the whole mask saves up to nine tenths of the time.
+    x, y, w, h = cv2.boundingRect(target)
+    labels, boxes = np.zeros(mask.shape, np.int32), np.zeros((0, 4), np.int32)
+    if w:
+        window = slice(y, y + h), slice(x, x + w)
+        _, labels[window], stats, _ = cv2.connectedComponentsWithStats(target[window], connectivity=8)
+        left, top, width, height = stats[1:, :4].T
+        boxes = np.stack([top, left, top + height, left + width], axis=1) + np.int32([y, x, y, x])
+    return Targets(labels, boxes)
+
+
+@TRANSFORMS.register_module()
+class TargetAwareCrop(RandomCrop):
+    """Crop ``img`` and the segmentation maps to ``crop_size``, around a target with probability ``target_prob``.
+
+    The target is drawn uniformly from the 8-connected ones, and the crop uniformly from those that contain it whole;
+    along an axis where it does not fit, from those that contain one of its pixels. Otherwise, and where there is no
+    target, the crop is uniform. An image that is smaller is first padded at the bottom and on the right, segmentation
+    maps with 255.
+
+    Args:
+        crop_size: Side, or (height, width), in pixels.
+        target_prob: Probability of a crop that contains a target.
+        pad_mode: ``'constant'``, or ``'reflect'`` about the last row and column (the reflection is ignored ground).
+        pad_val: Grey level of constant padding.
+    """
+
+    def __init__(
+        self,
+        crop_size: int | tuple[int, int],
+        target_prob: float = 0.5,
+        pad_mode: Literal['constant', 'reflect'] = 'constant',
+        pad_val: float = 0,
+    ) -> None:
+        super().__init__(tuple(crop_size) if isinstance(crop_size, list) else crop_size, ignore_index=255)
+        if not 0 <= target_prob <= 1:
+            raise ValueError(f'TargetAwareCrop: target_prob must lie in [0, 1], got {target_prob}')
+        if pad_mode not in ('constant', 'reflect'):
+            raise ValueError(f"TargetAwareCrop: pad_mode must be 'constant' or 'reflect', got {pad_mode!r}")
+        self.target_prob = target_prob
+        self.pad_mode = pad_mode
+        self.pad_val = pad_val
+
+    def transform(self, results: dict) -> dict:
+        """Pad where needed, then crop ``img`` and all ``seg_fields``."""
+        height, width = results['img'].shape[:2]
+        extra = [(0, max(crop - size, 0)) for crop, size in zip(self.crop_size, (height, width), strict=True)]
+        if any(map(any, extra)):
+            results['img'] = self._pad(results['img'], extra, self.pad_mode, self.pad_val)
+            for key in results.get('seg_fields', []):
+                results[key] = self._pad(results[key], extra, 'constant', self.ignore_index)
+        return super().transform(results)
+
+    @cache_randomness
+    def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
+        """Draw the crop: top, bottom, left, right."""
+        free = [size - crop for size, crop in zip(results['img'].shape[:2], self.crop_size, strict=True)]
+        ranges = [(0, extent) for extent in free]
+        if any(free) and np.random.rand() < self.target_prob:
+            ranges = self._around_target(results['gt_seg_map'], ranges)
+        top, left = (np.random.randint(low, high + 1) for low, high in ranges)
+        return top, top + self.crop_size[0], left, left + self.crop_size[1]
+
+    def _around_target(self, mask: np.ndarray, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Narrow the ranges of the crop's top and left to those that contain a random target."""
+        labels, boxes = find_targets(mask)
+        if not len(boxes):
+            return ranges
+        k = np.random.randint(len(boxes))
+        box = boxes[k].reshape(2, 2).T
+        if any(end - start > crop for (start, end), crop in zip(box, self.crop_size, strict=True)):
+            pixels = np.argwhere(labels == k + 1)
+            pixel = pixels[np.random.randint(len(pixels))]
+            box = [
+                (start, end) if end - start <= crop else (p, p + 1)
+                for (start, end), crop, p in zip(box, self.crop_size, pixel, strict=True)
+            ]
+        return [
+            (max(low, end - crop), min(high, start))
+            for (low, high), (start, end), crop in zip(ranges, box, self.crop_size, strict=True)
+        ]
+
+    @staticmethod
+    def _pad(array: np.ndarray, extra: list[tuple[int, int]], mode: str, value: float) -> np.ndarray:
+        kwargs = {'constant_values': value} if mode == 'constant' else {}
+        return np.pad(array, extra + [(0, 0)] * (array.ndim - 2), mode=mode, **kwargs)
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(crop_size={self.crop_size}, target_prob={self.target_prob}, '
+            f'pad_mode={self.pad_mode!r}, pad_val={self.pad_val})'
+        )

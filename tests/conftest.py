@@ -1,0 +1,108 @@
+"""Shared fixtures: where the real data is, and a job small enough to run for real."""
+
+import os
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+# Set before torch is imported: with tiny tensors more threads only cost.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def real_data() -> Path:
+    """Folder that holds NUAA-SIRST, NUDT-SIRST and IRSTD-1k: MMIRSTD_DATA, or data/ in or shared/data beside the checkout."""
+    asked = os.environ.get('MMIRSTD_DATA')
+    candidates = [Path(asked)] if asked else [ROOT / 'data', ROOT.parent / 'shared/data']
+    for folder in candidates:
+        if (folder / 'NUDT-SIRST').is_dir():
+            return folder
+    if asked:
+        pytest.fail(f'MMIRSTD_DATA={asked} holds no NUDT-SIRST')
+    pytest.skip('no real data: set MMIRSTD_DATA')
+
+
+@pytest.fixture
+def tiny_data(tmp_path: Path) -> Path:
+    """A dataset folder: five images of 32 x 32 with one bright 3 x 3 target each."""
+    root = tmp_path / 'tiny'
+    rng = np.random.default_rng(0)
+    for name in ('images', 'masks'):
+        (root / name).mkdir(parents=True)
+    for i in range(5):
+        image = rng.normal(60, 5, (32, 32))
+        mask = np.zeros((32, 32), np.uint8)
+        y, x = rng.integers(2, 26, 2)
+        mask[y : y + 3, x : x + 3] = 255
+        image[mask > 0] += 120
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / f'images/{i}.png')
+        Image.fromarray(mask).save(root / f'masks/{i}.png')
+    return root
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path, tiny_data: Path) -> Callable[..., Path]:
+    """Write a config of MMSegmentation's U-Net, five thousand parameters, on ``tiny_data``; ``extra`` is appended."""
+
+    def write(extra: str = '', name: str = 'tiny.py', runtime: str | None = None) -> Path:
+        runtime = runtime or str(ROOT / 'configs/_base_/default_runtime.py')
+        path = tmp_path / name
+        path.write_text(
+            textwrap.dedent(f"""
+            _base_ = {runtime!r}
+            data_root = {str(tiny_data)!r}
+            pipeline = [
+                dict(type='mmirstd.LoadIRImage'),
+                dict(type='mmirstd.LoadTargetMask'),
+                dict(type='PackSegInputs', meta_keys=('img_id', 'img_path', 'seg_map_path', 'ori_shape', 'img_shape')),
+            ]
+            train_dataloader = dict(
+                batch_size=2,
+                num_workers=0,
+                sampler=dict(type='InfiniteSampler', shuffle=True),
+                dataset=dict(type='mmirstd.FolderDataset', data_root=data_root, pipeline=pipeline),
+            )
+            val_dataloader = dict(
+                batch_size=1,
+                num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                dataset=dict(type='mmirstd.FolderDataset', data_root=data_root, pipeline=pipeline, test_mode=True),
+            )
+            test_dataloader = val_dataloader
+            val_evaluator = dict(type='mmirstd.IRSTDMetric')
+            test_evaluator = val_evaluator
+            model = dict(
+                type='EncoderDecoder',
+                data_preprocessor=dict(
+                    type='SegDataPreProcessor', mean=[80.0] * 3, std=[40.0] * 3, size=(32, 32), seg_pad_val=255
+                ),
+                backbone=dict(
+                    type='UNet', base_channels=4, num_stages=2, strides=(1, 1), enc_num_convs=(1, 1), dec_num_convs=(1,),
+                    downsamples=(True,), enc_dilations=(1, 1), dec_dilations=(1,), norm_cfg=dict(type='BN'),
+                ),
+                decode_head=dict(
+                    type='FCNHead', in_channels=4, channels=4, num_convs=1, concat_input=False, num_classes=2,
+                    out_channels=1, threshold=0.5, norm_cfg=dict(type='BN'),
+                    loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True),
+                ),
+                train_cfg=dict(),
+                test_cfg=dict(mode='whole'),
+            )
+            optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.02))
+            param_scheduler = [dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=20, by_epoch=False)]
+            train_cfg = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=3)
+            val_cfg = dict(type='ValLoop')
+            test_cfg = dict(type='TestLoop')
+            default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval=3))
+            """)
+            + textwrap.dedent(extra)
+        )
+        return path
+
+    return write

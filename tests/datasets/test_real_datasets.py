@@ -1,0 +1,121 @@
+"""Facts about the published files; skipped where they are not at hand."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from mmirstd.datasets import FolderDataset, IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
+from mmirstd.datasets.split_lists import load_published, read_ids
+from mmirstd.datasets.transforms import AlignedResize, CopyPasteTargets, LoadIRImage, LoadTargetMask, TargetAwareCrop
+from mmirstd.datasets.transforms.loading import binarize_mask
+from mmirstd.datasets.transforms.target_crop import find_targets
+
+# ruff: noqa: NPY002 - the transforms draw from numpy's global generator
+
+LOADING = [LoadIRImage(), LoadTargetMask()]
+# images, targets (8-connected), smallest and largest width and height
+FACTS = {
+    NUAASIRSTDataset: (427, 533, (135, 96), (456, 388)),
+    NUDTSIRSTDataset: (1327, 1863, (256, 256), (256, 256)),
+    IRSTD1kDataset: (1001, 1492, (512, 512), (512, 512)),
+}
+
+
+@pytest.mark.parametrize('cls', FACTS)
+def test_headers(cls, real_data):
+    num, _, min_size, max_size = FACTS[cls]
+    summary = cls(data_root=real_data / cls.NAME).check()
+    assert (summary['num'], summary['min_size'], summary['max_size']) == (num, min_size, max_size)
+
+
+@pytest.mark.parametrize('cls', FACTS)
+def test_masks_and_images(cls, real_data):
+    dataset = cls(data_root=real_data / cls.NAME, pipeline=LOADING, test_mode=True)
+    targets = grey_masks = 0
+    for i in range(len(dataset)):
+        path = dataset.get_data_info(i)['seg_map_path']
+        raw = LoadIRImage(1)({'img_path': path})['img'][..., 0]
+        mask = binarize_mask(raw, source=path)
+        targets += len(find_targets(mask).boxes)
+        if ((raw != 0) & (raw != 255)).any():
+            grey_masks += 1
+            np.testing.assert_array_equal(mask, raw > 127)
+        if i % 5 == 0:
+            sample = dataset[i]
+            assert sample['img'].dtype == sample['gt_seg_map'].dtype == np.uint8
+            assert sample['img'].shape == (*sample['gt_seg_map'].shape, 3)
+            assert set(np.unique(sample['gt_seg_map'])) == {0, 1}
+    assert targets == FACTS[cls][1]
+    assert grey_masks == (85 if cls is IRSTD1kDataset else 0)
+
+
+@pytest.mark.parametrize(
+    ('cls', 'split', 'num', 'sha256'),
+    [
+        (NUDTSIRSTDataset, 'basicirstd/train', 663, 'b6c9aef94665'),
+        (NUDTSIRSTDataset, 'dnanet/test', 664, None),
+        (NUDTSIRSTDataset, 'basicirstd/val', 66, None),
+        (NUDTSIRSTDataset, 'basicirstd/subtrain', 597, None),
+        (NUDTSIRSTDataset, 'irsam/train', 1061, None),
+        (NUDTSIRSTDataset, 'irsam/test', 266, None),
+        (NUAASIRSTDataset, 'basicirstd/train', 213, 'b2365b714193'),
+        (NUAASIRSTDataset, 'basicirstd/test', 214, None),
+        (NUAASIRSTDataset, 'irsam/train', 341, None),
+        (NUAASIRSTDataset, 'idx_427/val', 85, None),
+        (NUAASIRSTDataset, 'idx_320/trainval', 224, None),
+        (IRSTD1kDataset, 'basicirstd/train', 800, '60840075447f'),
+        (IRSTD1kDataset, 'basicirstd/test', 201, None),
+        (IRSTD1kDataset, 'irsam/test', 200, None),
+    ],
+)
+def test_splits_find_their_files(cls, split, num, sha256, real_data):
+    dataset = cls(data_root=real_data / cls.NAME, split=split)
+    assert len(dataset) == dataset.metainfo['split']['num'] == num
+    assert sha256 in (None, dataset.metainfo['split']['sha256'])
+
+
+@pytest.mark.parametrize('source', ['idx_427', 'idx_320'])
+@pytest.mark.parametrize('part', ['train', 'val', 'test', 'trainval'])
+def test_lists_that_come_with_the_files(source, part, real_data):
+    own = read_ids(real_data / 'NUAA-SIRST' / source / f'{part}.txt')
+    assert load_published('NUAA-SIRST', f'{source}/{part}') == (f'{source}/{part}', own)
+
+
+def test_misc_111(real_data):
+    dataset = NUAASIRSTDataset(data_root=real_data / 'NUAA-SIRST', split='basicirstd/test', pipeline=LOADING)
+    (sample,) = (s for s in map(dataset.get_data_info, range(len(dataset))) if s['mask_resize'])
+    assert sample['img_id'] == 'Misc_111'
+    for transform in LOADING:
+        sample = transform(sample)
+    img, mask = sample['img'][..., 0].astype(float), sample['gt_seg_map'] == 1
+    assert mask.shape == (220, 325)
+    # the mask lies on the target: it is brighter than what surrounds it
+    around = ndimage.binary_dilation(mask, iterations=8) & ~ndimage.binary_dilation(mask, iterations=3)
+    assert img[mask].mean() > img[around].mean() + 3 * img[around].std()
+    plain = FolderDataset(data_root=real_data / 'NUAA-SIRST', mask_suffix='_pixels0')
+    with pytest.raises(ValueError, match=r'Misc_111\.png is 325x220, .*Misc_111_pixels0\.png is 592x400'):
+        plain.check()
+
+
+@pytest.mark.parametrize('cls', FACTS)
+def test_training_transforms(cls, real_data):
+    np.random.seed(0)
+    pipeline = [
+        *LOADING,
+        AlignedResize(scale_factor=0.8),
+        TargetAwareCrop(96, target_prob=1),
+        CopyPasteTargets(prob=1, max_num=3),
+    ]
+    dataset = cls(data_root=real_data / cls.NAME, split='basicirstd/val', pipeline=pipeline)
+    pasted = 0
+    for i in range(20):
+        sample = dataset[i]
+        plain = dataset.get_data_info(i)
+        for transform in LOADING:
+            plain = transform(plain)
+        assert sample['img'].shape == (96, 96, 3)
+        assert sample['img'].dtype == np.uint8
+        targets = ndimage.label(sample['gt_seg_map'] == 1, np.ones((3, 3)))[1]
+        assert targets >= 1
+        pasted += targets > ndimage.label(plain['gt_seg_map'], np.ones((3, 3)))[1]
+    assert pasted >= 10

@@ -1,0 +1,130 @@
+import hashlib
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmirstd.datasets.split_lists import (
+    SPLITS_DIR,
+    digest,
+    load_published,
+    parse_ids,
+    published_splits,
+    read_ids,
+)
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'make_val_lists.py'
+# dataset, source: sizes of train, val, subtrain, test
+SIZES = {
+    ('NUDT-SIRST', 'basicirstd'): (663, 66, 597, 664),
+    ('NUDT-SIRST', 'irsam'): (1061, 106, 955, 266),
+    ('IRSTD-1k', 'basicirstd'): (800, 80, 720, 201),
+    ('IRSTD-1k', 'irsam'): (800, 80, 720, 200),
+    ('NUAA-SIRST', 'basicirstd'): (213, 21, 192, 214),
+    ('NUAA-SIRST', 'irsam'): (341, 34, 307, 86),
+    ('NUAA-SIRST', 'idx_427'): (256, 85, 256, 86),
+    ('NUAA-SIRST', 'idx_320'): (160, 64, 160, 96),
+}
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a\nb.c\n41/1(297)\n',
+        'a\nb.c\n41/1(297)',
+        'a\r\nb.c\r\n41/1(297)\r\n',
+        '\ufeffa.png\n\n  b.c.JPG \n41/1(297).bmp\n\n',
+    ],
+    ids=['plain', 'no final newline', 'crlf', 'bom, extensions, blanks'],
+)
+def test_all_published_spellings_give_the_same_ids(text, tmp_path):
+    path = tmp_path / 'list.txt'
+    path.write_bytes(text.encode())
+    assert read_ids(path) == ['a', 'b.c', '41/1(297)']
+
+
+def test_bad_lists_are_named():
+    with pytest.raises(ValueError, match=r'x\.txt: 2 duplicate ids: b, a'):
+        parse_ids('a\nb\nb.png\na\n', 'x.txt')
+    with pytest.raises(ValueError, match=r'x\.txt: the split list is empty'):
+        parse_ids('\r\n', 'x.txt')
+    with pytest.raises(FileNotFoundError, match=r'none\.txt'):
+        read_ids('none.txt')
+
+
+def test_digest_is_that_of_the_sorted_ids():
+    assert digest(['b', 'a']) == digest(['a', 'b']) == hashlib.sha256(b'a\nb').hexdigest()[:12]
+
+
+@pytest.mark.parametrize(('dataset', 'source'), SIZES)
+def test_published_lists(dataset, source):
+    parts = {part: load_published(dataset, f'{source}/{part}') for part in ('train', 'val', 'subtrain', 'test')}
+    assert all(name == f'{source}/{part}' for part, (name, _) in parts.items())
+    train, val, subtrain, test = (ids for _, ids in parts.values())
+    assert (len(train), len(val), len(subtrain), len(test)) == SIZES[dataset, source]
+    assert not set(test) & set(train + val)
+    assert not set(val) & set(subtrain)
+    assert subtrain == [i for i in train if i not in set(val)]
+    if source.startswith('idx'):
+        assert set(load_published(dataset, f'{source}/trainval')[1]) == set(train + val)
+    else:
+        assert set(val) < set(train)
+
+
+def test_files_hold_one_id_per_line():
+    paths = list(SPLITS_DIR.glob('*/*/*.txt'))
+    assert len(paths) == 8 * 3 + 2
+    for path in paths:
+        assert path.read_bytes().decode('ascii') == '\n'.join(read_ids(path)) + '\n'
+
+
+def test_known_relations_between_lists():
+    def ids(split, dataset='NUAA-SIRST'):
+        return load_published(dataset, split)[1]
+
+    assert ids('irsam/train') == ids('idx_427/trainval')
+    assert ids('irsam/test') == ids('idx_427/test')
+    assert len(set(ids('basicirstd/test')) & set(ids('idx_427/trainval'))) == 172
+    assert ids('irsam/train', 'IRSTD-1k') == ids('basicirstd/train', 'IRSTD-1k')
+    assert set(ids('basicirstd/test', 'IRSTD-1k')) - set(ids('irsam/test', 'IRSTD-1k')) == {'XDU997'}
+    assert len(set(ids('basicirstd/test', 'NUDT-SIRST')) & set(ids('irsam/train', 'NUDT-SIRST'))) == 533
+
+
+def test_alias_and_unknown_names():
+    for dataset in ('NUDT-SIRST', 'NUAA-SIRST'):
+        assert load_published(dataset, 'dnanet/test') == load_published(dataset, 'basicirstd/test')
+    with pytest.raises(ValueError, match=r"'dnanet/test' of IRSTD-1k; known: basicirstd/subtrain, .*irsam/val$"):
+        load_published('IRSTD-1k', 'dnanet/test')
+    with pytest.raises(ValueError, match=r"'basicirstd' of NUDT-SIRST; known: .*dnanet/\* = basicirstd/\*"):
+        load_published('NUDT-SIRST', 'basicirstd')
+    with pytest.raises(ValueError, match='known: none; give a list of your own as ann_file'):
+        load_published('my folder', 'a/train')
+    assert published_splits('nothing') == []
+
+
+def run_tool(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
+    runpy.run_path(str(TOOL), run_name='__main__')
+
+
+def test_committed_val_lists_are_those_of_the_tool(monkeypatch, capsys):
+    run_tool(monkeypatch, '--check')
+    assert capsys.readouterr().out.count(' ids\n') == 6
+
+
+def test_tool_writes_and_notices_differences(monkeypatch, tmp_path, capsys):
+    for source in ('mine', 'idx_427'):
+        (tmp_path / 'set' / source).mkdir(parents=True)
+        (tmp_path / 'set' / source / 'train.txt').write_text('\n'.join(f'id{i:03d}' for i in reversed(range(50))))
+    run_tool(monkeypatch, '--splits-dir', tmp_path)
+    assert not (tmp_path / 'set' / 'idx_427' / 'val.txt').exists()
+    val = read_ids(tmp_path / 'set' / 'mine' / 'val.txt')
+    assert len(val) == 5
+    assert val == sorted(val, reverse=True)
+    with pytest.raises(SystemExit, match=r'set.mine.val\.txt: differs'):
+        run_tool(monkeypatch, '--splits-dir', tmp_path, '--check', '--seed', 1)
+    for arguments in (['--fraction', 1], ['--splits-dir', tmp_path / 'none']):
+        with pytest.raises(SystemExit):
+            run_tool(monkeypatch, *arguments)
+    assert 'no DATASET/SOURCE/train.txt below' in capsys.readouterr().err
