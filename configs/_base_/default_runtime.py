@@ -1,0 +1,28 @@
+default_scope = 'mmseg'
+runner_type = 'mmirstd.StrictRunner'
+env_cfg = dict(
+    cudnn_benchmark=False,  # images come in many sizes
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+randomness = dict(seed=0)
+load_from = None
+resume = False
+
+log_level = 'INFO'
+log_processor = dict(by_epoch=False)
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    # Chosen on the validation list, never on the test list.
+    checkpoint=dict(
+        type='CheckpointHook', by_epoch=False, interval=600, max_keep_ckpts=2, save_best='IoU', rule='greater'
+    ),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='mmirstd.IRSTDVisualizationHook'),
+)
+custom_hooks = [dict(type='mmirstd.CollapseGuardHook')]
+
+vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+visualizer = dict(type='mmirstd.IRSTDVisualizer', name='visualizer', vis_backends=vis_backends)

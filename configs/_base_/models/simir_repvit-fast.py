@@ -1,0 +1,65 @@
+"""SimIR made thin: stem strides (1, 2), a narrow RepViT, 48-channel pyramid, queries at the two coarsest levels.
+
+The two-way transformer runs at stride 8; its map joins the stride-2 one in the mask features, which sub-pixel
+convolution brings to the size of the image. 2.15 GMAC at 256 x 256 (tools/analysis_tools/get_flops.py).
+"""
+
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+    size=(128, 128),
+)
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(
+        type='mmirstd.QueryEncoder',
+        backbone=dict(
+            type='mmirstd.RepViT',
+            arch=dict(embed_dims=(32, 64, 128, 192), depths=(2, 2, 4, 2)),
+            stem_strides=(1, 2),
+        ),
+        embed_dims=64,
+        num_queries=4,
+        num_heads=4,
+        feedforward_channels=256,
+        dense_channels=8,
+        dense_size=(32, 32),
+        early_channels=16,
+    ),
+    neck=dict(
+        type='mmirstd.QueryFPN',
+        in_channels=[64, 64, 64, 64],
+        out_channels=48,
+        num_queries=4,
+        query_channels=64,
+        query_levels=(2, 3),
+        num_heads=4,
+        feedforward_channels=256,
+        dropout=0.1,
+        mask_kernel=1,
+        norm_cfg=dict(type='BN'),
+    ),
+    decode_head=dict(
+        type='mmirstd.QuerySAMHead',
+        in_channels=48,
+        channels=48,
+        token_index=2,
+        num_heads=4,
+        feedforward_channels=256,
+        prompt_channels=(4, 16),
+        mask_channels=(32, 16),
+        upscale=2,
+        aux_weights=dict(early=0.3, neck=0.3),
+        loss_decode=[
+            dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=1.0),
+            dict(type='mmirstd.SoftIoULoss', loss_weight=1.0),
+        ],
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)

@@ -1,0 +1,19 @@
+"""A short schedule for small models on a CPU: AdamW at a high rate, cosine to zero, averaged weights."""
+
+max_iters = 3600
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01),
+    clip_grad=dict(max_norm=5.0),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        custom_keys={key: dict(decay_mult=0.0) for key in ('queries', 'query_pos', 'decoder_query')},
+    ),
+)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=600)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=max_iters),
+]

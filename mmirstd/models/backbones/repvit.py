@@ -1,0 +1,265 @@
+"""RepViT: a convolutional network with the macro design of light vision transformers.
+
+A. Wang et al., "RepViT: Revisiting Mobile CNN From ViT Perspective", CVPR 2024, arXiv:2307.09283.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+
+import torch
+import torch.utils.checkpoint as cp
+from mmcv.cnn.bricks import DropPath
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import PretrainedInit
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmirstd.models.layers.reparam import ConvBN, RepVGGDW, frozen_running_stats, switch_to_deploy
+from mmirstd.registry import MODELS
+from mmirstd.utils.checkpoint import CheckpointError, load_checkpoint, load_strict
+from mmirstd.utils.checkpoint_keys import convert_repvit_state_dict, unwrap_state_dict
+
+# Blocks per stage, the one that downsamples included, as in the authors' code. (timm counts the last block of a stage
+# as the `pre_block` of the next stage's downsampling; the network is the same.)
+ARCHS = {
+    'm0_6': {'embed_dims': (40, 80, 160, 320), 'depths': (2, 3, 10, 2)},
+    'm0_9': {'embed_dims': (48, 96, 192, 384), 'depths': (3, 4, 16, 3)},
+    'm1_0': {'embed_dims': (56, 112, 224, 448), 'depths': (3, 4, 16, 3)},
+    'm1_1': {'embed_dims': (64, 128, 256, 512), 'depths': (3, 4, 14, 3)},
+    'm1_5': {'embed_dims': (64, 128, 256, 512), 'depths': (5, 6, 26, 5)},
+    'm2_3': {'embed_dims': (80, 160, 320, 640), 'depths': (7, 8, 36, 3)},
+}
+
+
+class SqueezeExcite(nn.Module):
+    """Channel attention with a quarter of the channels in between, rounded to a multiple of 8 (at least 8).
+
+    mmseg's ``SELayer`` rounds otherwise and so does not take M0.6's weights.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = max(8, int(channels / 4 + 4) // 8 * 8)
+        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.fc2 = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return x * self.fc2(self.fc1(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
+
+
+class FFN(nn.Module):
+    """Residual pair of 1x1 convolutions with twice the channels in between; starts as the identity."""
+
+    def __init__(self, channels: int, drop_path: float, deploy: bool) -> None:
+        super().__init__()
+        self.conv1 = ConvBN(channels, 2 * channels, deploy=deploy)
+        self.act = nn.GELU()
+        self.conv2 = ConvBN(2 * channels, channels, bn_weight_init=0, deploy=deploy)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return x + self.drop_path(self.conv2(self.act(self.conv1(x))))
+
+
+class _Block(nn.Module):
+    with_cp: bool
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return cp.checkpoint(
+                self._forward,
+                x,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), frozen_running_stats(self)),
+            )
+        return self._forward(x)
+
+
+class RepViTBlock(_Block):
+    """Depthwise token mixer, optional squeeze-and-excitation, FFN; keeps the shape."""
+
+    def __init__(self, channels: int, with_se: bool, drop_path: float, with_cp: bool, deploy: bool) -> None:
+        super().__init__()
+        self.with_cp = with_cp
+        self.token_mixer = RepVGGDW(channels, deploy=deploy)
+        self.se = SqueezeExcite(channels) if with_se else nn.Identity()
+        self.channel_mixer = FFN(channels, drop_path, deploy)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.channel_mixer(self.se(self.token_mixer(x)))
+
+
+class RepViTDownsample(_Block):
+    """Halves the resolution (depthwise 3x3), changes the channels (1x1), FFN."""
+
+    def __init__(self, in_channels: int, out_channels: int, drop_path: float, with_cp: bool, deploy: bool) -> None:
+        super().__init__()
+        self.with_cp = with_cp
+        self.spatial = ConvBN(in_channels, in_channels, 3, stride=2, groups=in_channels, deploy=deploy)
+        self.channel = ConvBN(in_channels, out_channels, deploy=deploy)
+        self.channel_mixer = FFN(out_channels, drop_path, deploy)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.channel_mixer(self.channel(self.spatial(x)))
+
+
+@MODELS.register_module()
+class RepViT(BaseModule):
+    """RepViT trunk; (B, in_channels, H, W) to a tuple of feature maps, fine to coarse.
+
+    Stage ``i`` has stride ``s * 2**i`` with ``s`` the product of ``stem_strides``; a map of stride 2 is rounded up, so
+    any input size works. A caller may run it in steps: ``x = stem(x)``, then ``x = stages[i](x)`` in turn.
+
+    Args:
+        arch: One of ``ARCHS`` or a dict of ``embed_dims`` and ``depths`` per stage. ``depths`` counts the block that
+            downsamples (the first of every stage but stage 0).
+        in_channels: Image channels. With 1, an RGB checkpoint is summed over its input channels when loaded: exact for
+            a grey image repeated three times if all channels are normalised with the same mean and standard deviation.
+        stem_strides: Strides of the two stem convolutions; (2, 2) as published, (1, 1) in SimIR.
+        out_indices: Stages to return. Stages after the last of them are not built.
+        frozen_stages: 0 freezes the stem, ``n`` the stem and the first ``n`` stages, -1 nothing (as mmseg's ResNet).
+        drop_path_rate: Stochastic depth of the last block's FFN; grows linearly from 0 over the blocks.
+        with_cp: Recompute each block's activations in the backward pass.
+        norm_eval: Keep batch norms in eval mode during training.
+        deploy: Build the folded form, into which a state dict taken after :meth:`switch_to_deploy` loads.
+        init_cfg: ``dict(type='Pretrained', checkpoint=FILE_OR_URL, prefix=None)`` takes the authors', timm's and this
+            project's own checkpoints. Other weights start as in the authors' code.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Sequence[int]] = 'm1_1',
+        in_channels: int = 3,
+        stem_strides: Sequence[int] = (2, 2),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        norm_eval: bool = False,
+        deploy: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.embed_dims, self.depths = _parse_arch(arch)
+        num_stages = len(self.embed_dims)
+        self.out_indices = tuple(out_indices)
+        if not self.out_indices or sorted(set(self.out_indices) & set(range(num_stages))) != list(self.out_indices):
+            raise ValueError(f'out_indices must be ascending stages out of 0..{num_stages - 1}, got {out_indices}')
+        if tuple(stem_strides) not in ((1, 1), (1, 2), (2, 1), (2, 2)):
+            raise ValueError(f'stem_strides must be two numbers out of 1 and 2, got {stem_strides}')
+        built = self.out_indices[-1] + 1
+        if not -1 <= frozen_stages <= built:
+            raise ValueError(f'frozen_stages must be in -1..{built}, got {frozen_stages}')
+
+        self.in_channels = in_channels
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.out_channels = tuple(self.embed_dims[i] for i in self.out_indices)
+        stem_stride = stem_strides[0] * stem_strides[1]
+        self.out_strides = tuple(stem_stride * 2**i for i in self.out_indices)
+
+        dim = self.embed_dims[0]
+        self.stem = nn.Sequential(
+            ConvBN(in_channels, dim // 2, 3, stem_strides[0], deploy=deploy),
+            nn.GELU(),
+            ConvBN(dim // 2, dim, 3, stem_strides[1], deploy=deploy),
+        )
+        # The rates of the whole network, so that leaving out late stages does not change the early ones.
+        rates = iter(torch.linspace(0, drop_path_rate, sum(self.depths)).tolist())
+        self.stages = nn.ModuleList()
+        for i, (dim, depth) in enumerate(zip(self.embed_dims[:built], self.depths, strict=False)):
+            blocks: list[nn.Module] = []
+            if i > 0:
+                blocks.append(RepViTDownsample(self.embed_dims[i - 1], dim, next(rates), with_cp, deploy))
+            plain = depth - len(blocks)
+            for j in range(plain):
+                # Squeeze-and-excitation in every other block, never in the one before a downsampling.
+                with_se = j % 2 == 0 and (j < plain - 1 or i == num_stages - 1)
+                blocks.append(RepViTBlock(dim, with_se, next(rates), with_cp, deploy))
+            self.stages.append(nn.Sequential(*blocks))
+        self._freeze_stages()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, in_channels, H, W) to one (B, C_i, H_i, W_i) for each of ``out_indices``."""
+        x = self.stem(x)
+        outs = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def init_weights(self) -> None:
+        """Weights as built (the authors' initialisation) or, with ``type='Pretrained'``, those of a checkpoint."""
+        cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
+        pretrained = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
+        if self.is_init or not pretrained:
+            return super().init_weights()
+        self.init_cfg = [cfg for cfg in cfgs if cfg not in pretrained]
+        super().init_weights()
+        self.init_cfg = cfgs
+        for cfg in pretrained:
+            self.load_pretrained(cfg['checkpoint'], cfg.get('prefix'))
+        return None
+
+    def load_pretrained(self, checkpoint: str, prefix: str | None = None) -> None:
+        """Load a trunk from a file or URL with the authors', timm's or our keys.
+
+        The classifier and stages that are not built are dropped. Raises ``CheckpointError``, naming file and keys, when
+        weights are left over, missing or of another shape.
+        """
+        try:
+            state, dropped = convert_repvit_state_dict(unwrap_state_dict(load_checkpoint(checkpoint), prefix))
+        except ValueError as error:
+            raise CheckpointError(f'{checkpoint}: {error}') from None
+        unbuilt = [key for key in state if (m := re.match(r'stages\.(\d+)\.', key)) and int(m[1]) >= len(self.stages)]
+        for key in unbuilt:
+            del state[key]
+        stem = 'stem.0.conv.weight'
+        if stem in state and self.in_channels == 1:
+            state[stem] = state[stem].sum(1, keepdim=True)
+        load_strict(self, state, checkpoint)
+        notes = [
+            f'dropped {len(k)} tensors of {what}'
+            for k, what in ((dropped, 'classifiers'), (unbuilt, 'later stages'))
+            if k
+        ]
+        print_log(', '.join([f'RepViT: loaded {len(state)} tensors from {checkpoint}', *notes]), 'current')
+
+    def switch_to_deploy(self) -> int:
+        """Fold every branch and batch norm in place (eval mode only); returns the number of folded modules."""
+        return sum(switch_to_deploy(child) for child in self.children())
+
+    def train(self, mode: bool = True) -> 'RepViT':
+        """As ``nn.Module.train``, but frozen stages, and with ``norm_eval`` all batch norms, stay in eval mode."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for m in self.modules():
+                if isinstance(m, _BatchNorm):
+                    m.eval()
+        return self
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages >= 0:
+            for part in (self.stem, *self.stages[: self.frozen_stages]):
+                part.eval().requires_grad_(False)
+
+
+def _parse_arch(arch: str | Mapping[str, Sequence[int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise ValueError(f'unknown RepViT arch {arch!r}: choose from {sorted(ARCHS)} or give embed_dims and depths')
+        arch = ARCHS[arch]
+    if set(arch) != {'embed_dims', 'depths'}:
+        raise ValueError(f"a RepViT arch has the keys 'embed_dims' and 'depths', got {sorted(arch)}")
+    dims, depths = tuple(arch['embed_dims']), tuple(arch['depths'])
+    if len(dims) != len(depths) or not dims or min(depths) < 1 or dims[0] % 2:
+        raise ValueError(
+            f'need equal lengths, positive depths and an even first dim: embed_dims {dims}, depths {depths}'
+        )
+    return dims, depths

@@ -1,0 +1,191 @@
+"""SimIR's decoder: SAM's mask decoder driven by learned queries instead of prompts (Zhang et al., ACM MM 2024)."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.utils import SampleList
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, require_queries
+from mmirstd.models.losses import target_probability
+from mmirstd.registry import MODELS
+
+QUERY_SOURCES = ('features', 'learned')
+
+
+@MODELS.register_module()
+class QuerySAMHead(BaseDecodeHead):
+    """Query-based SAM decoder with supervision of the early and intermediate masks.
+
+    A decoder query and the sparse queries exchange with one map in SAM's two-way transformer; the sparse queries are
+    dropped, and the mask is MLP(decoder query) times the mask features. The neck's intermediate mask, where there is
+    one, is embedded by stride-1 convolutions and added to the map first (SAM's dense prompt).
+
+    The transformer may run on a coarser map (`token_index`) than the one the mask is made at (`in_index`), and the
+    mask features may be upscaled by sub-pixel convolution: two parameters that the paper has no need of, since its
+    finest map has the size of the image, and that make a fast model of it.
+
+    Args:
+        in_channels: width of the map at `in_index`.
+        channels: C, width of the transformer and of its queries.
+        query_source: 'features' takes the sparse queries that a QueryEncoder or QueryFPN hands on; 'learned' has
+            `num_queries` of its own.
+        num_queries: number of own sparse queries, for 'learned' alone.
+        in_index: map that the mask is made at, 0 being the finest.
+        token_index: map that the transformer runs on; None takes `in_index`.
+        token_channels: width of that map; None takes `in_channels`.
+        depth: layers of the transformer.
+        num_heads: heads of its attentions.
+        feedforward_channels: hidden width of its MLPs.
+        downsample_rate: C over the inner width of the attentions between tokens and map.
+        prompt_channels: hidden widths of the dense prompt's convolutions; None leaves the dense prompt out.
+        mask_channels: widths of the mask features, before and after their 3x3 convolution.
+        upscale: factor by which the mask is finer than its map.
+        aux_weights: weights of the losses on the 'early' and 'neck' masks; a mask that is there but has no weight, or
+            the other way round, is an error, since either would train less than the config says.
+        with_cp: recompute transformer and mask features in the backward pass.
+        kwargs: of BaseDecodeHead. `num_classes`, `out_channels` and `threshold` are 2, 1 and 0.5 by default.
+
+    Raises:
+        ValueError: for an unknown `query_source`, or features without the queries or masks that it needs.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int = 256,
+        *,
+        query_source: str = 'features',
+        num_queries: int = 8,
+        in_index: int = 0,
+        token_index: int | None = None,
+        token_channels: int | None = None,
+        depth: int = 2,
+        num_heads: int = 8,
+        feedforward_channels: int = 2048,
+        downsample_rate: int = 2,
+        prompt_channels: Sequence[int] | None = (4, 16),
+        mask_channels: tuple[int, int] = (64, 32),
+        upscale: int = 1,
+        aux_weights: dict[str, float] | None = None,
+        with_cp: bool = False,
+        **kwargs: object,
+    ) -> None:
+        kwargs = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.5, 'init_cfg': None, 'dropout_ratio': 0} | kwargs
+        super().__init__(in_channels, channels, in_index=in_index, **kwargs)
+        if self.out_channels != 1:
+            raise ValueError(f'QuerySAMHead predicts one target logit; out_channels={self.out_channels}')
+        if query_source not in QUERY_SOURCES:
+            raise ValueError(f'QuerySAMHead: query_source={query_source!r} is none of {QUERY_SOURCES}')
+        aux_weights = {'early': 1.0, 'neck': 1.0} if aux_weights is None else dict(aux_weights)
+        if unknown := set(aux_weights) - {'early', 'neck'}:
+            raise ValueError(f'QuerySAMHead: aux_weights has unknown masks {sorted(unknown)}; known: early, neck')
+        # The mask is a product of features, no linear layer on them: BaseDecodeHead's classifier has no use.
+        del self.conv_seg
+        self.query_source = query_source
+        self.token_index = in_index if token_index is None else token_index
+        self.aux_weights = aux_weights
+        self.upscale = upscale
+        self.with_cp = with_cp
+
+        token_channels = token_channels or in_channels
+        self.token_in = nn.Identity() if token_channels == channels else nn.Conv2d(token_channels, channels, 1)
+        self.sparse_queries = nn.Parameter(torch.randn(1, num_queries, channels)) if query_source == 'learned' else None
+        self.decoder_query = nn.Parameter(torch.randn(1, 1, channels))
+        self.position = FourierPosition(channels)
+        self.transformer = TwoWayTransformer(depth, channels, num_heads, feedforward_channels, downsample_rate)
+        self.prompt = None
+        if prompt_channels is not None:
+            widths, layers = [1, *prompt_channels], []
+            for a, b in itertools.pairwise(widths):
+                layers += [nn.Conv2d(a, b, 3, padding=1), LayerNorm2d(b), nn.GELU()]
+            self.prompt = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 1))
+        hidden, out = mask_channels
+        # Where the transformer ran on a coarser map, the finer one joins here.
+        self.fine_in = nn.Conv2d(in_channels, hidden, 1) if self.token_index != in_index else None
+        self.mask_in = nn.Conv2d(channels, hidden, 1)
+        self.mask_norm = LayerNorm2d(hidden)
+        self.mask_conv = nn.Conv2d(hidden, out * upscale**2, 3, padding=1)
+        self.mask_mlp = MLP(channels, channels, out, 3)
+
+    def mask_features(self, image: Tensor, fine: Tensor | None) -> Tensor:
+        """Turn the transformer's map (and the finer one) into mask features (B, mask_channels[1], H, W)."""
+        x = self.mask_in(image)
+        if fine is not None:
+            x = F.interpolate(x, fine.shape[2:], mode='bilinear', align_corners=False) + self.fine_in(fine)
+        x = self.mask_conv(F.gelu(self.mask_norm(x)))
+        return F.gelu(F.pixel_shuffle(x, self.upscale) if self.upscale > 1 else x)
+
+    def decode(self, image: Tensor, tokens: Tensor, fine: Tensor | None) -> Tensor:
+        """Run transformer and mask features: logits (B, 1, H, W)."""
+        tokens, image = self.transformer(image, self.position(*image.shape[2:]), tokens)
+        features = self.mask_features(image, fine)
+        return torch.einsum('bc,bchw->bhw', self.mask_mlp(tokens[:, 0]), features)[:, None]
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Predict logits (B, 1, H * upscale, W * upscale), (H, W) being the size of the map at `in_index`."""
+        batch = inputs[0].shape[0]
+        if self.query_source == 'features':
+            sparse = require_queries(inputs, 'QuerySAMHead')
+            if sparse.shape[2] != self.channels:
+                raise ValueError(f'QuerySAMHead: queries have {sparse.shape[2]} channels, channels={self.channels}')
+        else:
+            sparse = self.sparse_queries.expand(batch, -1, -1)
+        image = self.token_in(inputs[self.token_index])
+        if self.prompt is not None:
+            mask = getattr(inputs, 'neck_mask', None)
+            if mask is None:
+                raise ValueError(
+                    'QuerySAMHead: the dense prompt needs the intermediate mask of a QueryFPN before the head; '
+                    'set prompt_channels=None to do without'
+                )
+            mask = F.interpolate(mask, image.shape[2:], mode='bilinear', align_corners=False)
+            image = image + self.prompt(mask)
+        tokens = torch.cat((self.decoder_query.expand(batch, -1, -1), sparse), dim=1)
+        fine = inputs[self.in_index] if self.fine_in is not None else None
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(self.decode, image, tokens, fine, use_reentrant=False)
+        return self.decode(image, tokens, fine)
+
+    def loss(self, inputs: tuple[Tensor, ...], batch_data_samples: SampleList, train_cfg: dict | None) -> dict:
+        """Compute the losses on the final mask and, prefixed by their names, on the early and intermediate ones."""
+        logits = self.forward(inputs)
+        masks = {'early': getattr(inputs, 'early_mask', None), 'neck': getattr(inputs, 'neck_mask', None)}
+        for name, mask in masks.items():
+            if (mask is not None) != (name in self.aux_weights):
+                there = 'is there' if mask is not None else 'is missing'
+                raise ValueError(
+                    f'QuerySAMHead: the {name} mask {there}, but aux_weights={self.aux_weights}. Give it a weight '
+                    f'(0 is one), or turn the mask off where it is made (QueryEncoder dense_channels=0, QueryFPN '
+                    'predict_mask=False).'
+                )
+        losses = self.loss_by_feat(logits, batch_data_samples)
+        for name, weight in self.aux_weights.items():
+            for key, value in self.loss_by_feat(masks[name], batch_data_samples).items():
+                if key.startswith('loss'):
+                    losses[f'{name}.{key}'] = weight * value
+        return losses
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Compute the losses of one mask at label size, and the mean probability on target pixels.
+
+        Unlike the base class it reports no pixel accuracy, which is over 99 % for an empty prediction.
+        """
+        label = self._stack_batch_gt(batch_data_samples)
+        logits = F.interpolate(seg_logits.float(), label.shape[2:], mode='bilinear', align_corners=self.align_corners)
+        label = label.squeeze(1)
+        losses: dict[str, Tensor] = {}
+        for loss in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
+            value = loss(logits, label, ignore_index=self.ignore_index)
+            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
+        if (probability := target_probability(logits, label)) is not None:
+            losses['target_prob'] = probability
+        return losses
+
+    def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Resize the logits to the images, in float32: half precision saturates the probabilities."""
+        return super().predict_by_feat(seg_logits.float(), batch_img_metas)

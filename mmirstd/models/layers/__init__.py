@@ -1,0 +1,18 @@
+"""Blocks that several models share."""
+
+from .attention import MLP, Attention, LayerNorm2d, QueryInteraction, TwoWayBlock, TwoWayTransformer
+from .features import QueryFeatures, require_queries
+from .position import FourierPosition, sine_position
+
+__all__ = [
+    'MLP',
+    'Attention',
+    'FourierPosition',
+    'LayerNorm2d',
+    'QueryFeatures',
+    'QueryInteraction',
+    'TwoWayBlock',
+    'TwoWayTransformer',
+    'require_queries',
+    'sine_position',
+]

@@ -1,0 +1,195 @@
+"""Attention between a few queries and many image positions: SimIR's interaction and SAM's two-way transformer.
+
+Everything is linear in the number of image positions: one side of each attention is a handful of queries. Parameters
+of the two-way transformer are named as in segment-anything, so that its checkpoints load as they are.
+"""
+
+import itertools
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """`num_layers` linear layers with ReLU between them, on the last axis."""
+
+    def __init__(self, in_channels: int, hidden_channels: int, out_channels: int, num_layers: int) -> None:
+        super().__init__()
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in_channels) to (..., out_channels)."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each position's channel vector."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose inner width may be smaller than that of its inputs (SAM, `downsample_rate`).
+
+    Raises:
+        ValueError: if the inner width is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, downsample_rate: int = 1, dropout: float = 0.0) -> None:
+        super().__init__()
+        inner = embed_dims // downsample_rate
+        if inner % num_heads:
+            raise ValueError(f'{embed_dims=} // {downsample_rate=} is not a multiple of {num_heads=}')
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.q_proj = nn.Linear(embed_dims, inner)
+        self.k_proj = nn.Linear(embed_dims, inner)
+        self.v_proj = nn.Linear(embed_dims, inner)
+        self.out_proj = nn.Linear(inner, embed_dims)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend from q (B, Nq, C) to k and v (B, Nk, C); returns (B, Nq, C)."""
+        q, k, v = (
+            x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for x in (self.q_proj(q), self.k_proj(k), self.v_proj(v))
+        )
+        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        return self.out_proj(x.transpose(1, 2).flatten(2))
+
+
+class QueryInteraction(nn.Module):
+    """One exchange between sparse queries and a feature map, as SimIR makes at every stage and pyramid level.
+
+    The queries attend to the features, pass a feed-forward network, attend to each other; then the features attend to
+    the queries. Post-norm residual steps throughout.
+    """
+
+    def __init__(
+        self, embed_dims: int = 256, num_heads: int = 8, feedforward_channels: int = 2048, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.query_to_feature = Attention(embed_dims, num_heads, dropout=dropout)
+        self.ffn = nn.Sequential(
+            nn.Linear(embed_dims, feedforward_channels),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(feedforward_channels, embed_dims),
+        )
+        self.query_self = Attention(embed_dims, num_heads, dropout=dropout)
+        self.feature_to_query = Attention(embed_dims, num_heads, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(4))
+
+    def forward(
+        self, queries: Tensor, query_pos: Tensor, feature: Tensor, feature_pos: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Update both sides.
+
+        Args:
+            queries: (B, N, C).
+            query_pos: learned position embeddings, broadcastable to `queries`.
+            feature: (B, C, H, W).
+            feature_pos: position encoding, broadcastable to (B, H * W, C).
+
+        Returns:
+            queries (B, N, C) and feature (B, C, H, W).
+        """
+        x = feature.flatten(2).transpose(1, 2)
+        key = x + feature_pos
+        attended = self.query_to_feature(queries + query_pos, key, x)
+        queries = self.norms[0](queries + self.dropout(attended))
+        queries = self.norms[1](queries + self.dropout(self.ffn(queries)))
+        q = queries + query_pos
+        queries = self.norms[2](queries + self.dropout(self.query_self(q, q, queries)))
+        attended = self.feature_to_query(key, queries + query_pos, queries)
+        x = self.norms[3](x + self.dropout(attended))
+        return queries, x.transpose(1, 2).unflatten(2, feature.shape[2:])
+
+
+class TwoWayBlock(nn.Module):
+    """One layer of SAM's two-way transformer: token self-attention, token to image, MLP, image to token."""
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        feedforward_channels: int,
+        downsample_rate: int = 2,
+        skip_first_pe: bool = False,
+    ) -> None:
+        super().__init__()
+        self.self_attn = Attention(embed_dims, num_heads)
+        self.cross_attn_token_to_image = Attention(embed_dims, num_heads, downsample_rate)
+        self.cross_attn_image_to_token = Attention(embed_dims, num_heads, downsample_rate)
+        self.mlp = nn.ModuleDict(
+            {'lin1': nn.Linear(embed_dims, feedforward_channels), 'lin2': nn.Linear(feedforward_channels, embed_dims)}
+        )
+        self.norm1, self.norm2, self.norm3, self.norm4 = (nn.LayerNorm(embed_dims) for _ in range(4))
+        self.skip_first_pe = skip_first_pe
+
+    def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
+        """Update tokens (B, N, C) and image (B, H * W, C); the encodings have the same shapes."""
+        if self.skip_first_pe:
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            q = tokens + token_pe
+            tokens = tokens + self.self_attn(q, q, tokens)
+        tokens = self.norm1(tokens)
+        keyed = image + image_pe
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, keyed, image))
+        tokens = self.norm3(tokens + self.mlp['lin2'](F.relu(self.mlp['lin1'](tokens))))
+        image = self.norm4(image + self.cross_attn_image_to_token(keyed, tokens + token_pe, tokens))
+        return tokens, image
+
+
+class TwoWayTransformer(nn.Module):
+    """SAM's two-way transformer (Kirillov et al., Segment Anything, ICCV 2023, Fig. 14).
+
+    Args:
+        depth: number of layers.
+        embed_dims: width C of tokens and image.
+        num_heads: heads of every attention.
+        feedforward_channels: hidden width of the token MLPs.
+        downsample_rate: C divided by the inner width of the attentions between tokens and image.
+    """
+
+    def __init__(
+        self,
+        depth: int = 2,
+        embed_dims: int = 256,
+        num_heads: int = 8,
+        feedforward_channels: int = 2048,
+        downsample_rate: int = 2,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayBlock(embed_dims, num_heads, feedforward_channels, downsample_rate, skip_first_pe=i == 0)
+            for i in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(embed_dims, num_heads, downsample_rate)
+        self.norm_final_attn = nn.LayerNorm(embed_dims)
+
+    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Let tokens and image look at each other.
+
+        Args:
+            image: (B, C, H, W).
+            image_pe: position encoding, broadcastable to (B, H * W, C).
+            tokens: (B, N, C); they are their own position encoding, as in SAM.
+
+        Returns:
+            tokens (B, N, C) and image (B, C, H, W).
+        """
+        size = image.shape[2:]
+        x = image.flatten(2).transpose(1, 2)
+        token_pe = tokens
+        for layer in self.layers:
+            tokens, x = layer(tokens, x, token_pe, image_pe)
+        attended = self.final_attn_token_to_image(tokens + token_pe, x + image_pe, x)
+        tokens = self.norm_final_attn(tokens + attended)
+        return tokens, x.transpose(1, 2).unflatten(2, size)

@@ -1,0 +1,129 @@
+"""Losses of one target logit against a mask, as plain functions.
+
+Shapes: logits and target (B, ...), target in [0, 1], valid bool (B, ...). Pixels outside `valid` count nowhere, images
+without a valid pixel do not enter the mean, and a batch of such images gives 0 with a graph. Everything is computed in
+float32 at least. In the overlap losses the sums run over one image or, with `per_image=False`, over the batch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _flatten(logits: Tensor, target: Tensor, valid: Tensor, per_image: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    shape = (logits.shape[0], -1) if per_image else (1, -1)
+    valid = valid.reshape(shape)
+    target = torch.where(valid, target.reshape(shape).to(logits.dtype), 0)
+    return logits.reshape(shape), target, valid
+
+
+def _mean_over_images(loss: Tensor, valid: Tensor) -> Tensor:
+    seen = valid.any(dim=1)
+    return torch.where(seen, loss, 0 * loss).sum() / seen.sum().clamp(min=1)
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, pos_weight: float = 1.0) -> Tensor:
+    """Mean binary cross-entropy over the valid pixels of the batch; targets weigh `pos_weight`."""
+    logits, target, valid = _flatten(logits, target, valid)
+    loss = F.binary_cross_entropy_with_logits(
+        logits, target, reduction='none', pos_weight=logits.new_tensor(pos_weight)
+    )
+    return torch.where(valid, loss, 0 * loss).sum() / valid.sum().clamp(min=1)
+
+
+def dice_loss(logits: Tensor, target: Tensor, valid: Tensor, smooth: float = 1.0, per_image: bool = True) -> Tensor:
+    """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) (Milletari et al., V-Net, 3DV 2016)."""
+    logits, target, valid = _flatten(logits, target, valid, per_image)
+    p = torch.where(valid, logits.sigmoid(), 0)
+    overlap = (p * target).sum(1)
+    loss = 1 - (2 * overlap + smooth) / (p.sum(1) + target.sum(1) + smooth)
+    return _mean_over_images(loss, valid)
+
+
+def soft_iou_loss(
+    logits: Tensor, target: Tensor, valid: Tensor, smooth: float = 1.0, per_image: bool = True, log: bool = False
+) -> Tensor:
+    """Soft IoU loss (Rahman and Wang, ISVC 2016): 1 - I / U, I = sum(p t), U = sum(p) + sum(t) - I, both smoothed.
+
+    From an all-black prediction its gradient, p (1 - p) / U a target pixel, is zero to any precision: the training
+    that collapses and never comes back. `log=True` is the remedy: -log(I / U), whose gradient on a target pixel is
+    (1 - p) p / I, of the order of 1 over the number of target pixels however small p is. log I is then computed from
+    log-probabilities, without smoothing; an image without a target gives log(1 + U / smooth).
+    """
+    logits, target, valid = _flatten(logits, target, valid, per_image)
+    p = torch.where(valid, logits.sigmoid(), 0)
+    overlap = (p * target).sum(1)
+    union = p.sum(1) + target.sum(1) - overlap
+    if not log:
+        return _mean_over_images(1 - (overlap + smooth) / (union + smooth), valid)
+    has_target = target.sum(1) > 0
+    # log(t p) where t > 0; elsewhere a constant that keeps logsumexp finite and without gradient.
+    weight = torch.where(target > 0, target, 1).log()
+    log_p = torch.where(target > 0, F.logsigmoid(logits) + weight, torch.finfo(logits.dtype).min)
+    log_overlap = torch.logsumexp(log_p, dim=1)
+    with_target = torch.where(has_target, union, 1).log() - torch.where(has_target, log_overlap, 0)
+    without = torch.log1p(union / smooth)
+    return _mean_over_images(torch.where(has_target, with_target, without), valid)
+
+
+def sample_points(
+    logits: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    num_points: int = 12544,
+    oversample_ratio: float = 3.0,
+    importance_ratio: float = 0.75,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sample logits and labels at points that are mostly uncertain (Kirillov et al., PointRend, CVPR 2020).
+
+    Of `oversample_ratio * num_points` uniform points, the `importance_ratio * num_points` with the smallest |logit|
+    stay; the rest are uniform. Points that touch an ignored pixel are never counted as uncertain and come back invalid.
+
+    Args:
+        logits: (B, H, W).
+        target: (B, H, W) in [0, 1].
+        valid: bool (B, H, W).
+        num_points: P.
+        oversample_ratio: at least 1.
+        importance_ratio: in [0, 1].
+
+    Returns:
+        logits, target (bilinear) and valid at the points, each (B, P).
+    """
+    batch = logits.shape[0]
+    num_important = int(importance_ratio * num_points)
+
+    def at(values: Tensor, points: Tensor) -> Tensor:
+        out = F.grid_sample(
+            values[:, None].float(), 2 * points[:, None] - 1, align_corners=False, padding_mode='border'
+        )
+        return out[:, 0, 0]
+
+    target = torch.where(valid, target.float(), 0)
+    with torch.no_grad():
+        points = torch.rand(batch, int(oversample_ratio * num_points), 2, device=logits.device)
+        uncertainty = -at(logits, points).abs()
+        uncertainty[at(valid, points) < 1] = -torch.inf
+        best = uncertainty.topk(num_important, dim=1).indices
+        points = torch.take_along_dim(points, best[..., None], dim=1)
+        rest = torch.rand(batch, num_points - num_important, 2, device=logits.device)
+        points = torch.cat((points, rest), dim=1)
+        # Interpolation weights add up to 1 only to rounding.
+        valid_at = at(valid, points) > 1 - 1e-4
+        target_at = at(target, points)
+    return at(logits, points), target_at, valid_at
+
+
+def target_probability(logits: Tensor, label: Tensor) -> Tensor | None:
+    """Mean predicted probability on the target pixels, detached; None where there are none.
+
+    Args:
+        logits: (B, 1, H, W).
+        label: (B, H, W), 1 on targets.
+    """
+    on_target = label == 1
+    if not on_target.any():
+        return None
+    return logits.detach()[:, 0][on_target].sigmoid().mean()

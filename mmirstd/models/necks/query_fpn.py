@@ -1,0 +1,196 @@
+"""SimIR's tiny FPN, and the same with FPN queries (Zhang et al., ACM MM 2024, Sec. 3 and Fig. 3)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmirstd.models.layers import MLP, QueryFeatures, QueryInteraction, require_queries, sine_position
+from mmirstd.registry import MODELS
+
+
+@MODELS.register_module()
+class TinyFPN(BaseModule):
+    """A top-down feature pyramid: 1x1 laterals, nearest upsampling, one 3x3 convolution a level.
+
+    The paper's figure calls it bottom-up; its code runs from the coarsest level to the finest, and so does this.
+    Each level upsamples the finished level above it, as Mask2Former's pixel decoder does.
+
+    Args:
+        in_channels: widths of the input maps, fine to coarse.
+        out_channels: width C of every output map: one number, or one for each level.
+        norm_cfg: norm of the convolutions; None takes GroupNorm with 32 groups.
+        act_cfg: activation after the 3x3 convolutions.
+        depthwise: make the 3x3 convolutions depthwise-separable.
+        with_cp: recompute the levels in the backward pass instead of keeping their activations.
+        init_cfg: of MMEngine.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int | Sequence[int] = 256,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        depthwise: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        widths = [out_channels] * len(in_channels) if isinstance(out_channels, int) else list(out_channels)
+        if len(widths) != len(in_channels):
+            raise ValueError(f'{type(self).__name__}: {len(widths)} out_channels for {len(in_channels)} in_channels')
+        self.in_channels, self.out_channels = list(in_channels), widths
+        self.with_cp = with_cp
+        norm_cfg = norm_cfg or {'type': 'GN', 'num_groups': 32}
+        act_cfg = act_cfg or {'type': 'ReLU'}
+        # A lateral meets the upsampled level above, so it has that level's width; the coarsest its own.
+        meet = [*widths[1:], widths[-1]]
+        self.laterals = nn.ModuleList(
+            ConvModule(a, b, 1, norm_cfg=norm_cfg, act_cfg=None) for a, b in zip(in_channels, meet, strict=True)
+        )
+        self.convs = nn.ModuleList()
+        for a, b in zip(meet, widths, strict=True):
+            conv = ConvModule(
+                a, b, 1 if depthwise else 3, padding=0 if depthwise else 1, norm_cfg=norm_cfg, act_cfg=act_cfg
+            )
+            if depthwise:
+                conv = nn.Sequential(nn.Conv2d(a, a, 3, padding=1, groups=a, bias=False), conv)
+            self.convs.append(conv)
+
+    def level(self, index: int, x: Tensor, above: Tensor | None) -> Tensor:
+        """Compute one output level from its input map and the level above it (None at the coarsest)."""
+        x = self.laterals[index](x)
+        if above is not None:
+            x = x + F.interpolate(above, x.shape[2:], mode='nearest')
+        return self.convs[index](x)
+
+    def run_level(self, index: int, x: Tensor, above: Tensor | None) -> Tensor:
+        """:meth:`level`, checkpointed when `with_cp`."""
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(self.level, index, x, above, use_reentrant=False)
+        return self.level(index, x, above)
+
+    def check(self, features: tuple[Tensor, ...]) -> None:
+        """Raise ValueError if the number of maps or their widths are not those of `in_channels`."""
+        if (got := [x.shape[1] for x in features]) != self.in_channels:
+            raise ValueError(f'{type(self).__name__} takes maps of {self.in_channels} channels, got {got}')
+
+    def forward(self, features: tuple[Tensor, ...]) -> QueryFeatures:
+        """Build the pyramid; queries and early mask of `features` are handed on."""
+        self.check(features)
+        pyramid: list[Tensor] = []
+        for i in reversed(range(len(features))):
+            pyramid.insert(0, self.run_level(i, features[i], pyramid[0] if pyramid else None))
+        return QueryFeatures(
+            pyramid, queries=getattr(features, 'queries', None), early_mask=getattr(features, 'early_mask', None)
+        )
+
+
+@MODELS.register_module()
+class QueryFPN(TinyFPN):
+    """Tiny FPN whose queries exchange with every level and predict SimIR's intermediate mask.
+
+    The FPN queries, with the encoder's queries behind them, exchange with each level on the way down (one set of
+    weights). The finest level passes one more convolution and is then the mask features; MLP(first query) times these
+    is the intermediate mask. All levels have the same width.
+
+    Args:
+        in_channels: widths of the input maps, fine to coarse.
+        out_channels: width C of every output map and of the queries.
+        num_queries: number of FPN queries.
+        encoder_queries: whether to take the encoder's queries along; they must then be there and of width C.
+        query_channels: width of the encoder's queries where it is not C: they are then projected to C.
+        num_heads: heads of the attentions.
+        feedforward_channels: hidden width of the queries' feed-forward network.
+        dropout: dropout of the exchange.
+        query_levels: levels (0 is the finest) at which queries exchange; None means all.
+        mask_kernel: kernel size of the convolution that makes the mask features.
+        predict_mask: make the intermediate mask. Turn it off behind which no part uses it.
+        norm_cfg: norm of the convolutions; None takes GroupNorm with 32 groups.
+        act_cfg: activation after the 3x3 convolutions.
+        depthwise: make the 3x3 convolutions depthwise-separable.
+        with_cp: recompute levels and exchanges in the backward pass instead of keeping their activations.
+        init_cfg: of MMEngine.
+
+    Raises:
+        ValueError: at the forward pass, if maps or encoder queries are missing or of another width.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int = 256,
+        num_queries: int = 4,
+        encoder_queries: bool = True,
+        query_channels: int | None = None,
+        num_heads: int = 8,
+        feedforward_channels: int = 2048,
+        dropout: float = 0.5,
+        query_levels: Sequence[int] | None = None,
+        mask_kernel: int = 3,
+        predict_mask: bool = True,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        depthwise: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(in_channels, out_channels, norm_cfg, act_cfg, depthwise, with_cp, init_cfg)
+        if num_queries < 1:
+            raise ValueError(f'QueryFPN: num_queries={num_queries}; without queries use TinyFPN')
+        levels = range(len(in_channels)) if query_levels is None else query_levels
+        if not set(levels) <= set(range(len(in_channels))) or not len(levels):
+            raise ValueError(f'QueryFPN: query_levels={query_levels} are not levels 0 to {len(in_channels) - 1}')
+        self.query_levels = frozenset(levels)
+        self.embed_dims = out_channels
+        self.queries = nn.Parameter(torch.randn(1, num_queries, out_channels))
+        self.query_pos = nn.Parameter(torch.randn(1, num_queries, out_channels))
+        self.encoder_queries = encoder_queries
+        self.query_in = None
+        if encoder_queries and query_channels not in (None, out_channels):
+            self.query_in = nn.Linear(query_channels, out_channels)
+        self.interaction = QueryInteraction(out_channels, num_heads, feedforward_channels, dropout)
+        self.mask_conv = nn.Conv2d(out_channels, out_channels, mask_kernel, padding=mask_kernel // 2)
+        self.mask_mlp = MLP(out_channels, out_channels, out_channels, 3) if predict_mask else None
+
+    def gather_queries(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return the tokens (B, N, C), own queries first, and their position embeddings (1, N, C)."""
+        tokens = self.queries.expand(features[0].shape[0], -1, -1)
+        if not self.encoder_queries:
+            return tokens, self.query_pos
+        encoder = require_queries(features, 'QueryFPN')
+        if self.query_in is not None:
+            encoder = self.query_in(encoder)
+        if encoder.shape[2] != self.embed_dims:
+            raise ValueError(
+                f'QueryFPN: encoder queries have {encoder.shape[2]} channels, its own {self.embed_dims}; '
+                f'set query_channels={encoder.shape[2]}'
+            )
+        # The encoder's queries already carry their place in what they learned.
+        pos = F.pad(self.query_pos, (0, 0, 0, encoder.shape[1]))
+        return torch.cat((tokens, encoder), dim=1), pos
+
+    def forward(self, features: tuple[Tensor, ...]) -> QueryFeatures:
+        """Build the pyramid, the finest map being the mask features; hand on queries and masks."""
+        self.check(features)
+        tokens, token_pos = self.gather_queries(features)
+        pyramid: list[Tensor] = []
+        for i in reversed(range(len(features))):
+            x = self.run_level(i, features[i], pyramid[0] if pyramid else None)
+            if i in self.query_levels:
+                pos = sine_position(*x.shape[2:], self.embed_dims, device=x.device)
+                if self.with_cp and torch.is_grad_enabled():
+                    tokens, x = checkpoint(self.interaction, tokens, token_pos, x, pos, use_reentrant=False)
+                else:
+                    tokens, x = self.interaction(tokens, token_pos, x, pos)
+            pyramid.insert(0, x)
+        pyramid[0] = self.mask_conv(pyramid[0])
+        mask = None
+        if self.mask_mlp is not None:
+            mask = torch.einsum('bc,bchw->bhw', self.mask_mlp(tokens[:, 0]), pyramid[0])[:, None]
+        return QueryFeatures(pyramid, queries=tokens, early_mask=getattr(features, 'early_mask', None), neck_mask=mask)

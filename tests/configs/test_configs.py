@@ -1,0 +1,82 @@
+"""Every config is built, run forward and backward, and evaluated once, shrunk where it is large."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from mmseg.structures import SegDataSample
+
+import mmirstd  # noqa: F401  makes 'mmirstd::' and 'mmseg::' known to configs
+from mmirstd.datasets.split_lists import load_published
+
+ROOT = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+
+
+def shrink(cfg):
+    """Make a QueryEncoder's backbone narrow and point sampling short."""
+    backbone = cfg.model.backbone
+    inner = backbone.get('backbone', backbone)
+    if inner.type == 'mmirstd.RepViT' and 'backbone' in backbone:
+        inner.arch = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1))
+    losses = cfg.model.decode_head.loss_decode
+    if isinstance(losses, dict) and losses.type == 'mmirstd.PointSampledLoss':
+        losses.num_points = 256
+    return cfg
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_config_trains_and_predicts(path):
+    cfg = shrink(Config.fromfile(path))
+    init_default_scope(cfg.default_scope)
+    size = 32 if cfg.model.backbone.get('backbone', {}).get('stem_strides') == (1, 1) else 64
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.train()
+    samples = []
+    for _ in range(2):
+        sample = SegDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size)))
+        sample.gt_sem_seg = PixelData(data=(torch.rand(1, size, size) < 0.05).long())
+        samples.append(sample)
+    images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
+    model.data_preprocessor.size = (size, size)
+    data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
+    losses = model(**data, mode='loss')
+    loss, _ = model.parse_losses(losses)
+    loss.backward()
+    assert torch.isfinite(loss)
+    unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not unused, 'distributed training fails on parameters without a gradient'
+    assert any(p.grad.abs().sum() > 0 for p in model.parameters())
+    model.eval()
+    with torch.no_grad():
+        (result,) = model(images[:1].float(), samples[:1], mode='predict')
+    assert result.seg_logits.data.shape == (1, size, size)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_config_names_parts_that_exist_and_never_validates_on_the_test_list(path):
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    parts = {}
+    for name in ('train', 'val', 'test'):
+        dataset = cfg[f'{name}_dataloader'].dataset
+        for transform in dataset.pipeline:
+            TRANSFORMS.build(transform)
+        if dataset.type == 'mmirstd.SyntheticIRSTDDataset':
+            built = DATASETS.build(dataset)
+            parts[name] = {tuple(built.get_data_info(i)['scene_seed']) for i in range(50)}
+        else:
+            cls = DATASETS.get(dataset.type)
+            parts[name] = set(load_published(cls.NAME, dataset.split)[1])
+    assert not parts['train'] & parts['val']
+    assert not parts['train'] & parts['test']
+    assert not parts['val'] & parts['test']
+    evaluator = cfg.val_evaluator
+    assert evaluator.type == 'mmirstd.IRSTDMetric'
+    assert cfg.default_hooks.checkpoint.save_best == 'IoU'
+    assert cfg.default_hooks.checkpoint.interval % cfg.train_cfg.val_interval == 0

@@ -1,0 +1,229 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmirstd.models import losses
+from mmirstd.models.losses import functional
+
+NAMES = ('BinaryCrossEntropyLoss', 'BinaryDiceLoss', 'SoftIoULoss')
+
+
+def random_case(seed, batch=3, size=(7, 11), dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(batch, *size, generator=generator, dtype=dtype)
+    target = (torch.rand(batch, *size, generator=generator) < 0.3).to(dtype)
+    valid = torch.rand(batch, *size, generator=generator) < 0.8
+    return logits, target, valid
+
+
+def plain(name, logits, target, valid, smooth=1.0, per_image=True, pos_weight=1.0):
+    """Closed forms on the list of valid pixels, in numpy float64."""
+    images = [
+        (z[v].astype(np.float64), t[v].astype(np.float64))
+        for z, t, v in zip(logits.double().numpy(), target.double().numpy(), valid.numpy(), strict=True)
+    ]
+    if name == 'bce':
+        z, t = (np.concatenate(x) for x in zip(*images, strict=True))
+        p = 1 / (1 + np.exp(-z))
+        return float(-(pos_weight * t * np.log(p) + (1 - t) * np.log(1 - p)).sum() / max(len(z), 1))
+    if not per_image:
+        images = [tuple(np.concatenate(x) for x in zip(*images, strict=True))]
+    values = []
+    for z, t in images:
+        if not len(z):
+            continue
+        p = 1 / (1 + np.exp(-z))
+        overlap, union = (p * t).sum(), (p + t - p * t).sum()
+        if name == 'dice':
+            values.append(1 - (2 * overlap + smooth) / (p.sum() + t.sum() + smooth))
+        elif name == 'iou':
+            values.append(1 - (overlap + smooth) / (union + smooth))
+        else:
+            values.append(np.log(union / overlap) if t.any() else np.log(1 + union / smooth))
+    return float(np.mean(values))
+
+
+CALLS = {
+    'bce': lambda *a, per_image: functional.binary_cross_entropy(*a),
+    'dice': lambda *a, per_image: functional.dice_loss(*a, smooth=0.7, per_image=per_image),
+    'iou': lambda *a, per_image: functional.soft_iou_loss(*a, smooth=0.7, per_image=per_image),
+    'log_iou': lambda *a, per_image: functional.soft_iou_loss(*a, smooth=0.7, per_image=per_image, log=True),
+}
+
+
+@pytest.mark.parametrize(('name', 'per_image', 'seed'), list(itertools.product(CALLS, (True, False), range(5))))
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'), [(torch.float32, 1e-5), (torch.float64, 1e-10), (torch.bfloat16, 1e-5)]
+)
+def test_losses_equal_their_closed_forms(name, per_image, seed, dtype, tolerance):
+    logits, target, valid = random_case(seed)
+    target[0] = 0  # an image without a target
+    logits = logits.to(dtype)
+    got = CALLS[name](logits, target, valid, per_image=per_image)
+    assert got.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert got.item() == pytest.approx(plain(name, logits, target, valid, 0.7, per_image), rel=tolerance, abs=tolerance)
+
+
+def test_pos_weight():
+    logits, target, valid = random_case(0)
+    got = functional.binary_cross_entropy(logits, target, valid, pos_weight=7.0)
+    assert got.item() == pytest.approx(plain('bce', logits, target, valid, pos_weight=7.0))
+
+
+@pytest.mark.parametrize('name', CALLS)
+def test_ignored_pixels_count_nowhere(name):
+    logits, target, valid = random_case(1)
+    logits.requires_grad_()
+    loss = CALLS[name](logits, target, valid, per_image=True)
+    (grad,) = torch.autograd.grad(loss, logits)
+    assert (grad[~valid] == 0).all()
+    assert (grad[valid] != 0).any()
+    other = torch.where(valid, logits, 50 * torch.randn_like(logits))
+    torch.testing.assert_close(CALLS[name](other, torch.where(valid, target, 1), valid, per_image=True), loss)
+
+
+@pytest.mark.parametrize('name', CALLS)
+def test_gradients(name):
+    logits, target, valid = random_case(2, batch=2, size=(3, 4))
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: CALLS[name](z, target, valid, per_image=True), logits)
+
+
+@pytest.mark.parametrize('name', CALLS)
+def test_an_image_that_is_all_ignored_neither_crashes_nor_counts(name):
+    logits, target, valid = random_case(3)
+    logits.requires_grad_()
+    valid[1] = False
+    keep = [0, 2]
+    loss = CALLS[name](logits, target, valid, per_image=True)
+    torch.testing.assert_close(loss, CALLS[name](logits[keep], target[keep], valid[keep], per_image=True))
+    nothing = CALLS[name](logits, target, torch.zeros_like(valid), per_image=True)
+    (grad,) = torch.autograd.grad(nothing, logits)
+    assert nothing.item() == 0
+    assert (grad == 0).all()
+
+
+@pytest.mark.parametrize('magnitude', [1e4, 80.0])
+@pytest.mark.parametrize('name', CALLS)
+def test_saturated_logits_give_finite_gradients(name, magnitude):
+    _, target, valid = random_case(4, dtype=torch.float32)
+    for sign in (-1.0, 1.0):
+        logits = torch.full_like(target, sign * magnitude).requires_grad_()
+        loss = CALLS[name](logits, target, valid, per_image=True)
+        (grad,) = torch.autograd.grad(loss, logits)
+        assert torch.isfinite(loss)
+        assert torch.isfinite(grad).all()
+
+
+def train_from_black(log, steps=200):
+    """Optimise free logits of a 32 x 32 image with one 3 x 3 target from a black prediction; the final soft IoU."""
+    target = torch.zeros(1, 32, 32)
+    target[:, 10:13, 20:23] = 1
+    valid = torch.ones_like(target, dtype=torch.bool)
+    logits = torch.full_like(target, -25.0, requires_grad=True)
+    optimizer = torch.optim.SGD([logits], lr=20.0)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        functional.soft_iou_loss(logits, target, valid, log=log).backward()
+        optimizer.step()
+    return 1 - functional.soft_iou_loss(logits.detach(), target, valid).item()
+
+
+def test_log_soft_iou_comes_back_from_an_all_black_prediction_and_linear_does_not():
+    stuck = train_from_black(log=False)
+    assert stuck < 0.11  # smoothing alone gives 1 / (9 + 1)
+    assert train_from_black(log=True) > 0.9
+
+
+def test_target_probability():
+    logits = torch.tensor([[[[0.0, 2.0], [5.0, -5.0]]]])
+    label = torch.tensor([[[1, 1], [0, 255]]])
+    expected = (0.5 + 1 / (1 + np.exp(-2.0))) / 2
+    assert losses.target_probability(logits, label).item() == pytest.approx(expected)
+    assert losses.target_probability(logits, torch.zeros_like(label)) is None
+
+
+def test_sampled_points_interpolate_and_are_uncertain():
+    torch.manual_seed(0)
+    height, width = 16, 24
+    x = (torch.arange(width) + 0.5) / width
+    logits = (10 * (x - 0.5)).expand(2, height, width)  # linear: its interpolation is exact, and zero in the middle
+    target = (x > 0.75).float().expand(2, height, width)
+    valid = torch.ones(2, height, width, dtype=torch.bool)
+    got, labels, ok = functional.sample_points(logits, target, valid, 400, 3.0, 0.75)
+    assert got.shape == labels.shape == ok.shape == (2, 400)
+    assert ok.all()
+    # The 300 most uncertain of 1,200 uniform points lie in about a quarter of the width around the middle.
+    assert (got[:, :300].abs() < 10 * 0.125 * 1.25).all()
+    assert got[:, 300:].abs().max() > 3
+    uniform = functional.sample_points(logits, target, valid, 4000, 1.0, 0.0)
+    assert uniform[1].mean().item() == pytest.approx(0.25, abs=0.02)
+    inside = uniform[0][uniform[1] == 1]
+    assert (inside >= 10 * 0.25 - 1e-4).all()
+
+
+def test_sampled_points_leave_ignored_pixels_out():
+    torch.manual_seed(0)
+    logits = torch.full((1, 20, 20), 4.0)
+    logits[:, :, 10:] = 0.0  # the uncertain half is ignored
+    valid = torch.ones(1, 20, 20, dtype=torch.bool)
+    valid[:, :, 10:] = False
+    target = torch.where(valid, 1, 255)
+    got, labels, ok = functional.sample_points(logits, target, valid, 100, 3.0, 0.75)
+    assert 70 <= ok.sum() <= 95
+    assert ((labels[ok] - 1).abs() < 1e-5).all()
+    assert ((got[ok] - 4).abs() < 1e-4).all()
+
+
+def test_point_sampled_loss_equals_the_dense_one_on_constant_halves():
+    """Where logits and labels are constant, sampling must not change the mean."""
+    torch.manual_seed(0)
+    inner = [
+        dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=5.0),
+        dict(type='mmirstd.BinaryDiceLoss', loss_weight=5.0, smooth=1e-6),
+    ]
+    loss = MODELS.build(dict(type='mmirstd.PointSampledLoss', num_points=500, losses=inner, loss_weight=2.0))
+    pred = torch.full((2, 1, 16, 16), 0.8, requires_grad=True)
+    target = torch.ones(2, 16, 16, dtype=torch.long)
+    p = 1 / (1 + np.exp(-0.8))
+    value = loss(pred, target)
+    assert value.item() == pytest.approx(2 * (5 * -np.log(p) + 5 * (1 - 2 * p / (1 + p))), rel=1e-4)
+    value.backward()
+    assert (pred.grad < 0).any()
+    assert loss(pred, torch.full_like(target, 255)).item() == 0
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_registered_losses_are_weighted_shells(name):
+    loss = MODELS.build(dict(type=f'mmirstd.{name}', loss_weight=3.0))
+    logits, target, valid = random_case(5)
+    label = torch.where(valid, target, 255).long()
+    expected = 3 * loss.compute(logits, target, valid)
+    torch.testing.assert_close(loss(logits[:, None], label, ignore_index=255), expected)
+    assert loss.loss_name.startswith('loss_')
+    assert isinstance(loss, nn.Module)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_registered_losses_refuse_what_they_cannot_train(name):
+    loss = MODELS.build(dict(type=f'mmirstd.{name}'))
+    label = torch.zeros(1, 4, 4, dtype=torch.long)
+    with pytest.raises(ValueError, match='got 2: set out_channels=1'):
+        loss(torch.zeros(1, 2, 4, 4), label)
+    with pytest.raises(ValueError, match=r'labels \[0, 7\]'):
+        loss(torch.zeros(1, 1, 4, 4), torch.where(torch.eye(4).bool(), 7, label))
+    with pytest.raises(ValueError, match='pixel weights'):
+        loss(torch.zeros(1, 1, 4, 4), label, weight=torch.ones(1, 4, 4))
+
+
+def test_abstract_and_misbuilt_losses():
+    with pytest.raises(NotImplementedError):
+        losses.BinaryLoss()(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match='losses of mmirstd'):
+        losses.PointSampledLoss(losses=[])
+    with pytest.raises(ValueError, match='importance_ratio=2'):
+        losses.PointSampledLoss(losses=[dict(type='mmirstd.BinaryDiceLoss')], importance_ratio=2)

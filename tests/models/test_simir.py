@@ -1,0 +1,298 @@
+"""The parts of SimIR alone, together, and mixed with MMSegmentation's."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmirstd.models.backbones.query_encoder import split_stages
+from mmirstd.models.layers import QueryFeatures
+
+REPVIT = dict(type='mmirstd.RepViT', arch=dict(embed_dims=(8, 16, 24), depths=(1, 1, 2)), out_indices=(0, 1, 2))
+RESNET = dict(type='ResNet', depth=18, base_channels=8, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1))
+RESNET |= dict(out_indices=(0, 1, 2), norm_cfg=dict(type='BN'))
+SMALL = dict(num_heads=2, feedforward_channels=24)
+NORM = dict(type='GN', num_groups=4)
+LOSSES = [dict(type='mmirstd.BinaryCrossEntropyLoss'), dict(type='mmirstd.BinaryDiceLoss')]
+
+
+def encoder(**kwargs):
+    return dict(type='mmirstd.QueryEncoder', backbone=REPVIT, embed_dims=16, dense_size=(8, 8), **SMALL) | kwargs
+
+
+def fpn(**kwargs):
+    return dict(type='mmirstd.QueryFPN', in_channels=[16] * 3, out_channels=16, norm_cfg=NORM, **SMALL) | kwargs
+
+
+def head(**kwargs):
+    cfg = dict(type='mmirstd.QuerySAMHead', in_channels=16, channels=16, mask_channels=(16, 8), loss_decode=LOSSES)
+    return cfg | SMALL | kwargs
+
+
+def segmentor(backbone, neck, decode_head):
+    cfg = dict(
+        type='EncoderDecoder', backbone=backbone, neck=neck, decode_head=decode_head, test_cfg=ConfigDict(mode='whole')
+    )
+    return MODELS.build(copy.deepcopy(cfg))
+
+
+def samples(batch, size, fill=None):
+    result = []
+    for _ in range(batch):
+        label = (torch.rand(1, *size) < 0.02).long() if fill is None else torch.full((1, *size), fill)
+        sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size))
+        sample.gt_sem_seg = PixelData(data=label)
+        result.append(sample)
+    return result
+
+
+def train_step(model, size=(64, 64), batch=2, fill=None):
+    """One forward and backward pass; returns the losses and the names of parameters without gradient."""
+    model.train()
+    losses = model.loss(torch.randn(batch, 3, *size), samples(batch, size, fill))
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
+    return losses, [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+@pytest.mark.parametrize('size', [(64, 64), (37, 51), (32, 80)])
+def test_simir_trains_and_predicts_at_any_size(size):
+    model = segmentor(encoder(), fpn(), head())
+    losses, unused = train_step(model, size)
+    names = {f'decode.{mask}loss_{loss}' for mask in ('', 'early.', 'neck.') for loss in ('bce', 'dice')}
+    assert set(losses) == names | {'decode.target_prob'}
+    assert not unused
+    model.eval()
+    with torch.no_grad():
+        results = model.predict(torch.randn(2, 3, *size), samples(2, size))
+    for result in results:
+        assert result.seg_logits.data.shape == (1, *size)
+        assert result.seg_logits.data.min() >= 0
+        assert result.seg_logits.data.max() <= 1
+        assert result.pred_sem_seg.data.unique().tolist() in ([0], [1], [0, 1])
+
+
+def test_one_and_an_all_ignored_batch():
+    losses, _ = train_step(segmentor(encoder(), fpn(), head()), batch=2, fill=255)
+    assert all(value == 0 for name, value in losses.items() if 'loss' in name)
+    assert 'decode.target_prob' not in losses
+
+
+def test_the_encoder_feeds_back_into_the_backbone():
+    torch.manual_seed(0)
+    model = MODELS.build(encoder()).eval()
+    x = torch.randn(1, 3, 64, 64)
+    stages = []
+    for stage in model.backbone.stages:
+        stage.register_forward_hook(lambda _, __, out: stages.append(out))
+    model.init_weights()
+    plain = model.backbone(x)
+    stages.clear()
+    model(x)
+    for before, after in zip(plain, stages, strict=True):  # zero projections: the backbone is undisturbed
+        torch.testing.assert_close(after, before)
+    for project in model.project_out:
+        nn.init.normal_(project.weight, std=0.1)
+    stages.clear()
+    model(x)
+    torch.testing.assert_close(stages[0], plain[0])
+    assert not torch.allclose(stages[1], plain[1], atol=1e-3)
+
+
+def test_encoder_outputs():
+    model = MODELS.build(encoder(num_queries=3))
+    out = model(torch.randn(2, 3, 64, 64))
+    assert [tuple(x.shape) for x in out] == [(2, 16, 16, 16), (2, 16, 8, 8), (2, 16, 4, 4)]
+    assert out.queries.shape == (2, 3, 16)
+    assert out.early_mask.shape == (2, 1, 16, 16)
+    assert not torch.equal(out.queries[0], out.queries[1])
+    assert not torch.allclose(out.early_mask[0], out.early_mask[1])
+    with torch.no_grad():
+        assert model.eval()(torch.randn(1, 3, 32, 32)).early_mask is None
+    assert model(torch.randn(1, 3, 32, 32)).early_mask is not None
+    assert MODELS.build(encoder(dense_channels=0))(torch.randn(2, 3, 32, 32)).early_mask is None
+
+
+@pytest.mark.parametrize('wrap', [encoder, fpn, head])
+def test_checkpointing_changes_memory_alone(wrap):
+    parts = {f.__name__: f(dropout=0.0) if f is not head else f() for f in (encoder, fpn, head)}
+    model = segmentor(parts['encoder'], parts['fpn'], parts['head'])
+    twin = copy.deepcopy(model)
+    module = dict(encoder=twin.backbone, fpn=twin.neck, head=twin.decode_head)[wrap.__name__]
+    assert module.with_cp is False
+    module.with_cp = True
+    x, truth = torch.randn(2, 3, 64, 64), samples(2, (64, 64))
+    gradients = []
+    for m in (model, twin):
+        losses = m.loss(x, truth)
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+        gradients.append({name: p.grad for name, p in m.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+
+
+@pytest.mark.parametrize(
+    ('stem_names', 'stage_names', 'backbone'),
+    [
+        (None, None, RESNET),
+        (None, None, RESNET | dict(type='ResNetV1c')),
+        (('conv1', 'bn1', 'relu', 'maxpool'), ('layer1', 'layer2', 'layer3'), RESNET),
+    ],
+)
+def test_the_encoder_wraps_mmsegmentations_resnet(stem_names, stage_names, backbone):
+    cfg = encoder(backbone=backbone, in_channels=[8, 16, 32], stem_names=stem_names, stage_names=stage_names)
+    _, unused = train_step(segmentor(cfg, fpn(), head()))
+    assert not unused
+    model = MODELS.build(cfg).eval()
+    model.init_weights()
+    x = torch.randn(1, 3, 64, 64)
+    stem, stages = split_stages(model.backbone, stem_names, stage_names)
+    y = stem(x)
+    for stage, expected in zip(stages, model.backbone(x), strict=True):
+        y = stage(y)
+        torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(in_channels=[8, 16]), 'widths of the 3 stages of RepViT'),
+        (dict(num_queries=0), 'num_queries=0'),
+        (dict(stage_names=('stages.0', 'stages.9'), in_channels=[8, 16]), r"no submodule \['stages.9'\]"),
+    ],
+)
+def test_encoder_errors(change, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(encoder(**change))
+
+
+def test_a_backbone_without_stages_is_refused():
+    with pytest.raises(TypeError, match='stages of Conv2d'):
+        split_stages(nn.Conv2d(1, 1, 1))
+
+
+def test_queries_off_entirely():
+    """A plain backbone, the plain FPN, a decoder with its own queries."""
+    model = segmentor(
+        REPVIT,
+        dict(type='mmirstd.TinyFPN', in_channels=[8, 16, 24], out_channels=16, norm_cfg=NORM),
+        head(query_source='learned', prompt_channels=None, aux_weights={}),
+    )
+    losses, unused = train_step(model)
+    assert not unused
+    assert set(losses) == {'decode.loss_bce', 'decode.loss_dice', 'decode.target_prob'}
+
+
+def test_fpn_queries_without_encoder_queries():
+    model = segmentor(REPVIT, fpn(in_channels=[8, 16, 24], encoder_queries=False), head(aux_weights=dict(neck=1.0)))
+    _, unused = train_step(model)
+    assert not unused
+
+
+def test_the_fast_form():
+    """Narrower pyramid than encoder, queries at coarse levels, transformer at a coarse map, mask upscaled."""
+    model = segmentor(
+        encoder(backbone=REPVIT | dict(stem_strides=(1, 2))),
+        fpn(out_channels=8, query_channels=16, query_levels=(2,), mask_kernel=1, depthwise=True),
+        head(in_channels=8, channels=8, token_index=1, upscale=2),
+    )
+    _, unused = train_step(model)
+    assert not unused
+    out = model(torch.randn(1, 3, 64, 64))
+    assert out.shape == (1, 1, 64, 64)
+
+
+def test_mmsegmentations_head_stands_behind_simirs_necks():
+    uper = dict(type='UPerHead', in_channels=[16] * 3, in_index=[0, 1, 2], channels=16, num_classes=2, out_channels=1)
+    uper |= dict(threshold=0.5, norm_cfg=dict(type='BN'), loss_decode=dict(type='mmirstd.BinaryDiceLoss'))
+    _, unused = train_step(segmentor(encoder(dense_channels=0), fpn(predict_mask=False), uper))
+    assert not unused
+
+
+def test_simirs_head_stands_behind_mmsegmentations_neck():
+    neck = dict(type='FPN', in_channels=[8, 16, 32], out_channels=16, num_outs=3)
+    decode_head = head(query_source='learned', prompt_channels=None, aux_weights={})
+    _, unused = train_step(segmentor(RESNET, neck, decode_head))
+    # The head looks at the finest map; MMSegmentation's FPN makes the others beside it, not on the way to it.
+    assert all(name.startswith('neck.fpn_convs') for name in unused)
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: segmentor(REPVIT, dict(type='FPN', in_channels=[8, 16, 24], out_channels=16, num_outs=3), head()),
+         'QuerySAMHead takes its queries from the features.*plain tuple'),
+        (lambda: segmentor(REPVIT, fpn(in_channels=[8, 16, 24]), head()), 'QueryFPN takes its queries'),
+        (lambda: segmentor(encoder(), fpn(in_channels=[16, 16]), head()), r'QueryFPN takes maps of \[16, 16\] channels'),
+        (lambda: segmentor(encoder(), fpn(out_channels=8), head(in_channels=8, channels=8)), 'set query_channels=16'),
+        (lambda: segmentor(encoder(), fpn(), head(aux_weights=dict(neck=1))), 'the early mask is there'),
+        (lambda: segmentor(encoder(dense_channels=0), fpn(), head()), 'the early mask is missing'),
+        (lambda: segmentor(encoder(), fpn(predict_mask=False), head()), 'dense prompt needs'),
+        (lambda: segmentor(encoder(), fpn(predict_mask=False), head(prompt_channels=None)), 'the neck mask is missing'),
+        (lambda: segmentor(encoder(), fpn(out_channels=8, query_channels=16), head(in_channels=8)),
+         'queries have 8 channels, channels=16'),
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_fit_say_so(build, message):
+    with pytest.raises(ValueError, match=message):
+        train_step(build())
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: head(query_source='prompt'), "query_source='prompt'"),
+        (lambda: head(out_channels=2), 'one target logit'),
+        (lambda: head(aux_weights=dict(late=1)), r"unknown masks \['late'\]"),
+        (lambda: fpn(num_queries=0), 'num_queries=0'),
+        (lambda: fpn(query_levels=(3,)), 'query_levels'),
+        (lambda: fpn(out_channels=[16, 16]), '2 out_channels for 3 in_channels'),
+    ],
+)
+def test_configs_that_make_no_sense_say_so(make, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(make())
+
+
+def test_an_unknown_key_is_an_error_that_names_it():
+    with pytest.raises(TypeError, match='levles'):
+        MODELS.build(fpn(levles=3))
+
+
+def test_necks_hand_the_attributes_on():
+    features = MODELS.build(encoder())(torch.randn(1, 3, 32, 32))
+    tiny = dict(type='mmirstd.TinyFPN', in_channels=[16] * 3, out_channels=[4, 8, 16], norm_cfg=dict(type='BN'))
+    out = MODELS.build(tiny)(features)
+    assert isinstance(out, QueryFeatures)
+    assert out.queries is features.queries
+    assert out.early_mask is features.early_mask
+    assert [x.shape[1] for x in out] == [4, 8, 16]
+    out = MODELS.build(fpn(num_queries=5))(features)
+    assert out.queries.shape == (1, 9, 16)
+    assert out.early_mask is features.early_mask
+    assert out.neck_mask.shape == (1, 1, *out[0].shape[2:])
+
+
+def test_mixed_precision_predicts_in_float32():
+    model = segmentor(encoder(), fpn(), head())
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses, unused = train_step(model)
+        assert not unused
+        model.eval()
+        with torch.no_grad():
+            logits = model.encode_decode(torch.randn(1, 3, 32, 32), [dict(img_shape=(32, 32))])
+    assert logits.dtype == torch.float32
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_export_equals_eager():
+    """The tuple with attributes survives torch.export."""
+    torch.manual_seed(0)
+    model = segmentor(encoder(), fpn(), head()).eval().requires_grad_(False)
+    x = torch.randn(1, 3, 64, 64)
+    exported = torch.export.export(model, (x,))
+    torch.testing.assert_close(exported.module()(x), model(x), atol=1e-5, rtol=1e-5)
