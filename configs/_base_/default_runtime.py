@@ -17,12 +17,11 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Chosen on the validation list, never on the test list.
     checkpoint=dict(
-        type='CheckpointHook', by_epoch=False, interval=600, max_keep_ckpts=2, save_best='IoU', rule='greater'
+        type='CheckpointHook', by_epoch=False, interval=400, max_keep_ckpts=2, save_best='IoU', rule='greater'
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='mmirstd.IRSTDVisualizationHook'),
 )
-custom_hooks = [dict(type='mmirstd.CollapseGuardHook')]
 
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-visualizer = dict(type='mmirstd.IRSTDVisualizer', name='visualizer', vis_backends=vis_backends)
+visualizer = dict(type='mmirstd.IRSTDVisualizer', vis_backends=vis_backends)

@@ -15,7 +15,7 @@ train_pipeline = [
         keep_ratio=True,
     ),
     dict(type='mmirstd.CopyPasteTargets', prob=0.5),
-    dict(type='mmirstd.TargetAwareCrop', crop_size=(128, 128), target_prob=0.7, pad_val=114),
+    dict(type='mmirstd.TargetAwareCrop', crop_size=(128, 128), target_prob=0.5, pad_val=114),
     dict(type='RandomFlip', prob=[0.25, 0.25], direction=['horizontal', 'vertical']),
     dict(type='PackSegInputs', meta_keys={{_base_.meta_keys}}),
 ]

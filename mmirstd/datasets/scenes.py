@@ -117,8 +117,8 @@ class SceneConfig:
     )
     target_sigma: tuple[float, float] = (0.9, 2.0)
     target_size: tuple[float, float] = (5, 20)
-    scr: tuple[float, float] = (1.5, 50)
-    target_contrast: tuple[float, float] = (14, 130)
+    scr: tuple[float, float] = (3, 60)
+    target_contrast: tuple[float, float] = (18, 140)
     mask_fraction: float = 0.35
     target_margin: float = 2
     target_gap: int = 4

@@ -54,6 +54,15 @@ def test_folded_equals_training_form(name, dtype):
     torch.testing.assert_close(copy.deepcopy(net)(x), out, atol=0, rtol=0)
 
 
+def test_after_mmcv_folding_during_training():
+    net = randomise(ConvModule(6, 4, 3, norm_cfg={'type': 'BN'}))
+    net.turn_on_efficient_conv_bn_eval()
+    x = torch.randn(2, 6, 9, 9)
+    expected = net(x)
+    assert switch_to_deploy(net) == 1
+    torch.testing.assert_close(net(x), expected, atol=1e-4, rtol=1e-4)
+
+
 def _spectral(conv_module):
     nn.utils.parametrizations.spectral_norm(conv_module.conv)
     return conv_module

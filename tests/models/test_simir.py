@@ -95,7 +95,7 @@ def test_the_encoder_feeds_back_into_the_backbone():
     model(x)
     for before, after in zip(plain, stages, strict=True):  # zero projections: the backbone is undisturbed
         torch.testing.assert_close(after, before)
-    for project in model.project_out:
+    for project in model.project_out.values():
         nn.init.normal_(project.weight, std=0.1)
     stages.clear()
     model(x)
@@ -162,6 +162,7 @@ def test_the_encoder_wraps_mmsegmentations_resnet(stem_names, stage_names, backb
     [
         (dict(in_channels=[8, 16]), 'widths of the 3 stages of RepViT'),
         (dict(num_queries=0), 'num_queries=0'),
+        (dict(query_stages=(3,)), 'not stages 0 to 2'),
         (dict(stage_names=('stages.0', 'stages.9'), in_channels=[8, 16]), r"no submodule \['stages.9'\]"),
     ],
 )
@@ -196,7 +197,7 @@ def test_fpn_queries_without_encoder_queries():
 def test_the_fast_form():
     """Narrower pyramid than encoder, queries at coarse levels, transformer at a coarse map, mask upscaled."""
     model = segmentor(
-        encoder(backbone=REPVIT | dict(stem_strides=(1, 2))),
+        encoder(backbone=REPVIT | dict(stem_strides=(1, 2)), query_stages=(1, 2)),
         fpn(out_channels=8, query_channels=16, query_levels=(2,), mask_kernel=1, depthwise=True),
         head(in_channels=8, channels=8, token_index=1, upscale=2),
     )

@@ -1,4 +1,5 @@
-"""SimIR made thin: stem strides (1, 2), a narrow RepViT, 48-channel pyramid, queries at the two coarsest levels.
+"""SimIR made thin: stem strides (1, 2), a narrow RepViT, 48-channel pyramid whose queries exchange
+at its two coarsest levels.
 
 The two-way transformer runs at stride 8; its map joins the stride-2 one in the mask features, which sub-pixel
 convolution brings to the size of the image. 2.15 GMAC at 256 x 256 (tools/analysis_tools/get_flops.py).
@@ -57,7 +58,8 @@ model = dict(
         aux_weights=dict(early=0.3, neck=0.3),
         loss_decode=[
             dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=1.0),
-            dict(type='mmirstd.SoftIoULoss', loss_weight=1.0),
+            # Over the batch, as IoU is over the set: over an image, a false alarm of any size costs the same.
+            dict(type='mmirstd.SoftIoULoss', per_image=False, loss_weight=1.0),
         ],
     ),
     train_cfg=dict(),

@@ -1,6 +1,6 @@
 """A short schedule for small models on a CPU: AdamW at a high rate, cosine to zero, averaged weights."""
 
-max_iters = 3600
+max_iters = 2200
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01),
@@ -10,10 +10,16 @@ optim_wrapper = dict(
         custom_keys={key: dict(decay_mult=0.0) for key in ('queries', 'query_pos', 'decoder_query')},
     ),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=600)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=max_iters),
+]
+# Averaged weights and BatchNorm statistics are what is validated, saved and tested.
+custom_hooks = [
+    dict(type='mmirstd.CollapseGuardHook'),
+    dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.01, update_buffers=True),
+    dict(type='mmirstd.SwitchToDeployHook'),
 ]

@@ -9,10 +9,11 @@ optim_wrapper = dict(
         custom_keys={key: dict(decay_mult=0.0) for key in ('queries', 'query_pos', 'decoder_query')},
     ),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=9600, val_interval=600)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=9600, val_interval=400)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=10, end=9600),
 ]
+custom_hooks = [dict(type='mmirstd.CollapseGuardHook'), dict(type='mmirstd.SwitchToDeployHook')]

@@ -76,6 +76,8 @@ class QueryEncoder(BaseModule):
         num_heads: heads of the attentions.
         feedforward_channels: hidden width of the queries' feed-forward network.
         dropout: dropout of the exchange.
+        query_stages: stages (0 is the finest) at which queries and features exchange; None means all. The others are
+            projected to `embed_dims` alone: at the finest stages the exchange costs more than a light backbone.
         dense_channels: channels of the dense queries; 0 leaves them and the early mask out.
         dense_size: (h, w) at which the dense queries are learned.
         early_channels: width in which sparse and dense queries are multiplied.
@@ -97,6 +99,7 @@ class QueryEncoder(BaseModule):
         num_heads: int = 8,
         feedforward_channels: int = 2048,
         dropout: float = 0.0,
+        query_stages: Sequence[int] | None = None,
         dense_channels: int = 8,
         dense_size: tuple[int, int] = (256, 256),
         early_channels: int = 32,
@@ -118,6 +121,10 @@ class QueryEncoder(BaseModule):
             )
         if num_queries < 1:
             raise ValueError(f'QueryEncoder: num_queries={num_queries}; without queries use the backbone itself')
+        exchanging = range(num_stages) if query_stages is None else query_stages
+        if not set(exchanging) <= set(range(num_stages)) or not len(exchanging):
+            raise ValueError(f'QueryEncoder: query_stages={query_stages} are not stages 0 to {num_stages - 1}')
+        self.query_stages = frozenset(exchanging)
         self.embed_dims = embed_dims
         self.out_channels = [embed_dims] * num_stages
         self.with_cp = with_cp
@@ -126,7 +133,9 @@ class QueryEncoder(BaseModule):
             ConvModule(width, embed_dims, 1, norm_cfg=norm_cfg, act_cfg={'type': 'GELU'}) for width in in_channels
         )
         # Nothing follows the last stage, and a parameter without a use breaks distributed training.
-        self.project_out = nn.ModuleList(nn.Conv2d(embed_dims, width, 1) for width in in_channels[:-1])
+        self.project_out = nn.ModuleDict(
+            {str(i): nn.Conv2d(embed_dims, in_channels[i], 1) for i in sorted(self.query_stages - {num_stages - 1})}
+        )
         self.queries = nn.Parameter(torch.randn(1, num_queries, embed_dims))
         self.query_pos = nn.Parameter(torch.randn(1, num_queries, embed_dims))
         self.interaction = QueryInteraction(embed_dims, num_heads, feedforward_channels, dropout)
@@ -144,7 +153,7 @@ class QueryEncoder(BaseModule):
     def init_weights(self) -> None:
         """Initialise as MMEngine does, then set the projections back into the backbone to zero."""
         super().init_weights()
-        for project in self.project_out:
+        for project in self.project_out.values():
             nn.init.zeros_(project.weight)
             nn.init.zeros_(project.bias)
 
@@ -158,6 +167,14 @@ class QueryEncoder(BaseModule):
         weight = self.early_mlp(self.early_norm(queries[:, -1]))
         return torch.einsum('bc,bchw->bhw', weight, dense)[:, None]
 
+    def exchange(self, queries: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """Let queries (B, N, C) and one map (B, C, h, w) exchange; checkpointed when `with_cp`."""
+        pos = sine_position(*feature.shape[2:], self.embed_dims, device=feature.device)
+        arguments = queries, self.query_pos, feature, pos
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(self.interaction, *arguments, use_reentrant=False)
+        return self.interaction(*arguments)
+
     def forward(self, x: Tensor) -> QueryFeatures:
         """Encode images (B, 3, H, W) to maps (B, embed_dims, h_i, w_i) with queries and early mask."""
         stem, stages = split_stages(self.backbone, self.stem_names, self.stage_names)
@@ -167,16 +184,11 @@ class QueryEncoder(BaseModule):
         for i, stage in enumerate(stages):
             x = stage(x)
             feature = self.project_in[i](x)
-            pos = sine_position(*feature.shape[2:], self.embed_dims, device=x.device)
-            if self.with_cp and torch.is_grad_enabled():
-                queries, feature = checkpoint(
-                    self.interaction, queries, self.query_pos, feature, pos, use_reentrant=False
-                )
-            else:
-                queries, feature = self.interaction(queries, self.query_pos, feature, pos)
+            if i in self.query_stages:
+                queries, feature = self.exchange(queries, feature)
             maps.append(feature)
-            if i < len(self.project_out):
-                x = x + self.project_out[i](feature)
+            if str(i) in self.project_out:
+                x = x + self.project_out[str(i)](feature)
         mask = None
         if self.dense_queries is not None and (self.training or torch.is_grad_enabled()):
             mask = self.early_mask(queries, maps)

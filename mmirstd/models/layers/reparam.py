@@ -129,6 +129,7 @@ def _fold_conv_module(module: ConvModule) -> int:
         return 0
     module.conv = fold_conv_bn(module.conv, module.norm)
     setattr(module, module.norm_name, nn.Identity())
+    module.efficient_conv_bn_eval_forward = None  # mmcv's folding during training, which would look for the norm
     return 1
 
 

@@ -1,0 +1,83 @@
+"""Training curves as a picture: ``python tools/analysis_tools/plot_curves.py WORK_DIR [WORK_DIR ...] --out FILE.png``.
+
+Reads what MMEngine's LocalVisBackend wrote (``vis_data/scalars.json`` of the newest run in each folder): the loss and
+its smoothed course on the left, the validation figures on the right.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+import numpy as np
+
+FIGURES = ('IoU', 'nIoU', 'Pd')
+
+
+def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
+    """Return the records of training and of validation of the newest run in a work dir.
+
+    Raises:
+        SystemExit: If there is none.
+    """
+    runs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    if not runs:
+        raise SystemExit(f'error: {work_dir} holds no */vis_data/scalars.json; is it the work dir of a training?')
+    records = [json.loads(line) for line in runs[-1].read_text().splitlines() if line.strip()]
+    train = [r for r in records if 'loss' in r]
+    val = [r for r in records if 'IoU' in r]
+    if not train:
+        raise SystemExit(f'error: {runs[-1]} has no record of a loss')
+    return train, val
+
+
+def smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
+    """Centred moving average whose window is cut at the ends."""
+    kernel = np.ones(min(width, len(values)))
+    return np.convolve(values, kernel, 'same') / np.convolve(np.ones(len(values)), kernel, 'same')
+
+
+def plot(work_dirs: list[Path]) -> plt.Figure:
+    """Draw the curves of one or several runs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), layout='constrained')
+    for i, work_dir in enumerate(work_dirs):
+        train, val = read_scalars(work_dir)
+        colour = f'C{i}'
+        steps, loss = (np.array([r[key] for r in train]) for key in ('step', 'loss'))
+        left.plot(steps, loss, color=colour, alpha=0.25)
+        left.plot(steps, smooth(loss), color=colour, label=work_dir.name)
+        for key, style in zip(FIGURES, ('-', '--', ':'), strict=True):
+            right.plot([r['step'] for r in val], [r[key] for r in val], style, color=colour)
+    left.set(xlabel='iteration', ylabel='loss', yscale='log')
+    left.legend()
+    right.set(xlabel='iteration', ylabel='on the validation list', ylim=(0, 1))
+    handles = [
+        plt.Line2D([], [], color='0.3', linestyle=s, label=k) for k, s in zip(FIGURES, ('-', '--', ':'), strict=True)
+    ]
+    right.legend(handles=handles, loc='lower right')
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def main() -> None:
+    """Read the command line and write the picture."""
+    parser = argparse.ArgumentParser(description='Plot training curves.')
+    parser.add_argument('work_dirs', nargs='+', type=Path, metavar='WORK_DIR')
+    parser.add_argument('--out', type=Path, required=True, help='PNG, PDF or SVG to write')
+    args = parser.parse_args()
+    figure = plot(args.work_dirs)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    # A picture is whole or not there.
+    partial = args.out.with_name(f'.{args.out.name}.part{args.out.suffix}')
+    figure.savefig(partial, dpi=110)
+    os.replace(partial, args.out)
+    print(args.out)
+
+
+if __name__ == '__main__':
+    main()
