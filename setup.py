@@ -52,7 +52,7 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['mmirstd', 'mmirstd.*']),
-    package_data={'mmirstd.datasets': ['splits/*', 'splits/*/*']},
+    package_data={'mmirstd.datasets': ['splits/**/*.txt']},
     install_requires=[f'torch>={STACK["MIN_TORCH"]}', 'numpy', 'scipy', 'matplotlib', 'pillow'],
     extras_require={
         'onedl': STACK['requirements']('onedl'),

@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Set before torch is imported: with tiny tensors more threads only cost.
@@ -17,15 +17,39 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope='session')
 def real_data() -> Path:
-    """Folder that holds NUAA-SIRST, NUDT-SIRST and IRSTD-1k: MMIRSTD_DATA, or data/ in or shared/data beside the checkout."""
+    """Folder that holds NUAA-SIRST, NUDT-SIRST and IRSTD-1k: MMIRSTD_DATA, or a folder data in or near the checkout."""
     asked = os.environ.get('MMIRSTD_DATA')
-    candidates = [Path(asked)] if asked else [ROOT / 'data', ROOT.parent / 'shared/data']
+    candidates = [Path(asked)] if asked else [ROOT / 'data', ROOT.parent / 'data', *sorted(ROOT.parent.glob('*/data'))]
     for folder in candidates:
         if (folder / 'NUDT-SIRST').is_dir():
             return folder
     if asked:
         pytest.fail(f'MMIRSTD_DATA={asked} holds no NUDT-SIRST')
     pytest.skip('no real data: set MMIRSTD_DATA')
+
+
+@pytest.fixture
+def own_mmengine_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give a test that runs a Runner MMEngine's global loggers, visualizers, scopes and loaders for itself.
+
+    Configs are dumped without yapf's formatting, which takes longer than training does here.
+    """
+    from mmengine.config import Config
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.runner import CheckpointLoader
+    from mmengine.visualization import Visualizer
+
+    plain = property(lambda cfg: ''.join(f'{k} = {v!r}\n' for k, v in cfg._cfg_dict.to_dict().items()))
+    monkeypatch.setattr(Config, 'pretty_text', plain)
+    managers = (MMLogger, MessageHub, DefaultScope, Visualizer)
+    saved = [dict(m._instance_dict) for m in managers]
+    schemes = CheckpointLoader._schemes.copy()
+    yield
+    for manager, instances in zip(managers, saved, strict=True):
+        manager._instance_dict.clear()
+        manager._instance_dict.update(instances)
+    CheckpointLoader._schemes = schemes
 
 
 @pytest.fixture
@@ -47,7 +71,7 @@ def tiny_data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tiny_config(tmp_path: Path, tiny_data: Path) -> Callable[..., Path]:
+def tiny_config(tmp_path: Path, tiny_data: Path, own_mmengine_state: None) -> Callable[..., Path]:
     """Write a config of MMSegmentation's U-Net, five thousand parameters, on ``tiny_data``; ``extra`` is appended."""
 
     def write(extra: str = '', name: str = 'tiny.py', runtime: str | None = None) -> Path:
@@ -62,17 +86,20 @@ def tiny_config(tmp_path: Path, tiny_data: Path) -> Callable[..., Path]:
                 dict(type='mmirstd.LoadTargetMask'),
                 dict(type='PackSegInputs', meta_keys=('img_id', 'img_path', 'seg_map_path', 'ori_shape', 'img_shape')),
             ]
+            dataset = dict(
+                type='mmirstd.FolderDataset', data_root=data_root, pipeline=pipeline, serialize_data=False
+            )
             train_dataloader = dict(
                 batch_size=2,
                 num_workers=0,
                 sampler=dict(type='InfiniteSampler', shuffle=True),
-                dataset=dict(type='mmirstd.FolderDataset', data_root=data_root, pipeline=pipeline),
+                dataset=dataset,
             )
             val_dataloader = dict(
                 batch_size=1,
                 num_workers=0,
                 sampler=dict(type='DefaultSampler', shuffle=False),
-                dataset=dict(type='mmirstd.FolderDataset', data_root=data_root, pipeline=pipeline, test_mode=True),
+                dataset=dict(**dataset, test_mode=True),
             )
             test_dataloader = val_dataloader
             val_evaluator = dict(type='mmirstd.IRSTDMetric')
@@ -83,12 +110,13 @@ def tiny_config(tmp_path: Path, tiny_data: Path) -> Callable[..., Path]:
                     type='SegDataPreProcessor', mean=[80.0] * 3, std=[40.0] * 3, size=(32, 32), seg_pad_val=255
                 ),
                 backbone=dict(
-                    type='UNet', base_channels=4, num_stages=2, strides=(1, 1), enc_num_convs=(1, 1), dec_num_convs=(1,),
-                    downsamples=(True,), enc_dilations=(1, 1), dec_dilations=(1,), norm_cfg=dict(type='BN'),
+                    type='UNet', base_channels=4, num_stages=2, strides=(1, 1), enc_num_convs=(1, 1),
+                    dec_num_convs=(1,), downsamples=(True,), enc_dilations=(1, 1), dec_dilations=(1,),
+                    norm_cfg=dict(type='BN'),
                 ),
                 decode_head=dict(
-                    type='FCNHead', in_channels=4, channels=4, num_convs=1, concat_input=False, num_classes=2,
-                    out_channels=1, threshold=0.5, norm_cfg=dict(type='BN'),
+                    type='FCNHead', in_channels=4, channels=4, num_convs=1, concat_input=False, dropout_ratio=0,
+                    num_classes=2, out_channels=1, threshold=0.5, norm_cfg=dict(type='BN'),
                     loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True),
                 ),
                 train_cfg=dict(),
@@ -100,6 +128,7 @@ def tiny_config(tmp_path: Path, tiny_data: Path) -> Callable[..., Path]:
             val_cfg = dict(type='ValLoop')
             test_cfg = dict(type='TestLoop')
             default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval=3))
+            custom_hooks = [dict(type='mmirstd.CollapseGuardHook')]
             """)
             + textwrap.dedent(extra)
         )

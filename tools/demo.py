@@ -20,14 +20,21 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def shorten(config: Path, iters: int) -> list[str]:
-    """Options that scale a config's schedule to ``iters`` iterations."""
-    import mmirstd  # noqa: F401  before a config is read
+def schedule(config: Path, iters: int | None) -> list[str]:
+    """Options that log often enough to watch, and scale a config's schedule to ``iters`` iterations."""
+    if iters is None:
+        return ['default_hooks.logger.interval=20']
     from mmengine.config import Config
+
+    import mmirstd  # noqa: F401  before a config is read
 
     cfg = Config.fromfile(config)
     factor = iters / cfg.train_cfg.max_iters
-    options = [f'train_cfg.max_iters={iters}', f'train_cfg.val_interval={iters}']
+    options = [
+        f'train_cfg.max_iters={iters}',
+        f'train_cfg.val_interval={iters}',
+        f'default_hooks.logger.interval={max(1, min(20, iters // 4))}',
+    ]
     for i, scheduler in enumerate(cfg.get('param_scheduler') or []):
         begin = round(scheduler.get('begin', 0) * factor)
         options.append(f'param_scheduler.{i}.begin={begin}')
@@ -35,7 +42,7 @@ def shorten(config: Path, iters: int) -> list[str]:
             if key in scheduler:
                 least = begin + 1 if key == 'end' else 1
                 options.append(f'param_scheduler.{i}.{key}={max(least, round(scheduler[key] * factor))}')
-    return ['--cfg-options', *options]
+    return options
 
 
 def run(tool: str, *arguments: str | Path) -> None:
@@ -51,10 +58,11 @@ def main() -> None:
     args = parse_args()
     out = args.out / time.strftime('%Y%m%d_%H%M%S')
     started = time.monotonic()
-    run('train.py', args.config, '--work-dir', out, *(shorten(args.config, args.iters) if args.iters else []))
+    run('train.py', args.config, '--work-dir', out, '--cfg-options', *schedule(args.config, args.iters))
     checkpoint = next(iter(sorted(out.glob('best_*.pth'))), None) or Path((out / 'last_checkpoint').read_text())
-    run('test.py', args.config, checkpoint, '--work-dir', out / 'test', '--show-dir', out / 'pictures')
     pictures = out.resolve() / 'pictures'
+    progress = ('--cfg-options', 'default_hooks.logger.interval=5')
+    run('test.py', args.config, checkpoint, '--work-dir', out / 'test', '--show-dir', pictures, *progress)
     print(
         f'\nThe demo took {time.monotonic() - started:.0f} s. Its metrics are above; red boxes are detected, blue '
         f'missed, yellow false targets in the {len(list(pictures.iterdir()))} pictures in\n  {pictures}\n'

@@ -32,10 +32,13 @@ def main() -> None:
         cfg = cli.load_config(args, ('test',), subfolder='test')
         cli.check_checkpoint(args.checkpoint)
         cfg.load_from, cfg.resume = args.checkpoint, False
+        hooks = cfg.get('custom_hooks') or []
+        if not any(h.get('type') == 'mmirstd.SwitchToDeployHook' for h in hooks):
+            cfg.custom_hooks = [*hooks, dict(type='mmirstd.SwitchToDeployHook')]
         if args.show_dir:
-            hooks = cfg.setdefault('default_hooks', {})
-            hooks.setdefault('visualization', dict(type='mmirstd.IRSTDVisualizationHook'))
-            hooks['visualization'].update(draw=True, show_dir=args.show_dir)
+            defaults = cfg.setdefault('default_hooks', {})
+            defaults.setdefault('visualization', dict(type='mmirstd.IRSTDVisualizationHook'))
+            defaults['visualization'].update(draw=True, show_dir=args.show_dir)
         state.runner = runner = cli.build_runner(cfg)
         runner.test()
     cli.report(log=osp.join(runner.log_dir, f'{runner.timestamp}.log'), pictures=args.show_dir)

@@ -1,7 +1,7 @@
 """A Runner that checks its data and its checkpoints, and runs without a GPU."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mmengine.config import ConfigDict
 from mmengine.device import get_device
@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
 from mmirstd.registry import RUNNERS
@@ -36,7 +36,8 @@ class StrictRunner(Runner):
       bfloat16 autocast without loss scaling; each is logged.
     """
 
-    started = False  # whether a batch was processed: failures before that are a matter of set-up
+    started = False  # whether a batch came: failures before that are a matter of set-up
+    _required: Sequence[str] = ()  # what the checkpoint being loaded must hold besides weights
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo first where there is no GPU, and put the strict loader in place."""
@@ -47,7 +48,7 @@ class StrictRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap for distributed training; on CPU without device ids and without SyncBN."""
         if self.distributed and get_device() == 'cpu' and not is_model_wrapper(model):
-            if any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
+            if self.cfg.pop('sync_bn', None) or any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
                 self.logger.warning('SyncBatchNorm needs a GPU: each process normalises by its own batch')
                 model = revert_sync_batchnorm(model)
             model_wrapper_cfg = ConfigDict(
@@ -67,14 +68,14 @@ class StrictRunner(Runner):
         return super().build_optim_wrapper(optim_wrapper)
 
     @staticmethod
-    def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
         """Build and check the dataset."""
         loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        check = getattr(loader.dataset, 'check', None)
-        if check is not None:
-            summary = check()
-            if summary:
-                print_log(f'{type(loader.dataset).__name__} checked: {summary}', logger='current')
+        for dataset in _leaves(loader.dataset):
+            if hasattr(dataset, 'check'):
+                print_log(f'{type(dataset).__name__} checked: {dataset.check()}', logger='current')
         return loader
 
     def call_hook(self, fn_name: str, **kwargs: object) -> None:
@@ -101,9 +102,7 @@ class StrictRunner(Runner):
         try:
             super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         finally:
-            self._required = []
-
-    _required: Sequence[str] = ()
+            self._required = ()
 
     def load_checkpoint(
         self,
@@ -151,3 +150,12 @@ class StrictRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+
+def _leaves(dataset: Dataset) -> Iterator[Dataset]:
+    """Walk the datasets inside MMEngine's wrappers."""
+    inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
+    for part in inner:
+        yield from _leaves(part)
+    if not inner:
+        yield dataset

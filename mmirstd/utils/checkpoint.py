@@ -50,12 +50,12 @@ def _history_method(owner: type, name: str) -> Callable:
 
 def _safe_globals() -> list:
     multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    scalar_types = [type(np.dtype(t)) for t in ('bool', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8')]
+    dtypes = [type(np.dtype(code)) for code in np.typecodes['AllInteger'] + 'efd?USO']
     named = [(f'numpy.{core}.multiarray.{f.__name__}', f) for core in ('_core', 'core')
              for f in (multiarray._reconstruct, multiarray.scalar)]  # fmt: skip
     return [
         # RepViT's authors, as many others, save their command line's arguments along with the weights.
-        HistoryBuffer, Namespace, np.ndarray, np.dtype, *scalar_types,
+        HistoryBuffer, Namespace, np.ndarray, np.dtype, *dtypes,
         *((f, name) for name, f in named),
         *((_history_method, f'{module}.getattr') for module in ('builtins', '__builtin__')),
     ]  # fmt: skip
@@ -76,15 +76,16 @@ def load_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any
         with torch.serialization.safe_globals(_safe_globals()):
             return torch.load(path, map_location=map_location, weights_only=True)
     except UnpicklingError as e:
-        if found := re.search(r'GLOBAL ([\w.]+)|function (.+?)(?: which|$)|(getattr\(.*\))', str(e)):
+        reasons = r'GLOBAL [\w.]+|unrecognized function .*?>|Can only (?:build|create) .*?>|getattr\(.*?\)'
+        if found := re.search(reasons, ' '.join(str(e).split())):
             raise CheckpointError(
-                f'{path} is refused: it holds more than weights and plain data and might run code when loaded, see '
-                f'{next(filter(None, found.groups()))}'
+                f'{path} is refused: it holds more than weights and plain data and might run code when loaded '
+                f'({found[0]})'
             ) from e
-        raise CheckpointError(f'{path} is no checkpoint: {_first_line(e)}') from e
+        raise CheckpointError(f'{path} is no checkpoint: not written by torch.save') from e
     except (OSError, RuntimeError, EOFError, LookupError, ValueError, AssertionError) as e:
-        kind = 'damaged' if zipfile.is_zipfile(path) else 'no checkpoint, or cut off'
-        raise CheckpointError(f'{path} ({osp.getsize(path)} bytes) is {kind}: {_first_line(e)}') from e
+        kind = f'damaged: {_first_line(e)}' if zipfile.is_zipfile(path) else 'no checkpoint, or cut off'
+        raise CheckpointError(f'{path} ({osp.getsize(path)} bytes) is {kind}') from e
 
 
 def _load_safetensors(path: str) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from types import SimpleNamespace
 
-import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
@@ -17,6 +16,7 @@ from mmirstd.engine import CollapseError
 from mmirstd.registry import RUNNERS
 from mmirstd.utils.checkpoint import CheckpointError, latest_checkpoint
 from mmirstd.utils.data_root import check_data_root, set_data_root
+from mmirstd.utils.dist import stop_distributed
 
 # What the runner and the tools read from a config; anything else at top level is a variable of the file.
 CONFIG_KEYS = (frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
@@ -59,7 +59,7 @@ def load_config(args: argparse.Namespace, loaders: tuple[str, ...], subfolder: s
     cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
     default = cfg.get('work_dir') or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
-    cfg.work_dir = args.work_dir or osp.join(default, subfolder)
+    cfg.work_dir = osp.normpath(args.work_dir or osp.join(default, subfolder))
     if args.data_root:
         set_data_root(cfg, args.data_root)
     check_data_root(cfg, loaders)
@@ -131,7 +131,7 @@ def one_line_errors() -> Iterator[SimpleNamespace]:
     """Turn failures of set-up into one line on stderr; give the traceback for those of a run.
 
     The block sets ``runner`` of what it gets, and until that has processed a batch, everything that goes wrong is taken
-    for a matter of set-up. ``MMIRSTD_TRACEBACK=1`` shows tracebacks always.
+    for a matter of set-up. ``MMIRSTD_TRACEBACK=1`` shows tracebacks always. Ends a distributed job's process group.
 
     Raises:
         SystemExit: With the line.
@@ -144,10 +144,8 @@ def one_line_errors() -> Iterator[SimpleNamespace]:
         if os.environ.get('MMIRSTD_TRACEBACK') or (running and not isinstance(e, (CheckpointError, CollapseError))):
             raise
         raise SystemExit(f'{_rank()}error: {describe(e)}') from None
-    finally:
-        # Left to the interpreter's exit, gloo's threads sometimes abort the process.
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    else:
+        stop_distributed(state.runner)
 
 
 def _rank() -> str:

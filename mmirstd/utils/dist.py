@@ -1,10 +1,12 @@
 """Distributed jobs on machines without a GPU, which MMEngine's launchers cannot start."""
 
+import gc
 import os
 import subprocess
 
 import torch.distributed as torch_dist
 from mmengine.device import get_device
+from mmengine.runner import Runner
 
 
 def start_gloo_on_cpu(launcher: str) -> bool:
@@ -30,6 +32,19 @@ def start_gloo_on_cpu(launcher: str) -> bool:
         raise RuntimeError(f'launcher {launcher!r}: {", ".join(missing)} not set; start with tools/dist_train.sh')
     torch_dist.init_process_group('gloo')
     return True
+
+
+def stop_distributed(runner: Runner | None) -> None:
+    """End the process group; ``runner`` loses its model and cannot be used any more.
+
+    Left to the interpreter's exit, a thread of gloo that still holds the last tensor now and then aborts the process
+    after its work is done. The threads end with the last reference to the group, and DDP holds one.
+    """
+    if torch_dist.is_initialized():
+        if runner is not None:
+            runner.model = None
+            gc.collect()
+        torch_dist.destroy_process_group()
 
 
 def _slurm_environment() -> None:

@@ -6,6 +6,7 @@ drawn at random from ``--seed``, none is picked. Writes the picture to ``--out``
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def draw(real: dict[str, list], synthetic: list, out: Path, columns: int = 9) ->
 
 def load(dataset: object, indices: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Images and masks of some samples."""
-    samples = (dataset[int(i)] for i in track_iter_progress(list(indices)))
+    samples = (dataset[int(i)] for i in track_iter_progress(list(indices), file=sys.stderr))
     return [(np.squeeze(sample['img']), sample['gt_seg_map']) for sample in samples]
 
 

@@ -2,7 +2,7 @@
 at its two coarsest levels.
 
 The two-way transformer runs at stride 8; its map joins the stride-2 one in the mask features, which sub-pixel
-convolution brings to the size of the image. 2.15 GMAC at 256 x 256 (tools/analysis_tools/get_flops.py).
+convolution brings to the size of the image. 2.18 GMAC at 256 x 256 (tools/analysis_tools/get_flops.py).
 """
 
 data_preprocessor = dict(

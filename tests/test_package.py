@@ -1,0 +1,122 @@
+"""The package as others get it: its wheel, its configs by name, its index of models."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.config import Config
+from packaging.requirements import Requirement
+
+import mmirstd
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """A wheel, built from a copy as pip builds it."""
+    source, out = tmp_path_factory.mktemp('source') / 'checkout', tmp_path_factory.mktemp('wheel')
+    names = ['mmirstd', 'configs', 'tools', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'model-index.yml']
+    source.mkdir()
+    for name in names:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            shutil.copy(ROOT / name, source / name)
+    command = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', out, source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return next(out.glob('*.whl'))
+
+
+def files(folder, pattern):
+    return {str(p.relative_to(ROOT)) for p in (ROOT / folder).rglob(pattern) if '__pycache__' not in p.parts}
+
+
+def test_wheel_holds_the_package_and_its_configs_tools_and_splits(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    ours = {n for n in names if '.dist-info/' not in n}
+    expected = {n for n in files('mmirstd', '*.py') if '.mim' not in n} | files('mmirstd/datasets/splits', '*.txt')
+    expected |= {f'mmirstd/.mim/{n}' for n in files('configs', '*.*') | files('tools', '*.*') | {'model-index.yml'}}
+    assert ours == expected
+    assert any('splits' in n for n in ours)
+    licences = [n for n in names if n.endswith('LICENSE')]
+    assert len(licences) == 1
+    assert b'Apache License' in zipfile.ZipFile(wheel).read(licences[0])
+
+
+def test_wheel_metadata(wheel):
+    archive = zipfile.ZipFile(wheel)
+    metadata = archive.read(next(n for n in archive.namelist() if n.endswith('METADATA'))).decode()
+    fields = re.findall(r'^([\w-]+): (.*)$', metadata, re.M)
+    values = {k: [v for name, v in fields if name == k] for k, _ in fields}
+    assert values['Version'] == [mmirstd.__version__]
+    assert values['Requires-Python'] == ['>=3.10']
+    assert values['License'] == ['Apache-2.0']
+    assert {'onedl', 'openmmlab', 'interop', 'dev'} <= set(values['Provides-Extra'])
+    always = [r for r in map(Requirement, values['Requires-Dist']) if r.marker is None]
+    assert {r.name for r in always} == {'torch', 'numpy', 'scipy', 'matplotlib', 'pillow'}
+    assert next(str(r.specifier) for r in always if r.name == 'torch') == '>=2.6'
+
+
+def test_installed_wheel_finds_its_configs(wheel, tmp_path):
+    """In a folder of its own that comes before the checkout, from another working directory."""
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', tmp_path / 'lib', wheel], check=True
+    )
+    (tmp_path / 'mine.py').write_text("_base_ = 'mmirstd::_base_/default_runtime.py'\n")
+    code = (
+        'import mmirstd, mmengine\n'
+        "cfg = mmengine.Config.fromfile('mine.py')\n"
+        "print(mmirstd.__file__, cfg.runner_type, mmengine.utils.get_installed_path('mmirstd'))"
+    )
+    env = {'PYTHONPATH': str(tmp_path / 'lib')}
+    done = subprocess.run([sys.executable, '-c', code], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    path, runner, package = done.stdout.split()
+    assert Path(path).is_relative_to(tmp_path / 'lib')
+    assert Path(package) == tmp_path / 'lib/mmirstd'
+    assert runner == 'mmirstd.StrictRunner'
+
+
+@pytest.mark.parametrize(
+    ('base', 'key'),
+    [
+        ('mmirstd::_base_/default_runtime.py', 'runner_type'),
+        ('mmirstd::simir/simir_repvit_nudt.py', 'train_dataloader'),
+        ('mmseg::_base_/models/upernet_r50.py', 'model'),
+    ],
+)
+def test_configs_by_name(base, key, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('mine.py').write_text(f'_base_ = {base!r}\n')
+    assert key in Config.fromfile('mine.py')
+
+
+def test_model_index_is_complete():
+    """MMEngine reads the index and all it names for every config of ours that is inherited."""
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    assert index == sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('*/metafile.yml'))
+    for name in index:
+        for model in yaml.safe_load((ROOT / name).read_text())['Models']:
+            assert (ROOT / model['Config']).is_file(), model
+
+
+def test_lock_file_holds_the_stack_and_pins_everything():
+    lines = [line for line in (ROOT / 'requirements/lock.txt').read_text().splitlines() if not line.startswith('#')]
+    pins = {}
+    for requirement in map(Requirement, lines):
+        (specifier,) = requirement.specifier
+        assert specifier.operator == '=='
+        if requirement.marker is None or requirement.marker.evaluate():
+            assert pins.setdefault(requirement.name, specifier.version) == specifier.version
+    assert pins['torch'] == '2.13.0'
+    from mmirstd.utils.stack import requirements
+
+    for requirement in map(Requirement, requirements('onedl')):
+        assert requirement.specifier.contains(pins[requirement.name])
