@@ -173,5 +173,5 @@ def test_query_features_are_a_tuple_with_attributes():
         assert twin.early_mask is None
         assert torch.equal(twin[0], maps[0])
     assert require_queries(features, 'X') is features.queries
-    with pytest.raises(ValueError, match='X takes its queries from the features.*plain tuple'):
+    with pytest.raises(ValueError, match=r'X takes its queries from the features.*plain tuple'):
         require_queries(tuple(maps), 'X')

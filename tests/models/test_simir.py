@@ -228,7 +228,7 @@ def test_simirs_head_stands_behind_mmsegmentations_neck():
         (lambda: segmentor(REPVIT, dict(type='FPN', in_channels=[8, 16, 24], out_channels=16, num_outs=3), head()),
          'QuerySAMHead takes its queries from the features.*plain tuple'),
         (lambda: segmentor(REPVIT, fpn(in_channels=[8, 16, 24]), head()), 'QueryFPN takes its queries'),
-        (lambda: segmentor(encoder(), fpn(in_channels=[16, 16]), head()), r'QueryFPN takes maps of \[16, 16\] channels'),
+        (lambda: segmentor(encoder(), fpn(in_channels=[16, 16]), head()), r'maps of \[16, 16\] channels'),
         (lambda: segmentor(encoder(), fpn(out_channels=8), head(in_channels=8, channels=8)), 'set query_channels=16'),
         (lambda: segmentor(encoder(), fpn(), head(aux_weights=dict(neck=1))), 'the early mask is there'),
         (lambda: segmentor(encoder(dense_channels=0), fpn(), head()), 'the early mask is missing'),
