@@ -8,7 +8,7 @@ train_pipeline = [
     dict(type='mmirstd.LoadIRImage'),
     dict(type='mmirstd.LoadTargetMask'),
     dict(type='mmirstd.CopyPasteTargets', prob=0.5),
-    dict(type='mmirstd.TargetAwareCrop', crop_size=(128, 128), target_prob=0.5, pad_val=114),
+    dict(type='mmirstd.TargetAwareCrop', crop_size=(128, 128), target_prob=0.5, pad_mode='reflect'),
     dict(type='RandomFlip', prob=[0.25, 0.25], direction=['horizontal', 'vertical']),
     dict(type='PackSegInputs', meta_keys={{_base_.meta_keys}}),
 ]

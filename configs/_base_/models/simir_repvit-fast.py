@@ -6,13 +6,14 @@ convolution brings to the size of the image. 2.18 GMAC at 256 x 256 (tools/analy
 """
 
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmirstd.IRSTDDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
     size=(128, 128),
+    test_divisor=16,
 )
 model = dict(
     type='EncoderDecoder',

@@ -11,13 +11,14 @@ _point_loss = dict(
     ],
 )
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmirstd.IRSTDDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
     size=(256, 256),
+    test_divisor=8,
 )
 model = dict(
     type='EncoderDecoder',

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+CFG = dict(type='mmirstd.IRSTDDataPreProcessor', mean=[10.0], std=[2.0])
+
+
+def batch(size, number=2):
+    samples = [SegDataSample(metainfo=dict(img_shape=size, ori_shape=size)) for _ in range(number)]
+    for sample in samples:
+        sample.gt_sem_seg = PixelData(data=torch.zeros(1, *size, dtype=torch.long))
+    return dict(inputs=[torch.randint(0, 256, (1, *size), dtype=torch.uint8) for _ in samples], data_samples=samples)
+
+
+@pytest.mark.parametrize('size', [(33, 47), (32, 48), (16, 17), (1, 1)])
+@pytest.mark.parametrize('mode', ['replicate', 'constant'])
+def test_test_images_are_padded_to_the_divisor(size, mode):
+    data = batch(size)
+    raw = torch.stack(data['inputs']).float()
+    out = MODELS.build(CFG | dict(test_divisor=16, test_pad_mode=mode))(data)
+    height, width = size
+    x = out['inputs']
+    assert x.shape[2] % 16 == x.shape[3] % 16 == 0
+    assert 0 <= x.shape[2] - height < 16
+    assert 0 <= x.shape[3] - width < 16
+    torch.testing.assert_close(x[..., :height, :width], (raw - 10) / 2)
+    if mode == 'replicate':
+        assert (x[..., height:, :width] == x[..., height - 1 : height, :width]).all()
+        assert (x[..., width:] == x[..., width - 1 : width]).all()
+    else:
+        assert (x[..., height:, :] == 0).all()
+        assert (x[..., width:] == 0).all()
+
+
+def test_training_is_mmsegmentations():
+    data = batch((20, 24))
+    ours = MODELS.build(CFG | dict(test_divisor=16, size=(32, 32)))(data, training=True)
+    assert ours['inputs'].shape == (2, 1, 32, 32)
+    assert (ours['data_samples'][0].gt_sem_seg.data[0, 20:] == 255).all()
+
+
+class Identity(nn.Module):
+    """A backbone that hands the image on."""
+
+    def forward(self, x):
+        return (x,)
+
+
+def test_the_padding_is_taken_off_the_prediction():
+    head = dict(type='FCNHead', in_channels=1, channels=1, num_convs=0, concat_input=False, in_index=0, num_classes=2)
+    cfg = dict(
+        type='EncoderDecoder',
+        data_preprocessor=CFG | dict(test_divisor=16),
+        backbone=dict(type='UNet', in_channels=1, base_channels=2, norm_cfg=dict(type='BN')),
+        decode_head=head | dict(out_channels=1, threshold=0.5, dropout_ratio=0.0),
+        test_cfg=dict(mode='whole'),
+    )
+    init_default_scope('mmseg')  # MMEngine builds a model's preprocessor from its own registry
+    model = MODELS.build(ConfigDict(cfg)).eval()
+    model.backbone = Identity()
+    with torch.no_grad():
+        model.decode_head.conv_seg.weight.fill_(1)
+        model.decode_head.conv_seg.bias.zero_()
+    data = batch((33, 47), number=1)
+    raw = data['inputs'][0].float()
+    (result,) = model.test_step(data)
+    torch.testing.assert_close(result.seg_logits.data, ((raw - 10) / 2).sigmoid())
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(test_pad_mode='mirror'), "test_pad_mode='mirror'"),
+        (dict(test_divisor=0), 'test_divisor=0'),
+        (dict(test_cfg=dict(size_divisor=16)), 'test_divisor instead'),
+    ],
+)
+def test_errors(change, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(CFG | change)
+
+
+def test_reflection_needs_room():
+    preprocessor = MODELS.build(CFG | dict(test_divisor=16, test_pad_mode='reflect'))
+    assert preprocessor(batch((12, 12)))['inputs'].shape == (2, 1, 16, 16)
+    with pytest.raises(ValueError, match='5x6 cannot be reflected'):
+        preprocessor(batch((6, 5)))
