@@ -17,7 +17,7 @@ train_pipeline = [
     dict(type='mmirstd.CopyPasteTargets', prob=0.5),
     dict(type='mmirstd.TargetAwareCrop', crop_size=(128, 128), target_prob=0.5, pad_mode='reflect'),
     # Grey levels differ more from camera to camera than between 191 images.
-    dict(type='PhotoMetricDistortion', saturation_range=(1.0, 1.0), hue_delta=0),
+    dict(type='PhotoMetricDistortion'),
     dict(type='RandomFlip', prob=[0.25, 0.25], direction=['horizontal', 'vertical']),
     dict(type='PackSegInputs', meta_keys={{_base_.meta_keys}}),
 ]

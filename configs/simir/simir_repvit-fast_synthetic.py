@@ -12,10 +12,10 @@ train_pipeline = [
 ]
 train_dataloader = dict(dataset=dict(length=16384, size=(128, 128), pipeline=train_pipeline))
 # The embedded default of `make demo`: a quarter of an hour on two cores is what it may take, installation included.
-max_iters = 1000
-train_cfg = dict(max_iters=max_iters, val_interval=500)
+max_iters = 1400
+train_cfg = dict(max_iters=max_iters, val_interval=700)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=max_iters),
 ]
-default_hooks = dict(checkpoint=dict(interval=500))
+default_hooks = dict(checkpoint=dict(interval=700))
