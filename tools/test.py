@@ -35,10 +35,11 @@ def main() -> None:
         hooks = cfg.get('custom_hooks') or []
         if not any(h.get('type') == 'mmirstd.SwitchToDeployHook' for h in hooks):
             cfg.custom_hooks = [*hooks, dict(type='mmirstd.SwitchToDeployHook')]
+        # Without a folder nothing is drawn: a config's own drawing is for validation, and a test set is large.
+        defaults = cfg.setdefault('default_hooks', {})
+        defaults.pop('visualization', None)
         if args.show_dir:
-            defaults = cfg.setdefault('default_hooks', {})
-            defaults.setdefault('visualization', dict(type='mmirstd.IRSTDVisualizationHook'))
-            defaults['visualization'].update(draw=True, show_dir=args.show_dir)
+            defaults['visualization'] = dict(type='mmirstd.IRSTDVisualizationHook', draw=True, show_dir=args.show_dir)
         state.runner = runner = cli.build_runner(cfg)
         runner.test()
     cli.report(log=osp.join(runner.log_dir, f'{runner.timestamp}.log'), pictures=args.show_dir)

@@ -20,7 +20,8 @@ default_hooks = dict(
         type='CheckpointHook', by_epoch=False, interval=400, max_keep_ckpts=2, save_best='IoU', rule='greater'
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='mmirstd.IRSTDVisualizationHook'),
+    # Every 50th validation image, for TensorBoard and the work dir.
+    visualization=dict(type='mmirstd.IRSTDVisualizationHook', draw=True, interval=50),
 )
 
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
