@@ -135,6 +135,18 @@ def test_checkpointing_changes_memory_alone(wrap):
         torch.testing.assert_close(gradients[1][name], gradient, msg=name)
 
 
+def test_checkpointed_levels_count_the_batch_once():
+    cfg = fpn(dropout=0.0, encoder_queries=False, norm_cfg=dict(type='BN'))
+    model = MODELS.build(cfg)
+    twin = copy.deepcopy(model)
+    twin.with_cp = True
+    maps = tuple(torch.randn(2, 16, n, n) for n in (16, 8, 4))
+    for neck in (model, twin):
+        sum(x.mean() for x in neck(maps)).backward()
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(dict(twin.named_buffers())[name], buffer, msg=name)
+
+
 @pytest.mark.parametrize(
     ('stem_names', 'stage_names', 'backbone'),
     [

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from mmirstd.models.layers import MLP, QueryFeatures, QueryInteraction, sine_position
+from mmirstd.models.layers import MLP, QueryFeatures, QueryInteraction, recompute, sine_position
 from mmirstd.registry import MODELS
 
 
@@ -170,10 +169,7 @@ class QueryEncoder(BaseModule):
     def exchange(self, queries: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Let queries (B, N, C) and one map (B, C, h, w) exchange; checkpointed when `with_cp`."""
         pos = sine_position(*feature.shape[2:], self.embed_dims, device=feature.device)
-        arguments = queries, self.query_pos, feature, pos
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self.interaction, *arguments, use_reentrant=False)
-        return self.interaction(*arguments)
+        return recompute(self, self.interaction, queries, self.query_pos, feature, pos)
 
     def forward(self, x: Tensor) -> QueryFeatures:
         """Encode images (B, 3, H, W) to maps (B, embed_dims, h_i, w_i) with queries and early mask."""

@@ -5,10 +5,8 @@ A. Wang et al., "RepViT: Revisiting Mobile CNN From ViT Perspective", CVPR 2024,
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 
 import torch
-import torch.utils.checkpoint as cp
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
@@ -16,7 +14,8 @@ from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmirstd.models.layers.reparam import ConvBN, RepVGGDW, frozen_running_stats, switch_to_deploy
+from mmirstd.models.layers.recompute import recompute
+from mmirstd.models.layers.reparam import ConvBN, RepVGGDW, switch_to_deploy
 from mmirstd.registry import MODELS
 from mmirstd.utils.checkpoint import CheckpointError, load_checkpoint, load_strict
 from mmirstd.utils.checkpoint_keys import convert_repvit_state_dict, unwrap_state_dict
@@ -69,14 +68,7 @@ class _Block(nn.Module):
     with_cp: bool
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            return cp.checkpoint(
-                self._forward,
-                x,
-                use_reentrant=False,
-                context_fn=lambda: (nullcontext(), frozen_running_stats(self)),
-            )
-        return self._forward(x)
+        return recompute(self, self._forward, x) if self.training else self._forward(x)
 
 
 class RepViTBlock(_Block):

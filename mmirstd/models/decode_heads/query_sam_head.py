@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, require_queries
+from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, recompute, require_queries
 from mmirstd.models.losses import target_probability
 from mmirstd.registry import MODELS
 
@@ -147,9 +146,7 @@ class QuerySAMHead(BaseDecodeHead):
             image = image + self.prompt(mask)
         tokens = torch.cat((self.decoder_query.expand(batch, -1, -1), sparse), dim=1)
         fine = inputs[self.in_index] if self.fine_in is not None else None
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self.decode, image, tokens, fine, use_reentrant=False)
-        return self.decode(image, tokens, fine)
+        return recompute(self, self.decode, image, tokens, fine)
 
     def loss(self, inputs: tuple[Tensor, ...], batch_data_samples: SampleList, train_cfg: dict | None) -> dict:
         """Compute the losses on the final mask and, prefixed by their names, on the early and intermediate ones."""
@@ -164,10 +161,10 @@ class QuerySAMHead(BaseDecodeHead):
                     'predict_mask=False).'
                 )
         losses = self.loss_by_feat(logits, batch_data_samples)
+        label = self._stack_batch_gt(batch_data_samples).squeeze(1)
         for name, weight in self.aux_weights.items():
-            for key, value in self.loss_by_feat(masks[name], batch_data_samples).items():
-                if key.startswith('loss'):
-                    losses[f'{name}.{key}'] = weight * value
+            for key, value in self.mask_losses(self._at_label_size(masks[name], label), label).items():
+                losses[f'{name}.{key}'] = weight * value
         return losses
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
@@ -175,16 +172,24 @@ class QuerySAMHead(BaseDecodeHead):
 
         Unlike the base class it reports no pixel accuracy, which is over 99 % for an empty prediction.
         """
-        label = self._stack_batch_gt(batch_data_samples)
-        logits = F.interpolate(seg_logits.float(), label.shape[2:], mode='bilinear', align_corners=self.align_corners)
-        label = label.squeeze(1)
+        label = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        logits = self._at_label_size(seg_logits, label)
+        losses = self.mask_losses(logits, label)
+        if (probability := target_probability(logits, label)) is not None:
+            losses['target_prob'] = probability
+        return losses
+
+    def mask_losses(self, logits: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Compute every loss of logits (B, 1, H, W) against labels (B, H, W), by its name."""
         losses: dict[str, Tensor] = {}
         for loss in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
             value = loss(logits, label, ignore_index=self.ignore_index)
             losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
-        if (probability := target_probability(logits, label)) is not None:
-            losses['target_prob'] = probability
         return losses
+
+    def _at_label_size(self, logits: Tensor, label: Tensor) -> Tensor:
+        size = label.shape[1:]
+        return F.interpolate(logits.float(), size, mode='bilinear', align_corners=self.align_corners)
 
     def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Resize the logits to the images, in float32: half precision saturates the probabilities."""

@@ -3,6 +3,7 @@
 from .attention import MLP, Attention, LayerNorm2d, QueryInteraction, TwoWayBlock, TwoWayTransformer
 from .features import QueryFeatures, require_queries
 from .position import FourierPosition, sine_position
+from .recompute import recompute
 
 __all__ = [
     'MLP',
@@ -13,6 +14,7 @@ __all__ = [
     'QueryInteraction',
     'TwoWayBlock',
     'TwoWayTransformer',
+    'recompute',
     'require_queries',
     'sine_position',
 ]

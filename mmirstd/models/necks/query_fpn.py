@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from mmirstd.models.layers import MLP, QueryFeatures, QueryInteraction, require_queries, sine_position
+from mmirstd.models.layers import MLP, QueryFeatures, QueryInteraction, recompute, require_queries, sine_position
 from mmirstd.registry import MODELS
 
 
@@ -69,12 +68,6 @@ class TinyFPN(BaseModule):
             x = x + F.interpolate(above, x.shape[2:], mode='nearest')
         return self.convs[index](x)
 
-    def run_level(self, index: int, x: Tensor, above: Tensor | None) -> Tensor:
-        """:meth:`level`, checkpointed when `with_cp`."""
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self.level, index, x, above, use_reentrant=False)
-        return self.level(index, x, above)
-
     def check(self, features: tuple[Tensor, ...]) -> None:
         """Raise ValueError if the number of maps or their widths are not those of `in_channels`."""
         if (got := [x.shape[1] for x in features]) != self.in_channels:
@@ -85,7 +78,7 @@ class TinyFPN(BaseModule):
         self.check(features)
         pyramid: list[Tensor] = []
         for i in reversed(range(len(features))):
-            pyramid.insert(0, self.run_level(i, features[i], pyramid[0] if pyramid else None))
+            pyramid.insert(0, recompute(self, self.level, i, features[i], pyramid[0] if pyramid else None))
         return QueryFeatures(
             pyramid, queries=getattr(features, 'queries', None), early_mask=getattr(features, 'early_mask', None)
         )
@@ -181,13 +174,10 @@ class QueryFPN(TinyFPN):
         tokens, token_pos = self.gather_queries(features)
         pyramid: list[Tensor] = []
         for i in reversed(range(len(features))):
-            x = self.run_level(i, features[i], pyramid[0] if pyramid else None)
+            x = recompute(self, self.level, i, features[i], pyramid[0] if pyramid else None)
             if i in self.query_levels:
                 pos = sine_position(*x.shape[2:], self.embed_dims, device=x.device)
-                if self.with_cp and torch.is_grad_enabled():
-                    tokens, x = checkpoint(self.interaction, tokens, token_pos, x, pos, use_reentrant=False)
-                else:
-                    tokens, x = self.interaction(tokens, token_pos, x, pos)
+                tokens, x = recompute(self, self.interaction, tokens, token_pos, x, pos)
             pyramid.insert(0, x)
         pyramid[0] = self.mask_conv(pyramid[0])
         mask = None
