@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -15,11 +17,15 @@ RESUME = 'resume = True\n'
 
 @pytest.fixture
 def make(tiny_config, tmp_path):
-    """Build a runner from the tiny config, with text added to it."""
+    """Build a runner from the tiny config, with text added to it.
+
+    Each has a name of its own: MMEngine names a run by the second, and two of one name share their log history.
+    """
+    names = (f'run{i}' for i in itertools.count())
 
     def build(extra='', work_dir='run', **changes):
         cfg = Config.fromfile(tiny_config(extra))
-        cfg.merge_from_dict({'work_dir': str(tmp_path / work_dir), **changes})
+        cfg.merge_from_dict({'work_dir': str(tmp_path / work_dir), 'experiment_name': next(names), **changes})
         return RUNNERS.build(cfg)
 
     return build
