@@ -3,7 +3,7 @@ runner_type = 'mmirstd.StrictRunner'
 env_cfg = dict(
     cudnn_benchmark=False,  # images come in many sizes
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    dist_cfg=dict(backend='nccl', timeout=1800),  # seconds that a process waits for another
 )
 randomness = dict(seed=0)
 load_from = None
@@ -17,7 +17,12 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Chosen on the validation list, never on the test list.
     checkpoint=dict(
-        type='CheckpointHook', by_epoch=False, interval=400, max_keep_ckpts=2, save_best='IoU', rule='greater'
+        type='mmirstd.ResumableCheckpointHook',
+        by_epoch=False,
+        interval=400,
+        max_keep_ckpts=2,
+        save_best='IoU',
+        rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # Every 50th validation image, for TensorBoard and the work dir.

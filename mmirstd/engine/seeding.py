@@ -1,0 +1,135 @@
+"""Randomness that depends on the seed and on what is drawn, not on who draws it and when.
+
+A sample is seeded by (seed, epoch, number of the draw in the whole job), so it comes out the same in any worker, with
+any number of them, and in a run that was interrupted. What is drawn in the main process (dropout, point sampling)
+follows from its generators, which a checkpoint keeps.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.registry import DATA_SAMPLERS, DATASETS
+from torch.utils.data import Dataset, Sampler, get_worker_info
+
+RNGState = dict[str, Any]
+
+
+def rng_state() -> RNGState:
+    """States of the generators of Python, NumPy and torch in this process; plain data, which a checkpoint may hold."""
+    state = {'python': random.getstate(), 'numpy': np.random.get_state(), 'torch': torch.get_rng_state()}  # noqa: NPY002
+    if torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_rng_state(state: RNGState) -> None:
+    """Put back what :func:`rng_state` gave, also when a loader has moved its tensors or made lists of its tuples."""
+    version, internal, gauss = state['python']
+    random.setstate((version, tuple(internal), gauss))
+    np.random.set_state(tuple(state['numpy']))  # noqa: NPY002
+    torch.set_rng_state(state['torch'].cpu())
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def seed_generators(*key: int) -> None:
+    """Seed the generators of Python, NumPy and torch of this process by numbers that are not negative."""
+    words = np.random.SeedSequence(key).generate_state(6)
+    random.seed(int(words[0]) << 32 | int(words[1]))
+    np.random.seed(words[2:4])  # noqa: NPY002
+    # Not torch.manual_seed: in a worker, CUDA is none of its business.
+    torch.default_generator.manual_seed(int(words[4]) << 32 | int(words[5]))
+
+
+class SampleIndex(int):
+    """An index into a dataset, with the ``key`` by which the sample is seeded."""
+
+    key: tuple[int, ...]
+
+    def __new__(cls, index: int, key: tuple[int, ...]) -> 'SampleIndex':
+        """Make one."""
+        self = super().__new__(cls, index)
+        self.key = key
+        return self
+
+    def __reduce__(self) -> tuple:
+        return SampleIndex, (int(self), self.key)
+
+
+class CountingSampler(Sampler):
+    """Yields what a sampler yields, as :class:`SampleIndex` with key (seed, epoch, position in the whole job).
+
+    Args:
+        sampler: Config of a sampler.
+        dataset: Passed on to it.
+        seed: Passed on to it; the key has the seed that the sampler then has.
+    """
+
+    def __init__(self, sampler: Mapping, dataset: Dataset, seed: int | None = None) -> None:
+        self.sampler = DATA_SAMPLERS.build(dict(sampler), default_args={'dataset': dataset, 'seed': seed})
+        own = getattr(self.sampler, 'seed', seed)
+        self.seed = sync_random_seed() if own is None else own
+        self._endless = isinstance(self.sampler, InfiniteSampler)
+        self._position = 0
+
+    def __iter__(self) -> Iterator[SampleIndex]:
+        rank, world_size = get_dist_info()
+        if not self._endless:
+            self._position = 0
+        epoch = getattr(self.sampler, 'epoch', 0)
+        for index in self.sampler:
+            self._position += 1
+            yield SampleIndex(index, (self.seed, epoch, (self._position - 1) * world_size + rank))
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def _skip(self, num_samples: int) -> None:
+        self.sampler.skip(num_samples)
+        self._position = num_samples
+
+    def __getattr__(self, name: str) -> Any:
+        # MMEngine asks for `skip` (which the original distribution has not), `set_epoch`, `dataset` and others.
+        if name.startswith('__') or name == 'sampler':
+            raise AttributeError(name)
+        inner = getattr(self.sampler, name)
+        return self._skip if name == 'skip' else inner
+
+
+class SeededSamples(Dataset):
+    """A dataset whose samples are seeded by the key of a :class:`SampleIndex`; otherwise the dataset itself.
+
+    In the main process (no workers), its generators are left as they were.
+
+    Args:
+        dataset: Config of a dataset, or a dataset.
+    """
+
+    def __init__(self, dataset: Mapping | Dataset) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        if not isinstance(index, SampleIndex):
+            return self.dataset[index]
+        if get_worker_info() is not None:
+            seed_generators(*index.key)
+            return self.dataset[int(index)]
+        saved = rng_state()
+        try:
+            seed_generators(*index.key)
+            return self.dataset[int(index)]
+        finally:
+            set_rng_state(saved)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__') or name == 'dataset':
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

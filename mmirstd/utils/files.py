@@ -1,0 +1,36 @@
+"""Files that are there whole or not at all, whenever the process ends or the power goes."""
+
+import os
+from pathlib import Path
+
+
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Give a complete file its name, on the same file system; content first, then the name, reach the disk.
+
+    Raises:
+        OSError: If the disk is full or fails; ``path`` is then as it was.
+    """
+    with open(temporary, 'rb') as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if os.name == 'posix':
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename.
+
+    Raises:
+        OSError: As :func:`replace_durably`; nothing is left behind.
+    """
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        temporary.write_bytes(content)
+        replace_durably(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
