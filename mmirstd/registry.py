@@ -5,6 +5,7 @@ prefix, and the parts themselves are imported when the first one is asked for.
 """
 
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
+from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
 
@@ -22,3 +23,4 @@ METRICS = _child('metric', mmseg_registry.METRICS, 'evaluation')
 VISUALIZERS = _child('visualizer', mmseg_registry.VISUALIZERS, 'visualization')
 HOOKS = _child('hook', mmseg_registry.HOOKS, 'engine')
 RUNNERS = _child('runner', MMENGINE_RUNNERS, 'engine')
+STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'engine')

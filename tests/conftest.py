@@ -36,7 +36,7 @@ def own_mmengine_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     from mmengine.config import Config
     from mmengine.logging import MessageHub, MMLogger
-    from mmengine.registry import DefaultScope
+    from mmengine.registry import WEIGHT_INITIALIZERS, DefaultScope
     from mmengine.runner import CheckpointLoader
     from mmengine.visualization import Visualizer
 
@@ -45,11 +45,13 @@ def own_mmengine_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     managers = (MMLogger, MessageHub, DefaultScope, Visualizer)
     saved = [dict(m._instance_dict) for m in managers]
     schemes = CheckpointLoader._schemes.copy()
+    initializers = WEIGHT_INITIALIZERS._module_dict.copy()
     yield
     for manager, instances in zip(managers, saved, strict=True):
         manager._instance_dict.clear()
         manager._instance_dict.update(instances)
     CheckpointLoader._schemes = schemes
+    WEIGHT_INITIALIZERS._module_dict = initializers
 
 
 @pytest.fixture
@@ -81,6 +83,7 @@ def tiny_config(tmp_path: Path, tiny_data: Path, own_mmengine_state: None) -> Ca
             textwrap.dedent(f"""
             _base_ = {runtime!r}
             data_root = {str(tiny_data)!r}
+            allow_overlap = ['tiny']  # it trains, validates and tests on the same five images
             pipeline = [
                 dict(type='mmirstd.LoadIRImage'),
                 dict(type='mmirstd.LoadTargetMask'),

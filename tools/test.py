@@ -4,7 +4,7 @@ import argparse
 import os.path as osp
 
 try:
-    from mmirstd.utils import cli
+    from mmirstd.utils import cli, dist
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise
@@ -24,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@dist.one_of_many
 def main() -> None:
     """Evaluate."""
     args = parse_args()

@@ -4,7 +4,7 @@ import argparse
 import os.path as osp
 
 try:
-    from mmirstd.utils import cli
+    from mmirstd.utils import cli, dist
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise
@@ -42,6 +42,7 @@ def use_amp(cfg: Config) -> None:
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
+@dist.one_of_many
 def main() -> None:
     """Train."""
     args = parse_args()

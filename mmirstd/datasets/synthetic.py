@@ -37,6 +37,7 @@ class SyntheticIRSTDDataset(BaseSegDataset):
     """
 
     METAINFO = IRSTDDataset.METAINFO
+    name = 'Synthetic'
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class SyntheticIRSTDDataset(BaseSegDataset):
         scene_generator(seed, part, 0)  # checks both
         self.length = length
         self.size = tuple(size)
-        self.part = part
+        self.part = self.split_name = part
         self.seed = seed
         self.scene = SceneConfig(**(scene or {}))
         super().__init__(**kwargs)
@@ -70,8 +71,16 @@ class SyntheticIRSTDDataset(BaseSegDataset):
         super().full_init()
         parameters = json.dumps([self.seed, self.part, len(self), self.size, asdict(self.scene)], sort_keys=True)
         sha256 = hashlib.sha256(parameters.encode()).hexdigest()[:12]
-        self._metainfo['split'] = {'dataset': 'Synthetic', 'name': self.part, 'num': len(self), 'sha256': sha256}
-        print_log(f'Synthetic {self.part}: {len(self)} scenes, sha256 of the parameters {sha256}', logger='current')
+        self._metainfo['split'] = {'dataset': self.name, 'name': self.part, 'num': len(self), 'sha256': sha256}
+        self.img_ids = [self.get_data_info(i)['img_id'] for i in range(len(self))]
+        print_log(f'{self.name} {self.part}: {len(self)} scenes, sha256 of the parameters {sha256}', logger='current')
+
+    @property
+    def image_identities(self) -> list[str]:
+        """What scenes are known by outside of the dataset: equal exactly where the scenes are, whatever ``length``."""
+        scene = json.dumps([self.seed, self.size, asdict(self.scene)], sort_keys=True)
+        key = hashlib.sha256(scene.encode()).hexdigest()[:8]
+        return [f'{self.part}/{key}/{i}' for i in self.img_ids]
 
     def load_data_list(self) -> list[dict]:
         """One entry per index."""

@@ -1,14 +1,27 @@
 """Runner, optimizer wrapper and hooks."""
 
-from .hooks import CollapseError, CollapseGuardHook, IRSTDVisualizationHook, SwitchToDeployHook
+from .hooks import (
+    CollapseError,
+    CollapseGuardHook,
+    IRSTDVisualizationHook,
+    LineageHook,
+    ResumableCheckpointHook,
+    SwitchToDeployHook,
+)
 from .optim_wrapper import CPUAmpOptimWrapper
 from .runner import StrictRunner
+from .sharded import ShardedOptimWrapper, ShardedStrategy, StrictFlexibleRunner
 
 __all__ = [
     'CPUAmpOptimWrapper',
     'CollapseError',
     'CollapseGuardHook',
     'IRSTDVisualizationHook',
+    'LineageHook',
+    'ResumableCheckpointHook',
+    'ShardedOptimWrapper',
+    'ShardedStrategy',
+    'StrictFlexibleRunner',
     'StrictRunner',
     'SwitchToDeployHook',
 ]

@@ -1,28 +1,41 @@
 """A Runner that checks its data and its checkpoints, and runs without a GPU."""
 
+import copy
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-from mmengine.config import ConfigDict
+import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.dist import master_only
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from mmirstd.engine.hooks.lineage_hook import LineageHook
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
+from mmirstd.engine.seeding import CountingSampler, SeededSamples
 from mmirstd.registry import RUNNERS
 from mmirstd.utils.checkpoint import (
     CheckpointError,
+    Load,
+    check_average,
+    check_optimizer,
     checkpoint_weights,
     load_checkpoint,
     load_fitting,
     load_strict,
+    recording,
     use_strict_loader,
 )
 from mmirstd.utils.dist import start_gloo_on_cpu
+from mmirstd.utils.files import replace_durably
+from mmirstd.utils.lineage import leaves
 
 
 @RUNNERS.register_module()
@@ -31,7 +44,9 @@ class StrictRunner(Runner):
 
     - Checkpoints are read as plain data only and must fit the model exactly. ``strict_load=False`` in the config lets
       ``load_from`` start from a checkpoint of another model (what does not fit is logged); resuming is always strict.
+    - Checkpoints are complete under their names; the disk may be full, or the process be killed while it writes.
     - Datasets that have a ``check()`` are checked when they are built, i.e. before the first step.
+    - Samples are seeded by what is drawn, not by who draws it: runs repeat with any number of workers.
     - Without a GPU, ``launcher='pytorch'`` and ``'slurm'`` use gloo, SyncBN becomes BatchNorm, and mixed precision is
       bfloat16 autocast without loss scaling; each is logged.
     """
@@ -39,11 +54,37 @@ class StrictRunner(Runner):
     started = False  # whether a batch came: failures before that are a matter of set-up
     _required: Sequence[str] = ()  # what the checkpoint being loaded must hold besides weights
 
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'StrictRunner':
+        """Build from a config; a resumed run without a seed of its own takes that of the checkpoint from the start."""
+        if cfg.get('resume') and cfg.get('load_from') and cfg.get('randomness', {}).get('seed') is None:
+            use_strict_loader()
+            seed = load_checkpoint(cfg.load_from).get('meta', {}).get('seed')
+            cfg = copy.deepcopy(cfg)
+            cfg.setdefault('randomness', ConfigDict())['seed'] = seed
+        return super().from_cfg(cfg)
+
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo first where there is no GPU, and put the strict loader in place."""
         use_strict_loader()
-        start_gloo_on_cpu(self._launcher)
+        self.loads: list[Load] = []  # checkpoints that the model is made from; LineageHook reads them
+        start_gloo_on_cpu(self._launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build, and note the checkpoints that are read."""
+        with recording(self.loads):
+            return super().build_model(model)
+
+    def _init_model_weights(self) -> None:
+        with recording(self.loads):
+            super()._init_model_weights()
+
+    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
+        """Register what the config says, and the guard against training on the images of the test."""
+        super().register_hooks(default_hooks, custom_hooks)
+        if not any(isinstance(hook, LineageHook) for hook in self.hooks):
+            self.register_hook(LineageHook())
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap for distributed training; on CPU without device ids and without SyncBN."""
@@ -71,12 +112,40 @@ class StrictRunner(Runner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build and check the dataset."""
+        """Build and check the dataset; its samples are seeded one by one, see :mod:`mmirstd.engine.seeding`."""
+        if isinstance(dataloader, dict):
+            dataloader = dataloader.copy()
+            if isinstance(dataloader.get('dataset'), dict) and isinstance(dataloader.get('sampler'), dict):
+                dataloader['dataset'] = ConfigDict(type=SeededSamples, dataset=dataloader['dataset'])
+                dataloader['sampler'] = ConfigDict(type=CountingSampler, sampler=dataloader['sampler'])
         loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        for dataset in _leaves(loader.dataset):
+        # A loader draws a seed for its workers whenever it starts: not from the generators that training draws from.
+        loader.generator = torch.Generator().manual_seed(seed or 0)
+        for dataset in leaves(loader.dataset):
             if hasattr(dataset, 'check'):
                 print_log(f'{type(dataset).__name__} checked: {dataset.check()}', logger='current')
         return loader
+
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Write under a temporary name, then rename: under its own name a checkpoint is complete.
+
+        Raises:
+            CheckpointError: If it cannot be written. The checkpoints before it are untouched.
+        """
+        if '://' in out_dir:  # storage that is no file system writes whole objects
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        path = Path(out_dir, filename)
+        temporary = path.with_name(f'.{filename}.tmp')
+        try:
+            super().save_checkpoint(out_dir, temporary.name, *args, **kwargs)
+            replace_durably(temporary, path)
+        except OSError as e:
+            temporary.unlink(missing_ok=True)
+            raise CheckpointError(
+                f'cannot write {path}: {e.strerror or e}; checkpoints written before are complete'
+            ) from e
 
     def call_hook(self, fn_name: str, **kwargs: object) -> None:
         """Call the hooks, and note when the first batch comes."""
@@ -125,7 +194,8 @@ class StrictRunner(Runner):
         Raises:
             CheckpointError: See :mod:`mmirstd.utils.checkpoint`.
         """
-        content = load_checkpoint(filename, map_location)
+        with recording(self.loads):
+            content = load_checkpoint(filename, map_location)
         weights = checkpoint_weights(content, filename)
         for pattern, replacement in revise_keys:
             weights = {re.sub(pattern, replacement, k): v for k, v in weights.items()}
@@ -134,28 +204,24 @@ class StrictRunner(Runner):
                 f'cannot resume from {filename}: it has no {", ".join(missing)}; to start from its weights, set '
                 'load_from and do not resume'
             )
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        if self._required and 'ema_state_dict' in content:
+            check_average(content, model, filename)
         # Hooks such as EMAHook read and change this entry.
         checkpoint = {**content, 'state_dict': weights} if 'state_dict' in content else {'state_dict': weights}
         # MMEngine's resume() would execute it as Python; MMEngine itself writes no such entry.
-        checkpoint.get('meta', {}).pop('config', None)
+        if isinstance(meta := checkpoint.get('meta'), dict):  # other people's may be anything
+            meta.pop('config', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
 
         if strict is None:
             strict = bool(self._required) or self.cfg.get('strict_load', True)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
         if strict:
             load_strict(model, checkpoint['state_dict'], filename)
         else:
             load_fitting(model, checkpoint['state_dict'], filename)
+        if 'optimizer' in self._required:
+            check_optimizer(content, self.optim_wrapper, filename)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
-
-
-def _leaves(dataset: Dataset) -> Iterator[Dataset]:
-    """Walk the datasets inside MMEngine's wrappers."""
-    inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
-    for part in inner:
-        yield from _leaves(part)
-    if not inner:
-        yield dataset

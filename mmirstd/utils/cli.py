@@ -17,11 +17,13 @@ from mmirstd.registry import RUNNERS
 from mmirstd.utils.checkpoint import CheckpointError, latest_checkpoint
 from mmirstd.utils.data_root import check_data_root, set_data_root
 from mmirstd.utils.dist import stop_distributed
+from mmirstd.utils.lineage import OverlapError, allowed_names
 
 # What the runner and the tools read from a config; anything else at top level is a variable of the file.
 CONFIG_KEYS = (frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
-    'activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters', 'model_wrapper_cfg',
-    'runner_type', 'strict_load', 'sync_bn', 'tta_model', 'tta_pipeline',
+    'activation_checkpointing', 'allow_overlap', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters',
+    'model_wrapper_cfg', 'runner_type', 'strategy', 'strict_load', 'sync_bn', 'tta_model',
+    'tta_pipeline',
 }  # fmt: skip
 
 
@@ -36,6 +38,15 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default={},
         metavar='KEY=VALUE',
         help='change parts of the config, e.g. train_dataloader.batch_size=4 "model.backbone.out_indices=(0,1)"',
+    )
+    parser.add_argument(
+        '--allow-overlap',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='NAME',
+        help='evaluate on images of this dataset, or of this list of it, that the model was trained on, and say so in '
+        "the report: NUAA-SIRST, 'NUAA-SIRST irsam/train'",
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     # Some launchers pass it; torchrun sets the variable instead.
@@ -58,6 +69,8 @@ def load_config(args: argparse.Namespace, loaders: tuple[str, ...], subfolder: s
         check_option(cfg, key)
     cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
+    if args.allow_overlap:
+        cfg.allow_overlap = allowed_names(cfg.get('allow_overlap') or []) + args.allow_overlap
     default = cfg.get('work_dir') or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = osp.normpath(args.work_dir or osp.join(default, subfolder))
     if args.data_root:
@@ -141,7 +154,8 @@ def one_line_errors() -> Iterator[SimpleNamespace]:
         yield state
     except Exception as e:
         running = getattr(state.runner, 'started', False)
-        if os.environ.get('MMIRSTD_TRACEBACK') or (running and not isinstance(e, (CheckpointError, CollapseError))):
+        expected = isinstance(e, (CheckpointError, CollapseError, OverlapError))
+        if os.environ.get('MMIRSTD_TRACEBACK') or (running and not expected):
             raise
         raise SystemExit(f'{_rank()}error: {describe(e)}') from None
     else:
@@ -156,7 +170,7 @@ def describe(error: Exception) -> str:
     """One line: the message, and for errors that are not raised for the user also their type."""
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     message = ' '.join(message.split())
-    if isinstance(error, (CheckpointError, CollapseError, OSError)):
+    if isinstance(error, (CheckpointError, CollapseError, OSError, OverlapError)):
         return message
     return f'{type(error).__name__}: {message} (MMIRSTD_TRACEBACK=1 shows where)'
 

@@ -85,11 +85,12 @@ def test_work_dirs_by_default(call, tiny_config):
 
 def test_data_root_reaches_the_datasets(call, tiny_config, tiny_data, tmp_path):
     config = tiny_config()
-    shutil.move(tiny_data, tmp_path / 'elsewhere')
+    Path('elsewhere').mkdir()
+    shutil.move(tiny_data, tmp_path / 'elsewhere/tiny')
     error = call('train', config)
     assert error.startswith(f'error: there is no folder {tiny_data} (train_dataloader.dataset, mmirstd.FolderDataset)')
     assert '--data-root DIR' in error
-    assert call('train', config, '--data-root', 'elsewhere') is None
+    assert call('train', config, '--data-root', 'elsewhere/tiny') is None
 
 
 def test_resume_variants(call, train, tiny_config, tmp_path, capfd):
@@ -151,7 +152,8 @@ def test_broken_file_is_found_before_the_first_step(call, tiny_config, tiny_data
     path = tiny_data / 'images/2.png'
     path.write_bytes(path.read_bytes()[:60])
     error = call('train', tiny_config())
-    assert error.startswith(f'error: ValueError: {path}: not a readable image')
+    assert f'{path}: not a readable image' in error
+    assert '\n' not in error
 
 
 def test_checkpoint_of_another_model(call, train, tiny_config):

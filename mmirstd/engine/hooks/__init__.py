@@ -1,7 +1,16 @@
 """Hooks."""
 
 from .collapse_guard import CollapseError, CollapseGuardHook
+from .lineage_hook import LineageHook
+from .resumable_checkpoint import ResumableCheckpointHook
 from .switch_to_deploy import SwitchToDeployHook
 from .visualization_hook import IRSTDVisualizationHook
 
-__all__ = ['CollapseError', 'CollapseGuardHook', 'IRSTDVisualizationHook', 'SwitchToDeployHook']
+__all__ = [
+    'CollapseError',
+    'CollapseGuardHook',
+    'IRSTDVisualizationHook',
+    'LineageHook',
+    'ResumableCheckpointHook',
+    'SwitchToDeployHook',
+]
