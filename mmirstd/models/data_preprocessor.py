@@ -1,7 +1,10 @@
 """Preparation of batches: test images of any size are brought to what a network's strides divide."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from mmseg.models import SegDataPreProcessor
+from torch import Tensor
 
 from mmirstd.registry import MODELS
 
@@ -22,7 +25,8 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
         kwargs: of SegDataPreProcessor; its `test_cfg`, which does the same with one value, is refused.
 
     Raises:
-        ValueError: for another mode, a divisor below 1, or an image too small to be reflected that far.
+        ValueError: for another mode, a divisor below 1, `mean` and `std` of different lengths, an image of another
+            number of channels, or too small to be reflected that far.
     """
 
     def __init__(self, test_divisor: int = 1, test_pad_mode: str = 'replicate', **kwargs: object) -> None:
@@ -30,11 +34,17 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
             raise ValueError('IRSTDDataPreProcessor: give test_divisor instead of test_cfg')
         if test_pad_mode not in PAD_MODES or test_divisor < 1:
             raise ValueError(f'IRSTDDataPreProcessor: {test_divisor=} and {test_pad_mode=}; modes are {PAD_MODES}')
+        mean, std = kwargs.get('mean'), kwargs.get('std')
+        if (mean is None) != (std is None) or (mean is not None and len(mean) != len(std)):
+            raise ValueError(
+                f'IRSTDDataPreProcessor: mean and std must have one value per channel, got {mean=} and {std=}'
+            )
         super().__init__(**kwargs)
         self.test_divisor, self.test_pad_mode = test_divisor, test_pad_mode
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Normalise and stack; pad to a fixed size in training, to the divisor otherwise."""
+        self._check_channels(data['inputs'])
         data = super().forward(data, training)
         if training:
             return data
@@ -51,3 +61,14 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
                 'pad_shape': (height + bottom, width + right),
             })  # fmt: skip
         return data
+
+    def _check_channels(self, images: Sequence[Tensor]) -> None:
+        if not self._enable_normalize:
+            return
+        values = len(self.mean)
+        if wrong := {len(image) for image in images} - {values}:
+            raise ValueError(
+                f'images have {wrong.pop()} channel(s), but model.data_preprocessor.mean and .std {values} value(s): '
+                "they must agree with each other and with the backbone's in_channels; images have the channels of the "
+                "pipelines' LoadIRImage (channels=1 or 3)"
+            )

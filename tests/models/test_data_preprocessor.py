@@ -90,3 +90,35 @@ def test_reflection_needs_room():
     assert preprocessor(batch((12, 12)))['inputs'].shape == (2, 1, 16, 16)
     with pytest.raises(ValueError, match='5x6 cannot be reflected'):
         preprocessor(batch((6, 5)))
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_one_channel_does_not_become_three(training):
+    """Broadcasting would do it, and a backbone for three channels would not notice."""
+    three = MODELS.build(dict(type='mmirstd.IRSTDDataPreProcessor', mean=[1.0] * 3, std=[2.0] * 3, size=(16, 16)))
+    message = (
+        r'images have 1 channel\(s\), but model.data_preprocessor.mean and .std 3 value\(s\).*in_channels.*LoadIRImage'
+    )
+    with pytest.raises(ValueError, match=message):
+        three(batch((16, 16)), training)
+    one = MODELS.build(CFG | dict(size=(16, 16)))
+    data = batch((16, 16))
+    data['inputs'] = [image.repeat(3, 1, 1) for image in data['inputs']]
+    with pytest.raises(ValueError, match=r'images have 3 channel\(s\), but .* 1 value\(s\)'):
+        one(data, training)
+    assert three(data, training)['inputs'].shape == (2, 3, 16, 16)
+    # As a loader with collate_fn='default_collate' gives them.
+    with pytest.raises(ValueError, match='images have 3 channel'):
+        one(data | dict(inputs=torch.stack(data['inputs'])), training)
+
+
+def test_without_normalisation_any_number_of_channels_passes():
+    preprocessor = MODELS.build(dict(type='mmirstd.IRSTDDataPreProcessor', test_divisor=16))
+    assert preprocessor(batch((16, 16)))['inputs'].shape == (2, 1, 16, 16)
+    assert preprocessor(batch((16, 16)))['inputs'].dtype == torch.float32
+
+
+@pytest.mark.parametrize('change', [dict(std=[2.0] * 3), dict(mean=None), dict(std=None)])
+def test_mean_and_std_must_agree(change):
+    with pytest.raises(ValueError, match='mean and std must have one value per channel, got mean='):
+        MODELS.build(CFG | change)

@@ -1,0 +1,162 @@
+"""What a set of images and targets is like: tables, histograms and CSV rows of their statistics."""
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mmirstd.datasets.statistics import ImageStatistics, TargetStatistics, quantiles
+
+AT = (0, 0.01, 0.1, 0.5, 0.9, 0.99, 1)
+# Definitions of a small target end at 9 x 9 pixels.
+SMALL = 81
+AXIS = {'target area': ', pixels', 'noise': ', levels', 'contrast': ', levels', 'clutter': ', levels'}
+BOX = ('top', 'left', 'bottom', 'right')
+TARGET = ('area', 'contrast', 'clutter', 'scr', 'background', 'at_border')
+
+
+class Measured(NamedTuple):
+    """The statistics of one sample."""
+
+    part: str
+    name: str
+    image: ImageStatistics
+    targets: TargetStatistics
+
+
+def columns(measured: Sequence[Measured]) -> dict[str, list[float]]:
+    """Values of each quantity, over images or over targets."""
+    images, targets = [m.image for m in measured], [m.targets for m in measured]
+
+    def over_targets(field: str) -> list[float]:
+        return [v for t in targets for v in getattr(t, field).tolist()]
+
+    return {
+        'width': [i.width for i in images],
+        'height': [i.height for i in images],
+        'mean level': [i.mean for i in images],
+        'std of levels': [i.std for i in images],
+        'noise': [i.noise for i in images],
+        'targets per image': [i.targets for i in images],
+        'target area': over_targets('area'),
+        'contrast': over_targets('contrast'),
+        'clutter': over_targets('clutter'),
+        'SCR': over_targets('scr'),
+    }
+
+
+def summarise(measured: Sequence[Measured], width: int) -> dict[str, Any]:
+    """Counts and quantiles of one or several parts; plain data for JSON, null where there is no value."""
+    values = columns(measured)
+    counts = Counter(m.image.targets for m in measured)
+    return {
+        'images': len(measured),
+        'empty': counts[0],
+        'targets': len(values['target area']),
+        'targets_per_image': {str(k): counts[k] for k in sorted(counts)},
+        'at_border': sum(int(m.targets.at_border.sum()) for m in measured),
+        'darker': int(np.sum(np.less(values['contrast'], 0))),
+        f'larger_than_{SMALL}_pixels': int(np.sum(np.greater(values['target area'], SMALL))),
+        'surroundings': width,
+        'quantiles': {
+            name: dict(zip(map(str, AT), map(_plain, quantiles(v, AT)), strict=True)) for name, v in values.items()
+        },
+    }
+
+
+def _plain(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return round(value, 6) if math.isfinite(value) else str(value)
+
+
+def table(name: str, summary: dict[str, Any]) -> str:
+    """A summary as Markdown."""
+    s = summary
+    counts = Counter({int(k): v for k, v in s['targets_per_image'].items()})
+    more = sum(v for k, v in counts.items() if k > 2)
+    lines = [
+        f'{name}: {s["images"]} images, {s["targets"]} targets; '
+        f'images with 0 / 1 / 2 / more targets: {counts[0]} / {counts[1]} / {counts[2]} / {more}; '
+        f'targets at the border: {s["at_border"]}, darker than their surroundings: {s["darker"]}, '
+        f'larger than {SMALL} pixels: {s[f"larger_than_{SMALL}_pixels"]}',
+        '',
+        '| | min | 1 % | 10 % | median | 90 % | 99 % | max |',
+        '|---|---|---|---|---|---|---|---|',
+    ]
+    for quantity, at in s['quantiles'].items():
+        lines.append(f'| {quantity} | {" | ".join(_cell(v) for v in at.values())} |')
+    return '\n'.join(lines)
+
+
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return '-'
+    if isinstance(value, str):
+        return value
+    return f'{value:.0f}' if value == int(value) or abs(value) >= 100 else f'{value:.{1 if abs(value) >= 10 else 2}f}'
+
+
+def draw_histograms(measured: Sequence[Measured], title: str) -> np.ndarray:
+    """(H, W, 3) RGB."""
+    values = columns(measured)
+    figure = Figure(figsize=(12, 5), layout='constrained')
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 4)
+    figure.suptitle(title, fontsize=11)
+    sizes = Counter(zip(values['width'], values['height'], strict=True))
+    x, y = np.array(list(sizes)).T
+    axes[0, 0].scatter(x, y, s=10 + 300 * np.array(list(sizes.values())) / len(measured), alpha=0.5)
+    axes[0, 0].set(xlabel='width', ylabel='height', xlim=(0, x.max() * 1.1), ylim=(0, y.max() * 1.1))
+    most = int(max(values['targets per image']))
+    axes[0, 1].hist(values['targets per image'], bins=np.arange(-0.5, most + 1.5))
+    axes[0, 1].set(xlabel='targets per image', ylabel='images')
+    for axis, name, logarithmic in (
+        (axes[0, 2], 'mean level', False),
+        (axes[0, 3], 'noise', False),
+        (axes[1, 0], 'target area', True),
+        (axes[1, 1], 'contrast', False),
+        (axes[1, 2], 'clutter', True),
+        (axes[1, 3], 'SCR', True),
+    ):
+        shown = np.array([v for v in values[name] if math.isfinite(v) and (v > 0 or not logarithmic)])
+        if shown.size:
+            bins = np.geomspace(shown.min(), shown.max() * 1.01, 40) if logarithmic else 40
+            axis.hist(shown, bins=bins)
+            axis.axvline(np.median(shown), color='C1', label=f'median {np.median(shown):.3g}')
+            axis.legend(fontsize=8)
+        axis.set(xlabel=name + AXIS.get(name, ''), ylabel='images' if axis in axes[0] else 'targets')
+        if logarithmic:
+            axis.set_xscale('log')
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def to_csv(rows: Iterable[dict[str, Any]], header: Sequence[str]) -> bytes:
+    """A CSV file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows({k: f'{v:.6g}' if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return text.getvalue().encode()
+
+
+def image_rows(measured: Iterable[Measured]) -> Iterator[dict[str, Any]]:
+    """A row per image."""
+    for m in measured:
+        yield {'dataset': m.part, 'id': m.name, **m.image._asdict()}
+
+
+def target_rows(measured: Iterable[Measured]) -> Iterator[dict[str, Any]]:
+    """A row per target."""
+    for m in measured:
+        t = m.targets
+        for i, box in enumerate(t.boxes.tolist()):
+            row = {'dataset': m.part, 'id': m.name, **dict(zip(BOX, box, strict=True))}
+            yield row | {name: getattr(t, name)[i].item() for name in TARGET}
