@@ -2,16 +2,26 @@
 
 from .base import IRSTDDataset
 from .folder import FolderDataset
+from .irdst import IRDSTDataset
 from .irstd1k import IRSTD1kDataset
+from .mdfa import MDFADataset
 from .nuaa_sirst import NUAASIRSTDataset
 from .nudt_sirst import NUDTSIRSTDataset
+from .nudt_sirst_sea import NUDTSIRSTSeaDataset
+from .sirst_aug import SIRSTAugDataset
+from .sirst_v2 import SIRSTv2Dataset
 from .synthetic import SyntheticIRSTDDataset
 
 __all__ = [
     'FolderDataset',
+    'IRDSTDataset',
     'IRSTD1kDataset',
     'IRSTDDataset',
+    'MDFADataset',
     'NUAASIRSTDataset',
     'NUDTSIRSTDataset',
+    'NUDTSIRSTSeaDataset',
+    'SIRSTAugDataset',
+    'SIRSTv2Dataset',
     'SyntheticIRSTDDataset',
 ]

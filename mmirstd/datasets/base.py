@@ -3,32 +3,41 @@
 import logging
 import os.path as osp
 from collections import Counter
-from collections.abc import Collection
-from io import BytesIO
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 from mmengine import fileio
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
-from PIL import Image
+from tqdm import tqdm
 
-from mmirstd.datasets.split_lists import IMAGE_EXTENSIONS, abridge, digest, load_published, read_ids
+from mmirstd.datasets.image_io import Header, read_header
+from mmirstd.datasets.layout import Layout, Place, describe_suffixes, index_files, override_layouts
+from mmirstd.datasets.split_lists import (
+    OFFICIAL_SPLITS,
+    abridge,
+    digest,
+    expand_folders,
+    hold_out,
+    load_published,
+    official_prefix,
+    read_ids,
+)
 from mmirstd.registry import DATASETS
 
-# 8 bits per channel once opened; 'I', 'I;16' and 'F' hold more than LoadIRImage can take.
-EIGHT_BIT_MODES = frozenset({'1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr'})
+# Seconds.
+PROGRESS_AFTER = 2
 
 
-class Layout(NamedTuple):
-    """Folders below ``data_root``, and what follows an id in the file names there.
+class BadPairError(ValueError):
+    """A pair of files that cannot be used: ``reason`` is one of few, the message names the files."""
 
-    A suffix without an image extension (``'_pixels0'``) goes with all of ``IMAGE_EXTENSIONS``. Earlier ones win.
-    """
-
-    img_dir: str
-    mask_dir: str
-    img_suffixes: tuple[str, ...] = ('',)
-    mask_suffixes: tuple[str, ...] = ('',)
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @DATASETS.register_module()
@@ -39,29 +48,44 @@ class IRSTDDataset(BaseSegDataset):
     (whether the mask may be resized to its image), and what :class:`BaseSegDataset` adds. In training mode
     ``results['dataset']`` is the dataset itself, so that transforms can draw other samples. Once loaded,
     ``metainfo['split']`` is ``dict(dataset=, name=, num=, sha256=)``, the hash being that of the sorted ids;
-    ``ConcatDataset`` needs ``ignore_keys=['split']`` to join datasets.
+    ``ConcatDataset`` needs ``ignore_keys=['split']`` to join datasets. ``skipped`` maps the reasons for which
+    ``on_bad='skip'`` left pairs out to their ids.
 
     Args:
-        split: A published list such as ``'basicirstd/train'`` (see :mod:`mmirstd.datasets.split_lists`).
-        ann_file: A list of one's own, absolute or relative to ``data_root``. With neither, all images are taken.
+        split: A published list such as ``'basicirstd/train'`` (see :mod:`mmirstd.datasets.split_lists`). Where folders
+            are published instead: ``'official/train'`` and ``'official/test'``, with a seeded tenth of the first as
+            ``'official/val'`` and the rest as ``'official/subtrain'``.
+        ann_file: A list of one's own, absolute or relative to ``data_root``; an entry ``41/`` stands for all ids that
+            begin so. With neither, all images are taken, and no mask may be left over.
         data_root: Folder of the dataset. Without the next four, it must be laid out as one of ``LAYOUTS``.
         img_dir: Folder of the images, absolute or relative to ``data_root``.
         mask_dir: Folder of the masks, likewise; it may be ``img_dir`` when ``mask_suffix`` tells them apart.
         img_suffix: What follows the id in an image's name, with or without extension.
         mask_suffix: What follows the id in a mask's name, with or without extension.
+        on_bad: What to do about an image without its mask or a mask without its image, an unreadable or truncated
+            file, and a mask of another size than its image. 'error': a missing file is an error at once, the others
+            are in :meth:`check`, which the runner calls before the first step. 'skip': all files are verified when
+            the list is made, and bad pairs are left out, and counted in the log.
         kwargs: Arguments of :class:`BaseSegDataset`.
 
     Raises:
         FileNotFoundError: If folders, split list, images or masks are missing.
-        ValueError: If a split is unknown, a list has duplicates, or two files belong to one id.
+        ValueError: If a split is unknown, a list has duplicates, two files belong to one id, or no pair is left.
     """
 
     METAINFO: ClassVar[dict] = {'classes': ('background', 'target'), 'palette': [[0, 0, 0], [255, 0, 0]]}
     # Spelled as in ``splits/``; None means that the dataset has no published lists and is named after its folder.
     NAME: ClassVar[str | None] = None
-    LAYOUTS: ClassVar[tuple[Layout, ...]] = (Layout('images', 'masks'),)
+    # The first that is there is taken. A tuple of layouts is read as one dataset.
+    LAYOUTS: ClassVar[tuple[Layout | tuple[Layout, ...], ...]] = (Layout('images', 'masks'),)
+    # Where the split is published as folders: what the ids of 'train' and 'test' begin with.
+    OFFICIAL_PARTS: ClassVar[dict[str, str]] = {}
     # Ids whose published mask is known to differ from its image in size.
     MASK_RESIZE_IDS: ClassVar[Collection[str]] = frozenset()
+    # Ids whose published files are known to be damaged; they are in no split.
+    CORRUPT_IDS: ClassVar[Collection[str]] = frozenset()
+    # What a user of a source's splits must know, logged as a warning.
+    SPLIT_NOTES: ClassVar[dict[str, str]] = {}
 
     def __init__(
         self,
@@ -72,6 +96,7 @@ class IRSTDDataset(BaseSegDataset):
         mask_dir: str | None = None,
         img_suffix: str | None = None,
         mask_suffix: str | None = None,
+        on_bad: Literal['error', 'skip'] = 'error',
         **kwargs: Any,
     ) -> None:
         if 'data_prefix' in kwargs:
@@ -80,18 +105,14 @@ class IRSTDDataset(BaseSegDataset):
             raise ValueError(f'give split ({split!r}) or ann_file ({ann_file!r}), not both')
         if data_root is None:
             raise ValueError(f'{type(self).__name__} needs data_root, the folder that holds images and masks')
+        if on_bad not in ('error', 'skip'):
+            raise ValueError(f"on_bad must be 'error' or 'skip', got {on_bad!r}")
         self.split = split
         self.split_name = split or ann_file or 'all'
-        self.layouts = tuple(
-            dict.fromkeys(
-                Layout(
-                    layout.img_dir if img_dir is None else img_dir,
-                    layout.mask_dir if mask_dir is None else mask_dir,
-                    layout.img_suffixes if img_suffix is None else (img_suffix,),
-                    layout.mask_suffixes if mask_suffix is None else (mask_suffix,),
-                )
-                for layout in self.LAYOUTS
-            )
+        self.on_bad = on_bad
+        self.skipped: dict[str, list[str]] = {}
+        self.layouts = override_layouts(
+            self.LAYOUTS, img_dir=img_dir, mask_dir=mask_dir, img_suffix=img_suffix, mask_suffix=mask_suffix
         )
         super().__init__(ann_file=ann_file, data_root=str(data_root), **kwargs)
 
@@ -100,6 +121,12 @@ class IRSTDDataset(BaseSegDataset):
         """Name of the dataset as reported."""
         return self.NAME or osp.basename(osp.abspath(self.data_root))
 
+    @property
+    def img_ids(self) -> list[str]:
+        """Ids of the samples, in order."""
+        self.full_init()
+        return [self.get_data_info(i)['img_id'] for i in range(len(self))]
+
     def full_init(self) -> None:
         """Load the list of samples, and report the split with its hash."""
         if self._fully_initialized:
@@ -107,42 +134,37 @@ class IRSTDDataset(BaseSegDataset):
         if self.label_map is not None or self.reduce_zero_label:
             raise ValueError(f'classes are fixed to {self.METAINFO["classes"]}, and reduce_zero_label to False')
         super().full_init()
-        infos = [self.get_data_info(i) for i in range(len(self))]
-        ids = [info['img_id'] for info in infos]
+        ids = self.img_ids
         split = {'dataset': self.name, 'name': self.split_name, 'num': len(ids), 'sha256': digest(ids)}
         self._metainfo['split'] = split
         print_log('{dataset} {name}: {num} images, sha256 of the ids {sha256}'.format(**split), logger='current')
-        for info in infos:
-            if info['mask_resize'] and (sizes := self._sizes(info))[0] != sizes[1]:
-                print_log(
-                    f'{self.name}: the mask of {info["img_id"]} is {_size(sizes[1])} and its image {_size(sizes[0])}; '
-                    'it is resized to its image by nearest neighbour',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+        if note := self.SPLIT_NOTES.get(self.split_name.split('/')[0]):
+            self._warn(note)
+        for i, img_id in enumerate(ids):
+            if img_id in self.MASK_RESIZE_IDS:
+                image, mask = self._read_pair(self.get_data_info(i))
+                if image[:2] != mask[:2]:
+                    self._warn(
+                        f'the mask of {img_id} is {_size(mask)} and its image {_size(image)}; '
+                        'it is resized to its image by nearest neighbour'
+                    )
 
     def load_data_list(self) -> list[dict]:
         """Find the folders, list each once, and pair the files of every id of the split."""
-        layout, img_dir, mask_dir = self._find_layout()
-        self.data_prefix = {'img_path': img_dir, 'seg_map_path': mask_dir}
-        masks = self._index(mask_dir, layout.mask_suffixes)
-        images = self._index(img_dir, layout.img_suffixes, skip=masks.values() if img_dir == mask_dir else ())
-        if not images:
-            raise FileNotFoundError(f'no images in {img_dir}; expected names ending in {_endings(layout.img_suffixes)}')
-        ids = self._load_ids(images)
-        for kind, index, folder, suffixes in (
-            ('image', images, img_dir, layout.img_suffixes),
-            ('mask', masks, mask_dir, layout.mask_suffixes),
-        ):
+        self.skipped = {}
+        places = self._find_layout()
+        images, masks = self._index(places)
+        ids = self._load_ids(images, masks)
+        for kind, index in (('image', images), ('mask', masks)):
             if missing := [i for i in ids if i not in index]:
-                raise FileNotFoundError(
-                    f'{self.name} {self.split_name}: {len(missing)} of {len(ids)} ids have no {kind} in {folder}: '
-                    f'{abridge(missing)}; expected names ending in {_endings(suffixes)}'
-                )
-        return [
+                if self.on_bad == 'error':
+                    raise FileNotFoundError(self._describe_missing(kind, missing, len(ids), places, images | masks))
+                self.skipped[f'no {kind}'] = missing
+                ids = [i for i in ids if i in index]
+        infos = [
             {
-                'img_path': self._join(img_dir, images[i]),
-                'seg_map_path': self._join(mask_dir, masks[i]),
+                'img_path': images[i],
+                'seg_map_path': masks[i],
                 'img_id': i,
                 'mask_resize': i in self.MASK_RESIZE_IDS,
                 'label_map': self.label_map,
@@ -151,6 +173,11 @@ class IRSTDDataset(BaseSegDataset):
             }
             for i in ids
         ]
+        return infos if self.on_bad == 'error' else self._leave_out_bad(infos)
+
+    def corrupt_ids(self, found: Collection[str]) -> Collection[str]:
+        """Return the ids to leave out, given those of all files that were found."""
+        return self.CORRUPT_IDS
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one sample; in training mode ``results['dataset']`` is this dataset."""
@@ -159,106 +186,163 @@ class IRSTDDataset(BaseSegDataset):
         return self.pipeline(self.get_data_info(idx) | {'dataset': self})
 
     def check(self) -> dict:
-        """Read the header of every file, and the checksums of PNG files: well under a second per 1,000 images.
+        """Verify every file, see :func:`~mmirstd.datasets.image_io.read_header`: about a second per 1,000 pairs.
+
+        With ``on_bad='skip'`` they were verified when the list was made, and only headers are read again.
 
         Returns:
             ``num`` images, their ``min_size`` and ``max_size`` as (width, height) over each axis, and ``modes``, a
-            count of the images' PIL modes.
+            count of :class:`~mmirstd.datasets.image_io.Header` modes of the images.
 
         Raises:
-            ValueError: If a file cannot be read, an image has more than 8 bits, or a mask differs from its image in
-                size and is not known to; the message names the files.
+            ValueError: If a file cannot be read, or a mask differs from its image in size and is not known to; the
+                message names the files.
         """
-        sizes, modes = [], Counter()
-        for info in map(self.get_data_info, range(len(self))):
-            (size, mode), (mask_size, _) = (self._header(info[key]) for key in ('img_path', 'seg_map_path'))
-            if mode not in EIGHT_BIT_MODES:
-                raise ValueError(f'{info["img_path"]}: mode {mode!r}; only 8-bit images can be loaded')
-            if size != mask_size and not info['mask_resize']:
-                raise ValueError(
-                    f'sizes differ: {info["img_path"]} is {_size(size)}, {info["seg_map_path"]} is {_size(mask_size)}'
-                )
-            sizes.append(size)
-            modes[mode] += 1
-        widths, heights = zip(*sizes, strict=True)
+        self.full_init()
+        infos = [self.get_data_info(i) for i in range(len(self))]
+        headers = _map(partial(self._inspect, verify=self.on_bad == 'error'), infos)
         return {
-            'num': len(sizes),
-            'min_size': (min(widths), min(heights)),
-            'max_size': (max(widths), max(heights)),
-            'modes': dict(modes),
+            'num': len(headers),
+            'min_size': (min(h.width for h in headers), min(h.height for h in headers)),
+            'max_size': (max(h.width for h in headers), max(h.height for h in headers)),
+            'modes': dict(Counter(h.mode for h in headers)),
         }
 
-    def _find_layout(self) -> tuple[Layout, str, str]:
-        if not fileio.isdir(self.data_root, backend_args=self.backend_args):
+    def _find_layout(self) -> list[Place]:
+        if not self._isdir(self.data_root):
             raise FileNotFoundError(f'{self.name}: the folder data_root={self.data_root!r} does not exist')
-        for layout in self.layouts:
-            folders = [self._join(self.data_root, folder) for folder in (layout.img_dir, layout.mask_dir)]
-            if all(fileio.isdir(folder, backend_args=self.backend_args) for folder in folders):
-                return layout, *folders
-        expected = ', or '.join(f'{layout.img_dir} and {layout.mask_dir}' for layout in self.layouts)
+        for layouts in self.layouts:
+            places = [Place(layout, *(self._join(self.data_root, d) for d in layout[:2])) for layout in layouts]
+            there = [tuple(self._isdir(folder) for folder in place[1:]) for place in places]
+            # A part may be absent as a whole, but not by half.
+            if any(map(all, there)) and all(all(pair) or not any(pair) for pair in there):
+                if absent := [p.layout.img_dir for p, pair in zip(places, there, strict=True) if not all(pair)]:
+                    self._warn(f'{self.data_root} does not hold {" and ".join(absent)}; only the rest is read')
+                places = [place for place, pair in zip(places, there, strict=True) if all(pair)]
+                if len(places) == 1:
+                    self.data_prefix = {'img_path': places[0].img_dir, 'seg_map_path': places[0].mask_dir}
+                return places
+        expected = ', or '.join(
+            ' with '.join(f'{layout.img_dir} and {layout.mask_dir}' for layout in layouts) for layouts in self.layouts
+        )
         raise FileNotFoundError(
             f'{self.name}: data_root={self.data_root!r} does not hold the folders {expected}; '
             'give img_dir and mask_dir if yours have other names'
         )
 
-    def _index(self, folder: str, suffixes: tuple[str, ...], skip: Collection[str] = ()) -> dict[str, str]:
-        """Map the ids of the image files in ``folder`` to their names."""
-        index, skip = {}, set(skip)
-        for name in fileio.list_dir_or_file(folder, list_dir=False, backend_args=self.backend_args):
-            sample = _sample_id(name, suffixes)
-            if sample is None or name in skip:
-                continue
-            if sample in index:
-                raise ValueError(
-                    f'{folder}: {index[sample]} and {name} both belong to id {sample!r}; '
-                    'tell them apart with img_suffix or mask_suffix'
-                )
-            index[sample] = name
-        return index
+    def _index(self, places: Sequence[Place]) -> tuple[dict[str, str], dict[str, str]]:
+        """Map ids to image files, and to mask files."""
+        images, masks = {}, {}
+        for layout, img_dir, mask_dir in places:
+            index = partial(index_files, prefix=layout.prefix, nested=layout.nested, backend_args=self.backend_args)
+            below = index(mask_dir, layout.mask_suffixes)
+            masks |= below
+            images |= index(img_dir, layout.img_suffixes, skip=below.values() if img_dir == mask_dir else ())
+        if not images:
+            raise FileNotFoundError(
+                f'no images in {" or ".join(place.img_dir for place in places)}; '
+                f'expected names ending in {describe_suffixes(places[0].layout.img_suffixes)}'
+            )
+        return images, masks
 
-    def _load_ids(self, images: Collection[str]) -> list[str]:
-        if self.split:
-            self.split_name, ids = load_published(self.name, self.split)
-            return ids
-        return read_ids(self.ann_file, self.backend_args) if self.ann_file else sorted(images)
+    def _load_ids(self, images: Collection[str], masks: Collection[str]) -> list[str]:
+        found = sorted({*images, *masks})
+        official = self.OFFICIAL_PARTS and official_prefix(self.split, self.OFFICIAL_PARTS)
+        if official:
+            ids = [i for i in found if i.startswith(official)]
+        elif self.split:
+            others = OFFICIAL_SPLITS if self.OFFICIAL_PARTS else ()
+            self.split_name, ids = load_published(self.name, self.split, others)
+        else:
+            ids = read_ids(self.ann_file, self.backend_args) if self.ann_file else found
+        ids = expand_folders(ids, found, self.ann_file or self.split_name)
+        corrupt = set(self.corrupt_ids(found))
+        kept = [i for i in ids if i not in corrupt]
+        if len(kept) < len(ids):
+            print_log(
+                f'{self.name} {self.split_name}: {len(ids) - len(kept)} pairs, damaged as published, are left out',
+                logger='current',
+            )
+        if official:
+            kept = hold_out(kept, self.split)
+        if not kept:
+            where = f' that begin with {official!r}' if official else ''
+            raise ValueError(f'{self.name} {self.split_name}: the split is empty, no ids{where} in {self.data_root}')
+        return kept
+
+    def _describe_missing(
+        self, kind: str, missing: Sequence[str], num: int, places: Sequence[Place], there: dict[str, str]
+    ) -> str:
+        place = next((p for p in places if missing[0].startswith(p.layout.prefix)), None)
+        if place is None:
+            prefixes = ' or '.join(repr(p.layout.prefix) for p in places)
+            return f'{self.name} {self.split_name}: ids begin with {prefixes}, unlike {abridge(missing)}'
+        folder, suffixes = place.img_dir, place.layout.img_suffixes
+        if kind == 'mask':
+            folder, suffixes = place.mask_dir, place.layout.mask_suffixes
+        counterpart = f' for {there[missing[0]]}' if missing[0] in there else ''
+        return (
+            f'{self.name} {self.split_name}: {len(missing)} of {num} ids have no {kind} in {folder}: '
+            f'{abridge(missing)}; expected names ending in {describe_suffixes(suffixes)}{counterpart}'
+        )
+
+    def _leave_out_bad(self, infos: list[dict]) -> list[dict]:
+        def fault(info: dict) -> BadPairError | None:
+            try:
+                self._inspect(info, verify=True)
+            except BadPairError as error:
+                return error
+            except OSError as error:
+                return BadPairError('unreadable file', str(error))
+            return None
+
+        num = len(infos) + sum(map(len, self.skipped.values()))
+        faults = _map(fault, infos)
+        for info, error in zip(infos, faults, strict=True):
+            if error is not None:
+                self.skipped.setdefault(error.reason, []).append(info['img_id'])
+        good = [info for info, error in zip(infos, faults, strict=True) if error is None]
+        counts = '; '.join(f'{len(ids)} {reason} ({abridge(ids)})' for reason, ids in self.skipped.items())
+        if not good:
+            raise ValueError(f'{self.name} {self.split_name}: no pair is left of {num}: {counts}')
+        if self.skipped:
+            details = [f'\n  {error}' for error in faults if error is not None]
+            self._warn(f"{num - len(good)} of {num} pairs are skipped (on_bad='skip'): {counts}{''.join(details[:5])}")
+        return good
+
+    def _inspect(self, info: dict, verify: bool) -> Header:
+        """Read the headers of a pair, compare the sizes, and return the image's."""
+        image, mask = self._read_pair(info, verify)
+        if image[:2] != mask[:2] and not info['mask_resize']:
+            message = f'sizes differ: {info["img_path"]} is {_size(image)}, {info["seg_map_path"]} is {_size(mask)}'
+            raise BadPairError('different sizes', message)
+        return image
+
+    def _read_pair(self, info: dict, verify: bool = False) -> tuple[Header, Header]:
+        headers = []
+        for kind, key in (('image', 'img_path'), ('mask', 'seg_map_path')):
+            try:
+                headers.append(read_header(info[key], self.backend_args, verify))
+            except ValueError as error:
+                raise BadPairError(f'unreadable {kind}', str(error)) from error
+        return tuple(headers)
+
+    def _warn(self, message: str) -> None:
+        print_log(f'{self.name} {self.split_name}: {message}', logger='current', level=logging.WARNING)
+
+    def _isdir(self, path: str) -> bool:
+        return fileio.isdir(path, backend_args=self.backend_args)
 
     def _join(self, *parts: str) -> str:
         return fileio.join_path(*parts, backend_args=self.backend_args)
 
-    def _header(self, path: str) -> tuple[tuple[int, int], str]:
-        """Size (width, height) and PIL mode of a file; a local file is not read whole."""
-        source = path if osp.isfile(path) else BytesIO(fileio.get(path, backend_args=self.backend_args))
-        try:
-            with Image.open(source) as image:
-                header = image.size, image.mode
-                image.verify()
-        except Exception as error:  # PIL's decoders raise errors of many kinds
-            raise ValueError(f'{path}: not a readable image ({error})') from error
-        return header
 
-    def _sizes(self, info: dict) -> tuple[tuple[int, int], tuple[int, int]]:
-        return self._header(info['img_path'])[0], self._header(info['seg_map_path'])[0]
+def _map(function: Callable[[dict], Any], infos: list[dict]) -> list:
+    """Map in threads, since files are waited for, and show how far it is if that takes long."""
+    with ThreadPoolExecutor(8) as pool:
+        results = pool.map(function, infos)
+        return list(tqdm(results, total=len(infos), delay=PROGRESS_AFTER, disable=not is_main_process(), leave=False))
 
 
-def _sample_id(name: str, suffixes: tuple[str, ...]) -> str | None:
-    extension = osp.splitext(name)[1]
-    if extension.lower() not in IMAGE_EXTENSIONS:
-        return None
-    for suffix in suffixes:
-        tail = suffix if _has_extension(suffix) else suffix + extension
-        if name.endswith(tail) and len(name) > len(tail):
-            return name[: -len(tail)]
-    return None
-
-
-def _has_extension(suffix: str) -> bool:
-    return suffix.lower().endswith(IMAGE_EXTENSIONS)
-
-
-def _endings(suffixes: tuple[str, ...]) -> str:
-    extensions = f'({"|".join(IMAGE_EXTENSIONS)})'
-    return ' or '.join(suffix if _has_extension(suffix) else suffix + extensions for suffix in suffixes)
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f'{size[0]}x{size[1]}'
+def _size(header: Header) -> str:
+    return f'{header.width}x{header.height}'

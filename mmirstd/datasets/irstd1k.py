@@ -1,6 +1,7 @@
 """IRSTD-1k."""
 
-from mmirstd.datasets.base import IRSTDDataset, Layout
+from mmirstd.datasets.base import IRSTDDataset
+from mmirstd.datasets.layout import Layout
 from mmirstd.registry import DATASETS
 
 

@@ -1,6 +1,7 @@
 """NUAA-SIRST, also called SIRST v1."""
 
-from mmirstd.datasets.base import IRSTDDataset, Layout
+from mmirstd.datasets.base import IRSTDDataset
+from mmirstd.datasets.layout import Layout
 from mmirstd.registry import DATASETS
 
 

@@ -3,46 +3,76 @@
 ``splits/DATASET/SOURCE/PART.txt`` holds one id per line, in the order of publication. Parts of a source:
 
 - ``train`` and ``test`` as published;
-- ``val``: published for ``idx_427`` and ``idx_320`` (and disjoint from their ``train``), otherwise a seeded tenth of
-  ``train`` written by ``tools/dataset_converters/make_val_lists.py``;
+- ``val``: published for NUAA-SIRST's ``idx_427`` and ``idx_320`` and for all of SIRST-v2 (and disjoint from their
+  ``train``), otherwise a seeded tenth of ``train`` written by ``tools/dataset_converters/make_val_lists.py``;
 - ``subtrain``: ``train`` without ``val``, computed. Checkpoints are chosen on ``val``, never on ``test``;
-- ``trainval``: ``idx_427`` and ``idx_320`` only.
+- ``trainval``: where ``val`` is published.
+
+Where folders are published in place of lists, ``official`` has the same parts, made from the files that are there.
 """
 
 import hashlib
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from mmengine import fileio
 
 SPLITS_DIR = Path(__file__).parent / 'splits'
 IMAGE_EXTENSIONS = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff')
+OFFICIAL_SPLITS = ('official/subtrain', 'official/test', 'official/train', 'official/val')
 
-# DNANet publishes the very lists of BasicIRSTD, order included.
+# DNANet publishes the very lists of BasicIRSTD, order included; RDIAN's are in it too.
 ALIASES = {
     ('NUDT-SIRST', 'dnanet'): 'basicirstd',
     ('NUAA-SIRST', 'dnanet'): 'basicirstd',
+    ('IRDST', 'rdian'): 'basicirstd',
 }
 
 
 def parse_ids(text: str, source: str) -> list[str]:
     """Return the ids in ``text``, one per line, in order.
 
-    Published files come with CRLF, a byte-order mark, image extensions, blank lines or no final newline: all are taken.
+    Published files come with CRLF, a byte-order mark, image extensions, a slash before the ids, blank lines or no
+    final newline: all are taken.
 
     Raises:
         ValueError: If there is no id, or one occurs twice; the message names ``source``.
     """
-    lines = (line.strip() for line in text.lstrip('\ufeff').splitlines())
+    lines = (line.strip().lstrip('/') for line in text.lstrip('\ufeff').splitlines())
     stems = ((line, *posixpath.splitext(line)) for line in lines if line)
     ids = [stem if extension.lower() in IMAGE_EXTENSIONS else line for line, stem, extension in stems]
     if not ids:
         raise ValueError(f'{source}: the split list is empty')
+    refuse_duplicates(ids, source)
+    return ids
+
+
+def refuse_duplicates(ids: Sequence[str], source: str) -> None:
+    """Raise ValueError if an id occurs twice; the message names ``source``."""
     if len(set(ids)) < len(ids):
         seen = set()
         twice = [i for i in ids if i in seen or seen.add(i)]
         raise ValueError(f'{source}: {len(twice)} duplicate ids: {abridge(twice)}')
+
+
+def expand_folders(entries: Sequence[str], found: Iterable[str], source: str) -> list[str]:
+    """Replace entries that end in a slash, such as ``'41/'``, by the ids in ``found`` that begin so.
+
+    Raises:
+        ValueError: If there is none, or an id is then there twice; the message names ``source``.
+    """
+    if not any(entry.endswith('/') for entry in entries):
+        return list(entries)
+    found = sorted(found)
+    ids = []
+    for entry in entries:
+        inside = [i for i in found if i.startswith(entry)] if entry.endswith('/') else [entry]
+        if not inside:
+            raise ValueError(f'{source}: no file belongs to the entry {entry!r}')
+        ids += inside
+    refuse_duplicates(ids, source)
     return ids
 
 
@@ -58,6 +88,36 @@ def digest(ids: Sequence[str]) -> str:
     return hashlib.sha256('\n'.join(sorted(ids)).encode()).hexdigest()[:12]
 
 
+def choose_val(
+    train: Sequence[str], fraction: float = 0.1, seed: int = 0, group: Callable[[str], str] | None = None
+) -> list[str]:
+    """Draw ``round(fraction * len(train))`` ids from the sorted list; the order of ``train`` is kept.
+
+    With ``group``, the given part of the groups is drawn instead, whole: frames of one scene stay together.
+
+    ``RandomState`` is used because NumPy freezes its stream (NEP 19), which it does not promise for ``Generator``.
+    """
+    group = group or str
+    names = sorted({group(i) for i in train})
+    drawn = set(np.random.RandomState(seed).choice(names, round(fraction * len(names)), replace=False).tolist())
+    return [i for i in train if group(i) in drawn]
+
+
+def official_prefix(split: str | None, prefixes: Mapping[str, str]) -> str | None:
+    """Return what the ids of a split by published folders begin with; None if ``split`` is no such split."""
+    if split not in OFFICIAL_SPLITS:
+        return None
+    return prefixes['test' if split == 'official/test' else 'train']
+
+
+def hold_out(ids: Sequence[str], split: str) -> list[str]:
+    """Return what of a published folder's ids is ``official/val`` or ``official/subtrain``; for others, all."""
+    if split not in ('official/val', 'official/subtrain'):
+        return list(ids)
+    val = set(choose_val(ids))
+    return [i for i in ids if (i in val) == (split == 'official/val')]
+
+
 def published_splits(dataset: str) -> list[str]:
     """Names of the splits that ship for ``dataset``, such as ``'basicirstd/train'``, aliases left out."""
     names = [f'{path.parent.name}/{path.stem}' for path in (SPLITS_DIR / dataset).glob('*/*.txt')]
@@ -65,8 +125,10 @@ def published_splits(dataset: str) -> list[str]:
     return sorted(names + [f'{source}/subtrain' for source in sources])
 
 
-def load_published(dataset: str, split: str) -> tuple[str, list[str]]:
+def load_published(dataset: str, split: str, others: Sequence[str] = ()) -> tuple[str, list[str]]:
     """Return the canonical name and the ids of a published split; ``dataset`` is spelled as the folder in ``splits/``.
+
+    ``others`` are splits of other kinds, for the message.
 
     Raises:
         ValueError: If there is no such split; the message lists the known ones.
@@ -77,7 +139,7 @@ def load_published(dataset: str, split: str) -> tuple[str, list[str]]:
     known = published_splits(dataset)
     if name not in known:
         aliases = [f'{alias}/* = {target}/*' for (owner, alias), target in ALIASES.items() if owner == dataset]
-        choices = ', '.join(known + aliases) or 'none; give a list of your own as ann_file'
+        choices = ', '.join([*known, *others, *aliases]) or 'none; give a list of your own as ann_file'
         raise ValueError(f'unknown split {split!r} of {dataset}; known: {choices}')
     if part != 'subtrain':
         return name, read_ids(SPLITS_DIR / dataset / f'{name}.txt')

@@ -1,6 +1,9 @@
+import sys
 from io import BytesIO
+from pathlib import Path
 
 import cv2
+import mmcv
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,9 @@ from PIL import Image
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.datasets.transforms.loading import binarize_mask, to_channels
 from mmirstd.registry import TRANSFORMS
+
+sys.path.insert(0, str(Path(__file__).parent))
+from image_writers import tiff
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (11, 15), dtype=np.uint8)
@@ -73,28 +79,39 @@ def test_colours_are_bgr_and_pillow_agrees(tmp_path):
         assert np.abs(img[..., ::-1] - np.array(image, int)).max() <= 2
 
 
-def test_tiff_with_transparency_is_refused(tmp_path):
+def test_tiff_with_transparency_keeps_its_colours(tmp_path):
     opaque = Image.fromarray(COLOUR).convert('RGBA')
     np.testing.assert_array_equal(load(opaque, tmp_path, name='x.tif'), COLOUR[..., ::-1])
-    grey_image('RGBA').save(tmp_path / 'x.tif')
-    results = {key: str(tmp_path / 'x.tif') for key in ('img_path', 'seg_map_path')}
-    for transform in (LoadIRImage(), LoadTargetMask()):
-        with pytest.raises(ValueError, match=r'x\.tif: a TIFF with transparency'):
-            transform(results)
+    opaque.putalpha(Image.fromarray(GREY))
+    np.testing.assert_array_equal(load(opaque, tmp_path, name='x.tif'), COLOUR[..., ::-1])
+    np.testing.assert_array_equal(load(grey_image('LA'), tmp_path, 1, name='x.tif')[..., 0], GREY)
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize(
+    ('extension', 'mode'),
+    [(extension, mode) for extension in ('png', 'bmp', 'tif', 'jpg') for mode in ('1', 'L', 'RGB')]
+    + [(extension, mode) for extension in ('png', 'bmp', 'tif') for mode in ('P', 'RGBA')]
+    + [('jpg', 'CMYK')],
+)
+def test_8_bit_files_load_as_through_mmcv(extension, mode, channels, tmp_path):
+    path = tmp_path / f'x.{extension}'
+    Image.fromarray(COLOUR).convert(mode).save(path)
+    img = mmcv.imfrombytes(path.read_bytes(), flag='unchanged', backend='cv2')
+    if img.ndim == 2:
+        expected = img[..., None] if channels == 1 else cv2.cvtColor(img, cv2.COLOR_GRAY2BGR)
+    else:
+        expected = img[..., :3] if channels == 3 else cv2.cvtColor(img[..., :3], cv2.COLOR_BGR2GRAY)[..., None]
+    for transform in (LoadIRImage(channels), LoadIRImage(channels, normalize='fixed', limits=(0, 1), dtype='float32')):
+        result = transform({'img_path': str(path)})
+        assert result['img'].dtype == transform.dtype
+        np.testing.assert_array_equal(result['img'], expected)
 
 
 def test_exif_orientation_is_ignored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     assert load(Image.fromarray(COLOUR), tmp_path, name='x.jpg', exif=exif).shape == COLOUR.shape
-
-
-@pytest.mark.parametrize('dtype', [np.uint16, np.float32])
-def test_deep_images_are_refused(tmp_path, dtype):
-    path = tmp_path / 'deep.tif'
-    Image.fromarray(GREY.astype(dtype)).save(path)
-    with pytest.raises(ValueError, match=rf'deep\.tif: pixels are {np.dtype(dtype)}; LoadIRImage takes 8-bit'):
-        LoadIRImage()({'img_path': str(path)})
 
 
 @pytest.mark.parametrize('content', [b'', b'no image', 'truncated'])
@@ -113,9 +130,29 @@ def test_unreadable_files_are_named(tmp_path, content):
         LoadIRImage()({'img_path': str(path)})
 
 
-def test_bad_arguments():
-    with pytest.raises(ValueError, match='channels must be 1 or 3, got 2'):
-        LoadIRImage(channels=2)
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'channels': 2}, 'channels must be 1 or 3, got 2'),
+        ({'normalize': 'minmax'}, "normalize must be 'range', 'percentile' or 'fixed', got 'minmax'"),
+        ({'normalize': None}, "normalize must be 'range', 'percentile' or 'fixed', got None"),
+        ({'percentiles': (99, 1)}, r'percentiles must rise within 0\.\.100, got \(99, 1\)'),
+        ({'percentiles': (0, 101)}, 'percentiles must rise'),
+        ({'percentiles': (0, 50, 100)}, 'percentiles must rise'),
+        ({'normalize': 'fixed'}, "limits go with normalize='fixed', got None with 'fixed'"),
+        ({'limits': (0, 1)}, r"limits go with normalize='fixed', got \(0, 1\) with 'range'"),
+        ({'normalize': 'fixed', 'limits': (1, 1)}, r'limits must be two rising numbers, got \(1, 1\)'),
+        ({'normalize': 'fixed', 'limits': (0, float('inf'))}, 'limits must be two rising numbers'),
+        ({'normalize': 'fixed', 'limits': (0, float('nan'))}, 'limits must be two rising numbers'),
+        ({'dtype': 'float64'}, "dtype must be 'uint8' or 'float32', got 'float64'"),
+    ],
+)
+def test_bad_image_arguments(arguments, message):
+    with pytest.raises(ValueError, match=f'^LoadIRImage: {message}'):
+        LoadIRImage(**arguments)
+
+
+def test_bad_mask_arguments():
     with pytest.raises(ValueError, match='threshold must not be negative, got -1'):
         LoadTargetMask(threshold=-1)
 
@@ -179,6 +216,35 @@ def test_masks_that_would_lose_all_targets_are_refused(tmp_path):
         load_mask(Image.fromarray(np.array([[0, 64]], np.uint8)), tmp_path)
 
 
+@pytest.mark.parametrize('dtype', ['u1', 'u2', 'u4', 'i2', 'i4', 'f2', 'f4', 'f8'])
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+@pytest.mark.parametrize('high', [1, 128, 255, 'largest'])
+def test_masks_of_every_type(dtype, channels, high, tmp_path):
+    dtype = np.dtype(dtype)
+    info = np.finfo(dtype) if dtype.kind == 'f' else np.iinfo(dtype)
+    target = GREY > 200
+    pixels = np.zeros((*target.shape, channels), dtype)
+    pixels[target] = info.max if high == 'largest' else high
+    if channels in (2, 4):
+        pixels[..., -1] = RNG.integers(0, 2, target.shape) * min(info.max, 60000)  # alpha counts for nothing
+    path = tmp_path / 'mask.tif'
+    path.write_bytes(tiff(pixels))
+    results = {'img_path': 'image.png', 'seg_map_path': str(path), 'ori_shape': target.shape}
+    np.testing.assert_array_equal(LoadTargetMask()(results)['gt_seg_map'], target)
+
+
+def test_thresholds_are_in_the_units_of_the_file(tmp_path):
+    path = tmp_path / 'mask.tif'
+    results = {'img_path': 'image.png', 'seg_map_path': str(path), 'ori_shape': (1, 5)}
+    path.write_bytes(tiff(np.array([[0, 100, 200, 40000, 65535]], np.uint16)))
+    assert LoadTargetMask()(dict(results))['gt_seg_map'].tolist() == [[0, 0, 1, 1, 1]]
+    assert LoadTargetMask(32767)(dict(results))['gt_seg_map'].tolist() == [[0, 0, 0, 1, 1]]
+    path.write_bytes(tiff(np.array([[0, 0.25, 0.5, 0.75, 1]], np.float32)))
+    assert LoadTargetMask(0.5)(dict(results))['gt_seg_map'].tolist() == [[0, 0, 0, 1, 1]]
+    with pytest.raises(ValueError, match=r'mask\.tif: values up to 1\.0, none above the threshold of 127'):
+        LoadTargetMask()(dict(results))
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     hnp.arrays(
@@ -189,8 +255,11 @@ def test_masks_that_would_lose_all_targets_are_refused(tmp_path):
     st.sampled_from([0, 1, 127, 200]),
 )
 def test_binarize_against_a_plain_loop(mask, threshold):
-    values = set(np.unique(mask[~np.isnan(mask)]).tolist())
-    if not np.isnan(mask).any() and values <= {0, 1}:
+    if not np.isfinite(mask).all():
+        with pytest.raises(ValueError, match='NaN or infinite'):
+            binarize_mask(mask, threshold)
+        return
+    if set(np.unique(mask).tolist()) <= {0, 1}:
         expected = [[int(v == 1) for v in row] for row in mask.tolist()]
     else:
         expected = [[int(v > threshold) for v in row] for row in mask.tolist()]
@@ -204,10 +273,15 @@ def test_binarize_against_a_plain_loop(mask, threshold):
 
 
 @settings(max_examples=50, deadline=None)
-@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 4]))))
-def test_to_channels(img):
-    img = img[..., 0] if img.shape[2] == 1 else img
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))),
+    st.sampled_from([np.uint8, np.float32]),
+)
+def test_to_channels(img, dtype):
+    img = (img[..., 0] if img.shape[2] == 1 else img).astype(dtype)
     one, three = to_channels(img, 1), to_channels(img, 3)
+    assert one.dtype == three.dtype == dtype
+    img = img[..., 0] if img.shape[2:] == (2,) else img
     assert one.shape == (*img.shape[:2], 1)
     assert three.flags.c_contiguous
     if img.ndim == 2:
@@ -236,5 +310,8 @@ def test_registered_names_and_repr():
     with DefaultScope.overwrite_default_scope('mmseg'):
         image = TRANSFORMS.build({'type': 'mmirstd.LoadIRImage', 'channels': 1})
         mask = TRANSFORMS.build({'type': 'mmirstd.LoadTargetMask', 'threshold': 5})
-    assert repr(image) == 'LoadIRImage(channels=1, backend_args=None)'
+    assert repr(image) == (
+        "LoadIRImage(channels=1, normalize='range', percentiles=(0.1, 100.0), limits=None, normalize_8bit=False, "
+        "dtype='uint8', backend_args=None)"
+    )
     assert repr(mask) == 'LoadTargetMask(threshold=5, backend_args=None)'

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mmirstd.datasets import FolderDataset, IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
+from mmirstd.datasets import FolderDataset, IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SIRSTv2Dataset
 from mmirstd.datasets.split_lists import load_published, read_ids
 from mmirstd.datasets.transforms import AlignedResize, CopyPasteTargets, LoadIRImage, LoadTargetMask, TargetAwareCrop
 from mmirstd.datasets.transforms.loading import binarize_mask
@@ -19,6 +19,15 @@ FACTS = {
     NUDTSIRSTDataset: (1327, 1863, (256, 256), (256, 256)),
     IRSTD1kDataset: (1001, 1492, (512, 512), (512, 512)),
 }
+
+
+@pytest.fixture
+def sirst_v2(real_data):
+    """Folder of SIRST v2, which is at hand less often."""
+    folder = real_data / 'SIRST-v2'
+    if not folder.is_dir():
+        pytest.skip('no SIRST v2')
+    return folder
 
 
 @pytest.mark.parametrize('cls', FACTS)
@@ -119,3 +128,39 @@ def test_training_transforms(cls, real_data):
         assert targets >= 1
         pasted += targets > ndimage.label(plain['gt_seg_map'], np.ones((3, 3)))[1]
     assert pasted >= 10
+
+
+@pytest.mark.parametrize('cls', FACTS)
+def test_no_file_is_bad(cls, real_data):
+    dataset = cls(data_root=real_data / cls.NAME, on_bad='skip')
+    assert dataset.skipped == {}
+    assert len(dataset) == FACTS[cls][0]
+
+
+def test_sirst_v2(sirst_v2):
+    dataset = SIRSTv2Dataset(data_root=sirst_v2, on_bad='skip', pipeline=LOADING, test_mode=True)
+    assert dataset.skipped == {}
+    assert dataset.check() == {
+        'num': 1024,
+        'min_size': (135, 96),
+        'max_size': (1918, 1080),
+        'modes': {'L': 604, 'RGB': 400, 'RGBA': 15, 'P': 5},
+    }
+    empty = [sample['img_id'] for sample in dataset if not sample['gt_seg_map'].any()]
+    assert len(empty) == 510
+    nums = [sum(i in empty for i in load_published('SIRST-v2', f'full/{part}')[1]) for part in ('trainval', 'test')]
+    assert nums == [379, 131]
+    for source in ('v1', 'v1fullv2target'):
+        assert not set(empty) & set(load_published('SIRST-v2', f'{source}/trainval')[1])
+
+
+def test_nuaa_sirst_is_in_sirst_v2(real_data, sirst_v2):
+    old = NUAASIRSTDataset(data_root=real_data / 'NUAA-SIRST', pipeline=LOADING, test_mode=True)
+    new = SIRSTv2Dataset(data_root=sirst_v2, pipeline=LOADING, test_mode=True)
+    ids = new.img_ids
+    assert sorted(i for i in ids if i.startswith('Misc_')) == sorted(old.img_ids)
+    for sample in old:
+        other = new[ids.index(sample['img_id'])]
+        np.testing.assert_array_equal(sample['img'], other['img'])
+        if sample['img_id'] != 'Misc_111':  # there with a mask of the right size
+            np.testing.assert_array_equal(sample['gt_seg_map'], other['gt_seg_map'])

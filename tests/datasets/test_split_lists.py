@@ -7,8 +7,12 @@ import pytest
 
 from mmirstd.datasets.split_lists import (
     SPLITS_DIR,
+    choose_val,
     digest,
+    expand_folders,
+    hold_out,
     load_published,
+    official_prefix,
     parse_ids,
     published_splits,
     read_ids,
@@ -25,6 +29,12 @@ SIZES = {
     ('NUAA-SIRST', 'irsam'): (341, 34, 307, 86),
     ('NUAA-SIRST', 'idx_427'): (256, 85, 256, 86),
     ('NUAA-SIRST', 'idx_320'): (160, 64, 160, 96),
+    ('SIRST-v2', 'full'): (512, 256, 512, 256),
+    ('SIRST-v2', 'v1'): (256, 85, 256, 86),
+    ('SIRST-v2', 'v1fullv2target'): (308, 103, 308, 103),
+    ('NUDT-SIRST-Sea', 'basicirstd'): (4961, 484, 4477, 847),
+    ('IRDST', 'basicirstd'): (32523, 3252, 29271, 8130),
+    ('IRDST', 'sequences'): (68, 7, 61, 17),
 }
 
 
@@ -34,9 +44,10 @@ SIZES = {
         'a\nb.c\n41/1(297)\n',
         'a\nb.c\n41/1(297)',
         'a\r\nb.c\r\n41/1(297)\r\n',
+        '/a\n/b.c\n/41/1(297)',
         '\ufeffa.png\n\n  b.c.JPG \n41/1(297).bmp\n\n',
     ],
-    ids=['plain', 'no final newline', 'crlf', 'bom, extensions, blanks'],
+    ids=['plain', 'no final newline', 'crlf', 'slash before ids', 'bom, extensions, blanks'],
 )
 def test_all_published_spellings_give_the_same_ids(text, tmp_path):
     path = tmp_path / 'list.txt'
@@ -65,8 +76,9 @@ def test_published_lists(dataset, source):
     assert (len(train), len(val), len(subtrain), len(test)) == SIZES[dataset, source]
     assert not set(test) & set(train + val)
     assert not set(val) & set(subtrain)
-    assert subtrain == [i for i in train if i not in set(val)]
-    if source.startswith('idx'):
+    held_out = set(val)
+    assert subtrain == [i for i in train if i not in held_out]
+    if dataset == 'SIRST-v2' or source.startswith('idx'):
         assert set(load_published(dataset, f'{source}/trainval')[1]) == set(train + val)
     else:
         assert set(val) < set(train)
@@ -74,7 +86,7 @@ def test_published_lists(dataset, source):
 
 def test_files_hold_one_id_per_line():
     paths = list(SPLITS_DIR.glob('*/*/*.txt'))
-    assert len(paths) == 8 * 3 + 2
+    assert len(paths) == 14 * 3 + 5
     for path in paths:
         assert path.read_bytes().decode('ascii') == '\n'.join(read_ids(path)) + '\n'
 
@@ -89,6 +101,63 @@ def test_known_relations_between_lists():
     assert ids('irsam/train', 'IRSTD-1k') == ids('basicirstd/train', 'IRSTD-1k')
     assert set(ids('basicirstd/test', 'IRSTD-1k')) - set(ids('irsam/test', 'IRSTD-1k')) == {'XDU997'}
     assert len(set(ids('basicirstd/test', 'NUDT-SIRST')) & set(ids('irsam/train', 'NUDT-SIRST'))) == 533
+    for part in ('train', 'val', 'test', 'trainval'):
+        assert set(ids(f'v1/{part}', 'SIRST-v2')) == set(ids(f'idx_427/{part}'))
+    assert len(set(ids('v1/trainval', 'SIRST-v2')) & set(ids('full/test', 'SIRST-v2'))) == 88
+    assert {i for i in ids('full/trainval', 'SIRST-v2') + ids('full/test', 'SIRST-v2') if i.startswith('Misc_')} == set(
+        ids('idx_427/trainval') + ids('idx_427/test')
+    )
+
+
+def test_scenes_and_sequences():
+    def scenes(split):
+        return {i.split('-')[0] for i in load_published('NUDT-SIRST-Sea', f'basicirstd/{split}')[1]}
+
+    assert (len(scenes('subtrain')), len(scenes('val')), len(scenes('test'))) == (37, 4, 7)
+    assert not scenes('subtrain') & scenes('val')
+    assert not scenes('train') & scenes('test')
+
+    frames = {part: load_published('IRDST', f'basicirstd/{part}')[1] for part in ('train', 'test')}
+    sequences = {part: {i.split('/')[0] for i in ids} for part, ids in frames.items()}
+    assert len(sequences['train']) == 85
+    assert sequences['train'] == sequences['test']  # the trap
+    found = frames['train'] + frames['test']
+    parts = [
+        expand_folders(load_published('IRDST', f'sequences/{p}')[1], found, p) for p in ('subtrain', 'val', 'test')
+    ]
+    assert list(map(len, parts)) == [30095, 4567, 5991]
+    assert set().union(*parts) == set(found)
+
+
+def test_expand_folders():
+    found = ['41/1(2)', '41/1(1)', '4/1(1)', '411/1(1)']
+    assert expand_folders(['4/1(1)', '41/'], found, 'x') == ['4/1(1)', '41/1(1)', '41/1(2)']
+    assert expand_folders(['b', 'a'], found, 'x') == ['b', 'a']
+    with pytest.raises(ValueError, match="x: no file belongs to the entry '42/'"):
+        expand_folders(['42/'], found, 'x')
+    with pytest.raises(ValueError, match=r'x: 1 duplicate ids: 41/1\(1\)'):
+        expand_folders(['41/1(1)', '41/'], found, 'x')
+
+
+def test_official_parts():
+    prefixes = {'train': 'trainval/', 'test': 'test/'}
+    assert official_prefix('official/subtrain', prefixes) == 'trainval/'
+    assert official_prefix('official/test', prefixes) == 'test/'
+    assert official_prefix('official/dev', prefixes) is official_prefix(None, prefixes) is None
+    ids = [f'{i:03d}' for i in range(100)]
+    assert hold_out(ids, 'official/train') == hold_out(ids, 'official/test') == ids
+    val, subtrain = hold_out(ids, 'official/val'), hold_out(ids, 'official/subtrain')
+    assert len(val) == 10
+    assert sorted(val + subtrain) == ids
+    assert hold_out(ids[::-1], 'official/val') == val[::-1]
+
+
+def test_choose_val_keeps_groups_together():
+    ids = [f'{scene}-{i}' for scene in range(20) for i in range(scene + 1)]
+    val = choose_val(ids, 0.1, 3, lambda i: i.split('-')[0])
+    scenes = {i.split('-')[0] for i in val}
+    assert len(scenes) == 2
+    assert val == [i for i in ids if i.split('-')[0] in scenes]
 
 
 def test_alias_and_unknown_names():
@@ -110,19 +179,20 @@ def run_tool(monkeypatch, *arguments):
 
 def test_committed_val_lists_are_those_of_the_tool(monkeypatch, capsys):
     run_tool(monkeypatch, '--check')
-    assert capsys.readouterr().out.count(' ids\n') == 6
+    assert capsys.readouterr().out.count(' ids\n') == 11
 
 
 def test_tool_writes_and_notices_differences(monkeypatch, tmp_path, capsys):
     for source in ('mine', 'idx_427'):
-        (tmp_path / 'set' / source).mkdir(parents=True)
-        (tmp_path / 'set' / source / 'train.txt').write_text('\n'.join(f'id{i:03d}' for i in reversed(range(50))))
+        (tmp_path / 'NUAA-SIRST' / source).mkdir(parents=True)
+        lines = '\n'.join(f'id{i:03d}' for i in reversed(range(50)))
+        (tmp_path / 'NUAA-SIRST' / source / 'train.txt').write_text(lines)
     run_tool(monkeypatch, '--splits-dir', tmp_path)
-    assert not (tmp_path / 'set' / 'idx_427' / 'val.txt').exists()
-    val = read_ids(tmp_path / 'set' / 'mine' / 'val.txt')
+    assert not (tmp_path / 'NUAA-SIRST' / 'idx_427' / 'val.txt').exists()
+    val = read_ids(tmp_path / 'NUAA-SIRST' / 'mine' / 'val.txt')
     assert len(val) == 5
     assert val == sorted(val, reverse=True)
-    with pytest.raises(SystemExit, match=r'set.mine.val\.txt: differs'):
+    with pytest.raises(SystemExit, match=r'NUAA-SIRST.mine.val\.txt: differs'):
         run_tool(monkeypatch, '--splits-dir', tmp_path, '--check', '--seed', 1)
     for arguments in (['--fraction', 1], ['--splits-dir', tmp_path / 'none']):
         with pytest.raises(SystemExit):

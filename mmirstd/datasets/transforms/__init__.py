@@ -2,8 +2,17 @@
 
 from .copy_paste import CopyPasteTargets
 from .loading import LoadIRImage, LoadTargetMask
+from .photometric import InfraredPhotometric
 from .render import RenderScene
 from .resize import AlignedResize
 from .target_crop import TargetAwareCrop
 
-__all__ = ['AlignedResize', 'CopyPasteTargets', 'LoadIRImage', 'LoadTargetMask', 'RenderScene', 'TargetAwareCrop']
+__all__ = [
+    'AlignedResize',
+    'CopyPasteTargets',
+    'InfraredPhotometric',
+    'LoadIRImage',
+    'LoadTargetMask',
+    'RenderScene',
+    'TargetAwareCrop',
+]

@@ -1,56 +1,67 @@
 """Loading of infrared images and target masks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Literal
 
 import cv2
-import mmcv
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
+from mmirstd.datasets.image_io import decode_image
 from mmirstd.registry import TRANSFORMS
 
 
-@contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """Name the file in what mmcv and OpenCV raise about one that they cannot decode."""
-    try:
-        yield
-    except (AssertionError, cv2.error) as error:
-        raise ValueError(f'{path}: not a readable image') from error
-
-
-def _refuse_premultiplied(img: np.ndarray, path: str) -> None:
-    # OpenCV multiplies the colours of a TIFF by its alpha: what it returns is not what the file holds.
-    if img.ndim == 3 and img.shape[2] == 4 and path.lower().endswith(('.tif', '.tiff')) and img[..., 3].min() < 255:
-        raise ValueError(f'{path}: a TIFF with transparency; save it without the alpha channel')
-
-
 def to_channels(img: np.ndarray, channels: int) -> np.ndarray:
-    """Turn a decoded image, (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA, into (H, W, channels); alpha is dropped.
+    """Turn an image as :func:`decode_image` returns it, uint8 or float32, into (H, W, channels); alpha is dropped.
 
     Grey values go to all three channels unchanged, and come back unchanged from three equal ones; colours become grey
     with the weights of ITU-R BT.601.
     """
+    if img.ndim == 3 and img.shape[2] == 2:
+        img = np.ascontiguousarray(img[..., 0])
     if img.ndim == 2:
         return img[..., None] if channels == 1 else cv2.cvtColor(img, cv2.COLOR_GRAY2BGR)
     img = img[..., :3]
-    return cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)[..., None] if channels == 1 else np.ascontiguousarray(img)
+    if channels == 3:
+        return np.ascontiguousarray(img)
+    if img.dtype == np.uint8:
+        return cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)[..., None]
+    blue, green, red = np.split(img, 3, axis=2)
+    # as differences, so that rounding changes nothing where the three are equal
+    return green + np.float32(0.114) * (blue - green) + np.float32(0.299) * (red - green)
+
+
+def rescale(img: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map levels to 0..255: ``255 * clip((img - low) / (high - low), 0, 1)``, in float64, returned as float32.
+
+    Where ``low`` equals ``high``, which a constant image has, the result is 0.
+    """
+    if low == high:
+        return np.zeros(img.shape, np.float32)
+    scaled = np.subtract(img, low, dtype=np.float64)
+    scaled /= high - low
+    np.clip(scaled, 0, 1, out=scaled)
+    scaled *= 255
+    return scaled.astype(np.float32)
 
 
 def binarize_mask(mask: np.ndarray, threshold: float = 127, source: str = 'mask') -> np.ndarray:
     """Turn a decoded mask, (H, W) or (H, W, C) of any type, into uint8 (H, W) in {0, 1}: 1 where value > threshold.
 
-    Of a colour mask the largest colour channel counts, alpha does not. The exception: a mask with no values but 0 and
-    1 holds labels, and is taken as it is. Were it thresholded, all its targets would be lost without a word.
+    Values are those of the file, whatever its type: 16 bits are not scaled down first. Of a colour mask the largest
+    colour channel counts, alpha does not. The exception: a mask with no values but 0 and 1 holds labels, and is taken
+    as it is. Were it thresholded, all its targets would be lost without a word.
 
     Raises:
-        ValueError: If the mask has values other than 0, but none that makes a target; the message names ``source``.
+        ValueError: If the mask has values other than 0, but none that makes a target, or values that are NaN or
+            infinite; the message names ``source``.
     """
     if mask.ndim == 3:
-        mask = mask[..., :3].max(axis=2)
+        mask = mask[..., :1] if mask.shape[2] == 2 else mask[..., :3]
+        mask = mask.max(axis=2)
+    if mask.dtype.kind == 'f':
+        _refuse_non_finite(mask, source)
     if ((mask == 0) | (mask == 1)).all():
         return mask.astype(np.uint8)
     target = mask > threshold
@@ -62,42 +73,102 @@ def binarize_mask(mask: np.ndarray, threshold: float = 127, source: str = 'mask'
     return target.astype(np.uint8)
 
 
+def _refuse_non_finite(values: np.ndarray, source: str) -> None:
+    if bad := values.size - np.count_nonzero(np.isfinite(values)):
+        raise ValueError(f'{source}: {bad} of {values.size} values are NaN or infinite')
+
+
 @TRANSFORMS.register_module()
 class LoadIRImage(LoadImageFromFile):
-    """Load an 8-bit image, grey, RGB, RGBA or palette, as ``img`` of shape (H, W, channels), uint8, in BGR order.
+    """Load an image file of any type that :func:`decode_image` reads as ``img``, (H, W, channels) in BGR order.
 
-    Pixels are taken as stored: the EXIF orientation is ignored, as it is for the masks. OpenCV decodes: on the public
-    sets it returns the same values as Pillow, a quarter faster on the images.
+    8-bit files keep their values. Deeper ones, 16-bit, 32-bit and float, are brought to the scale of 0..255, so that
+    the mean and standard deviation of a model mean the same for every file, see :func:`rescale`. Its ``low`` and
+    ``high`` are, over all pixels and colours of the image but not its alpha:
+
+    - ``'range'``: its smallest and largest value. Nothing is clipped.
+    - ``'percentile'``: its percentiles, with linear interpolation; the smallest and largest value where these are
+      equal. Among N pixels, a target of the k brightest is cut to the level of the clutter unless the upper percentile
+      is at least 100 * (N - k) / (N - 1): hence 100 by default. The lower one keeps out dead pixels.
+    - ``'fixed'``: ``limits``, the same for all files: levels can be compared between images, as a calibrated sensor's.
+
+    Pixels are taken as stored: the EXIF orientation is ignored, as it is for the masks.
 
     Args:
         channels: 3 or 1, see :func:`to_channels`.
+        normalize: What files of more than 8 bits are scaled by.
+        percentiles: Lower and upper, in 0..100.
+        limits: ``low`` and ``high`` of ``'fixed'`` in the units of the file, such as (0, 16383) for 14 bits.
+        normalize_8bit: Scale 8-bit files in the same way.
+        dtype: ``'uint8'``, rounded to nearest, or ``'float32'``, which keeps what 256 levels cannot show.
         backend_args: mmengine's file backend.
 
     Raises:
-        ValueError: If the file cannot be decoded, or has more than 8 bits per channel.
+        ValueError: If the file cannot be decoded, or has values that are NaN or infinite; the message names it.
     """
 
-    def __init__(self, channels: int = 3, backend_args: dict | None = None) -> None:
+    def __init__(
+        self,
+        channels: int = 3,
+        normalize: Literal['range', 'percentile', 'fixed'] = 'range',
+        percentiles: tuple[float, float] = (0.1, 100.0),
+        limits: tuple[float, float] | None = None,
+        normalize_8bit: bool = False,
+        dtype: Literal['uint8', 'float32'] = 'uint8',
+        backend_args: dict | None = None,
+    ) -> None:
         if channels not in (1, 3):
             raise ValueError(f'LoadIRImage: channels must be 1 or 3, got {channels}')
+        if normalize not in ('range', 'percentile', 'fixed'):
+            raise ValueError(f"LoadIRImage: normalize must be 'range', 'percentile' or 'fixed', got {normalize!r}")
+        if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:
+            raise ValueError(f'LoadIRImage: percentiles must rise within 0..100, got {percentiles}')
+        if (limits is not None) != (normalize == 'fixed'):
+            raise ValueError(f"LoadIRImage: limits go with normalize='fixed', got {limits} with {normalize!r}")
+        if limits is not None and (len(limits) != 2 or not -np.inf < limits[0] < limits[1] < np.inf):
+            raise ValueError(f'LoadIRImage: limits must be two rising numbers, got {limits}')
+        if dtype not in ('uint8', 'float32'):
+            raise ValueError(f"LoadIRImage: dtype must be 'uint8' or 'float32', got {dtype!r}")
         super().__init__(color_type='unchanged', imdecode_backend='cv2', backend_args=backend_args)
         self.channels = channels
+        self.normalize = normalize
+        self.percentiles = tuple(percentiles)
+        self.limits = None if limits is None else tuple(limits)
+        self.normalize_8bit = normalize_8bit
+        self.dtype = dtype
 
     def transform(self, results: dict) -> dict:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
-        with _readable(results['img_path']):
-            results = super().transform(results)
-        results['img'] = to_channels(self._to_uint8(results['img'], results['img_path']), self.channels)
+        path = results['img_path']
+        img = decode_image(fileio.get(path, backend_args=self.backend_args), path)
+        if img.dtype != np.uint8 or self.normalize_8bit:
+            img = self._rescale(img, path)
+        img = to_channels(img, self.channels)
+        if img.dtype != self.dtype:
+            img = np.rint(img).astype(np.uint8) if self.dtype == 'uint8' else img.astype(np.float32)
+        results['img'] = img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
-    def _to_uint8(self, img: np.ndarray, path: str) -> np.ndarray:
-        if img.dtype != np.uint8:
-            raise ValueError(f'{path}: pixels are {img.dtype}; LoadIRImage takes 8-bit images')
-        _refuse_premultiplied(img, path)
-        return img
+    def _rescale(self, img: np.ndarray, path: str) -> np.ndarray:
+        if img.ndim == 3:
+            img = img[..., 0] if img.shape[2] == 2 else img[..., :3]
+        if img.dtype.kind == 'f':
+            _refuse_non_finite(img, path)
+        low, high = self.limits or (float(img.min()), float(img.max()))
+        if self.normalize == 'percentile':
+            between = np.percentile(img.astype(np.float64), self.percentiles).tolist()
+            low, high = between if between[0] < between[1] else (low, high)
+        if not np.isfinite(high - low):
+            raise ValueError(f'{path}: values from {low} to {high} cannot be scaled')
+        return rescale(img, low, high)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(channels={self.channels}, backend_args={self.backend_args})'
+        return (
+            f'{type(self).__name__}(channels={self.channels}, normalize={self.normalize!r}, '
+            f'percentiles={self.percentiles}, limits={self.limits}, normalize_8bit={self.normalize_8bit}, '
+            f'dtype={self.dtype!r}, backend_args={self.backend_args})'
+        )
 
 
 @TRANSFORMS.register_module()
@@ -123,11 +194,7 @@ class LoadTargetMask(LoadAnnotations):
 
     def _load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
-        content = fileio.get(path, backend_args=self.backend_args)
-        with _readable(path):
-            mask = mmcv.imfrombytes(content, flag='unchanged', backend=self.imdecode_backend)
-            assert mask is not None
-        _refuse_premultiplied(mask, path)
+        mask = decode_image(fileio.get(path, backend_args=self.backend_args), path)
         mask = binarize_mask(mask, self.threshold, path)
         if 'ori_shape' not in results:
             raise KeyError('LoadTargetMask needs ori_shape: load the image before its mask')

@@ -1,0 +1,333 @@
+import resource
+import struct
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmirstd.datasets.image_io import Header, decode_image, parse_header, read_header
+
+sys.path.insert(0, str(Path(__file__).parent))
+from image_writers import COMPRESSIONS, bmp, chunk, png, tiff
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (11, 15), dtype=np.uint8)
+COLOUR = RNG.integers(0, 256, (11, 15, 3), dtype=np.uint8)
+
+
+def bgr(pixels):
+    return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.ndim == 3 and pixels.shape[2] > 2 else pixels
+
+
+def random(dtype, shape):
+    if np.dtype(dtype).kind == 'f':
+        return RNG.normal(0, 1000, shape).astype(dtype)
+    info = np.iinfo(dtype)
+    return RNG.integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+def check(content, expected, tmp_path=None):
+    img = decode_image(content, 'x')
+    assert img.dtype == expected.dtype
+    assert img.dtype.isnative
+    assert img.flags.c_contiguous
+    np.testing.assert_array_equal(img, expected)
+    header = parse_header(content)
+    channels = expected.shape[2] if expected.ndim == 3 else 1
+    assert header[:4] == (expected.shape[1], expected.shape[0], channels, expected.dtype)
+    if tmp_path:
+        (tmp_path / 'x').write_bytes(content)
+        assert read_header(tmp_path / 'x') == read_header(str(tmp_path / 'x'), verify=True) == header
+    return header.mode
+
+
+def saved(image, form, **options):
+    buffer = BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize('interlace', [False, True])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('shape', [(31, 45), (1, 1, 2), (7, 2, 2), (5, 9, 3), (1, 1, 3), (33, 21, 4), (40, 1)])
+def test_png(shape, dtype, interlace, tmp_path):
+    pixels = random(dtype, shape)
+    mode = check(png(pixels, filters=(0, 1, 2, 3, 4), interlace=interlace, split=100), bgr(pixels), tmp_path)
+    name = 'L' if len(shape) == 2 else {2: 'LA', 3: 'RGB', 4: 'RGBA'}[shape[2]]
+    assert mode == (name if dtype == np.uint8 else 'I;16' if name == 'L' else f'{name};uint16')
+
+
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+def test_few_bits_and_palettes(bits, tmp_path):
+    indices = RNG.integers(0, 2**bits, (13, 17), dtype=np.uint8)
+    palette = RNG.integers(0, 256, (2**bits, 3), dtype=np.uint8)
+    grey, colours = indices * (255 // (2**bits - 1)), palette[indices][..., ::-1]
+    assert check(png(indices, bits), grey, tmp_path) == ('1' if bits == 1 else 'L')
+    assert check(tiff(indices, bits=bits), grey, tmp_path) == ('1' if bits == 1 else 'L')
+    assert check(tiff(indices, bits=bits, photometric=0), 255 - grey, tmp_path) == ('1' if bits == 1 else 'L')
+    for content in (png(indices, bits, palette=palette), tiff(indices, bits=bits, palette=palette)):
+        assert check(content, colours, tmp_path) == 'P'
+    if bits != 2:
+        assert check(bmp(indices, bits, palette), colours, tmp_path) == 'P'
+        palette[:, 1:] = palette[:, :1]
+        for core in (False, True):
+            mode = check(bmp(indices, bits, palette, core=core), palette[indices][..., 0], tmp_path)
+            assert mode == ('1' if bits == 1 else 'L')
+
+
+@pytest.mark.parametrize('top_down', [False, True])
+def test_bmp(top_down, tmp_path):
+    pixels = random(np.uint8, (9, 13, 4))
+    assert check(bmp(pixels[..., :3], 24, top_down=top_down), pixels[..., 2::-1], tmp_path) == 'RGB'
+    # what the fourth byte of 32 bits means is not stated
+    assert check(bmp(pixels, 32, top_down=top_down), pixels[..., 2::-1], tmp_path) == 'RGB'
+
+
+def test_run_lengths(tmp_path):
+    palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
+    indices = RNG.integers(0, 2, (9, 300), dtype=np.uint8)
+    indices[3] = 7
+    check(bmp(indices, 8, palette, rle=True), palette[indices][..., ::-1], tmp_path)
+
+
+@pytest.mark.parametrize('compression', COMPRESSIONS)
+@pytest.mark.parametrize('dtype', ['u1', 'u2', 'u4', 'i1', 'i2', 'i4', 'f2', 'f4', 'f8'])
+def test_tiff(dtype, compression, tmp_path):
+    dtype = np.dtype(dtype)
+    layouts = [
+        {}, {'order': '>', 'tile': 16}, {'planar': True, 'order': '>'}, {'big': True, 'first': True},
+        {'planar': True, 'tile': 16, 'rows': 3, 'first': True}, {'big': True, 'order': '>'},
+    ]  # fmt: skip
+    for number, layout in enumerate(layouts):
+        for shape in ((21, 19), (21, 19, 2), (1, 33, 3), (21, 19, 4)):
+            for predictor in (1, 2, 3) if dtype.kind == 'f' else (1, 2):
+                pixels = random(dtype, shape)
+                content = tiff(pixels, compression=compression, predictor=predictor, **layout)
+                mode = check(content, bgr(pixels), tmp_path if number == 0 else None)
+                grey = {'u1': 'L', 'u2': 'I;16', 'i4': 'I', 'f4': 'F'}.get(dtype.str[1:])
+                if grey and len(shape) == 2:
+                    assert mode == grey
+
+
+def test_white_is_zero_and_previews(tmp_path):
+    deep = random(np.uint16, (5, 7))
+    check(tiff(deep, photometric=0), 65535 - deep, tmp_path)
+    with pytest.raises(ValueError, match='white as zero'):
+        decode_image(tiff(deep.astype(np.float32), photometric=0), 'x')
+    check(tiff(deep, tags=[(254, 4, [1])], pages=3), deep, tmp_path)
+    with pytest.raises(ValueError, match=r'x: not a readable image \(TIFF of several pages; save the one'):
+        decode_image(tiff(deep, pages=2), 'x')
+
+
+def test_old_palettes_of_8_bits():
+    palette = RNG.integers(1, 256, (256, 3), dtype=np.uint8)
+    table = palette.T.reshape(-1).astype('<u2')
+    content = tiff(GREY, palette=palette)
+    content = content.replace((table * 257).tobytes(), table.tobytes())
+    check(content, palette[GREY][..., ::-1])
+
+
+@pytest.mark.parametrize(
+    ('mode', 'compression'),
+    [(m, c) for m in ('L', 'RGB', 'LA', 'RGBA') for c in ('tiff_lzw', 'packbits', 'tiff_adobe_deflate', 'zstd', 'lzma')]
+    + [('1', 'group3'), ('1', 'group4'), ('1', 'tiff_ccitt'), ('L', 'jpeg'), ('RGB', 'jpeg'), ('I;16', 'tiff_lzw')],
+)
+def test_tiff_of_libtiff(mode, compression, tmp_path):
+    image = Image.fromarray(np.kron(GREY, np.ones((5, 5), np.uint8)).astype(np.uint16 if mode == 'I;16' else np.uint8))
+    image = image if mode == 'I;16' else image.convert(mode)
+    content = saved(image, 'TIFF', compression=compression)
+    with Image.open(BytesIO(content)) as reference:
+        expected = np.array(reference)
+    assert check(content, bgr(expected * np.uint8(255) if mode == '1' else expected), tmp_path) == mode
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF', 'TIFF jpeg'])
+def test_orientation_is_ignored(form):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    form, *compression = form.split()
+    options = {'compression': compression[0]} if compression else {}
+    plain = decode_image(saved(Image.fromarray(COLOUR), form, **options), 'x')
+    turned = decode_image(saved(Image.fromarray(COLOUR), form, exif=exif, **options), 'x')
+    assert turned.shape == COLOUR.shape
+    np.testing.assert_array_equal(turned, plain)
+    if form == 'TIFF' and not compression:
+        for kind in (3, 4):
+            for big in (False, True):
+                check(tiff(COLOUR, tags=[(274, kind, [8])], big=big, order='>'), bgr(COLOUR))
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'CMYK'])
+@pytest.mark.parametrize('options', [{}, {'progressive': True}, {'quality': 40, 'restart_marker_rows': 1}])
+def test_jpeg(mode, options):
+    content = saved(Image.fromarray(np.kron(COLOUR, np.ones((9, 9, 1), np.uint8))).convert(mode), 'JPEG', **options)
+    img = decode_image(content, 'x')
+    with Image.open(BytesIO(content)) as image:
+        expected = bgr(np.array(image.convert('RGB') if mode == 'CMYK' else image))
+    assert np.abs(img - expected.astype(int)).max() <= (0 if mode == 'L' else 4)
+    assert parse_header(content) == Header(135, 99, 1 if mode == 'L' else 3, np.dtype(np.uint8), mode)
+
+
+def test_what_follows_a_jpeg_is_not_read():
+    image = Image.fromarray(GREY)
+    content = saved(image, 'MPO', save_all=True, append_images=[Image.fromarray(255 - GREY)])
+    first = content[: content.index(b'\xff\xd9') + 2]
+    expected = decode_image(saved(image, 'JPEG'), 'x')
+    for more in (content, content[:-9], first):
+        np.testing.assert_array_equal(decode_image(more, 'x'), expected)
+    with pytest.raises(ValueError, match=r'x: not a readable image \(truncated JPEG'):
+        decode_image(first[:-1], 'x')
+
+
+def test_an_end_marker_in_a_preview_is_not_the_end():
+    exif = Image.Exif()
+    content = saved(Image.fromarray(GREY), 'JPEG', exif=exif.tobytes() + saved(Image.fromarray(GREY), 'JPEG'))
+    assert content.count(b'\xff\xd9') == 2
+    decode_image(content, 'x')
+    with pytest.raises(ValueError, match='truncated JPEG'):
+        decode_image(content[: content.rindex(b'\xff\xda') + 30], 'x')
+
+
+def test_a_transparent_colour_counts_for_nothing():
+    for pixels, value in ((GREY, b'\0\3'), (COLOUR, b'\0\1\0\2\0\3')):
+        check(png(pixels, extra=chunk(b'tRNS', value)), bgr(pixels))
+    palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
+    check(png(GREY, palette=palette, extra=chunk(b'tRNS', bytes(range(256)))), palette[GREY][..., ::-1])
+
+
+def jpeg_header(width, height):
+    content = saved(Image.fromarray(GREY), 'JPEG')
+    at = content.index(b'\xff\xc0') + 5
+    return content[:at] + struct.pack('>HH', height, width) + content[at + 4 :]
+
+
+def png_header(width, height):
+    content = png(GREY)
+    return content[:8] + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)) + content[33:]
+
+
+def bmp_header(width, height):
+    content = bytearray(bmp(COLOUR, 24))
+    content[18:26] = struct.pack('<ii', width, height)
+    return bytes(content)
+
+
+def tiff_header(width, height, **options):
+    content = bytearray(tiff(GREY, first=True, **options))
+    content[18:22] = struct.pack('<I', width)
+    content[30:34] = struct.pack('<I', height)
+    return bytes(content)
+
+
+PREDICTOR_1, PREDICTOR_2 = (struct.pack('<HHIH', 317, 3, 1, value) for value in (1, 2))
+HEADERS = [jpeg_header, png_header, bmp_header, tiff_header]
+
+
+@pytest.mark.parametrize('write', HEADERS)
+@pytest.mark.parametrize('size', [(100000, 100000), (65000, 65000), (60000, 1000), (1000, 60000), (0, 9), (9, 0)])
+def test_headers_that_promise_too_much(write, size, tmp_path):
+    if max(size) > 65535 and write is jpeg_header:
+        size = (65535, 65535)
+    content = write(*size)
+    np.testing.assert_array_equal(parse_header(write(15, 11))[:2], (15, 11))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    path = tmp_path / 'bomb'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='x: not a readable image'):
+        decode_image(content, 'x')
+    with pytest.raises(ValueError, match='bomb: not a readable image'):
+        read_header(path, verify=True)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
+
+
+def test_compressed_bombs():
+    content = tiff(np.zeros((1, 1), np.uint8), compression=8, rows=1)
+    bomb = tiff(np.zeros((500, 500), np.uint8), compression=8, rows=500)
+    np.testing.assert_array_equal(decode_image(content, 'x'), 0)
+    # a strip that inflates to more than its rows: what is too much is never written out
+    at = bomb.index(struct.pack('<HHII', 257, 4, 1, 500))
+    small = bomb[:at] + struct.pack('<HHII', 257, 4, 1, 2) + bomb[at + 12 :]
+    np.testing.assert_array_equal(decode_image(small, 'x'), np.zeros((2, 500)))
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'empty file'),
+        (b'GIF89a', 'neither PNG, BMP, JPEG nor TIFF'),
+        (b'BM', 'truncated'),
+        (b'II*\0', 'truncated'),
+        (b'\xff\xd8\xff', 'truncated'),
+        (b'\xff\xd8\xff\xd9', 'no frame header'),
+        (b'\xff\xd8\xff\xe0\0\2\0', 'no marker'),
+        (png(GREY)[:40], 'truncated PNG'),
+        (png(GREY)[:-12], 'truncated PNG'),
+        (png(GREY)[:12] + b'JUNK' + png(GREY)[16:], 'damaged PNG header'),
+        (png(GREY).replace(b'IDAT', b'IDAT'[::-1]), 'bytes cannot hold'),
+        (png(GREY)[:60] + b'!' + png(GREY)[61:], 'damaged PNG'),
+        (png(GREY, extra=chunk(b'acTL', bytes(8))), 'animated PNG'),
+        (bmp(COLOUR, 24)[:-1], 'truncated BMP'),
+        (bmp(GREY, 8, RNG.integers(0, 256, (256, 3), dtype=np.uint8))[:99], 'truncated BMP'),
+        (bmp(GREY, 8, RNG.integers(0, 256, (256, 3), dtype=np.uint8), core=True), 'OS/2 BMP'),
+        (bmp(COLOUR, 24, core=True), 'OS/2 BMP of colours'),
+        (bmp(COLOUR, 24).replace(struct.pack('<HHI', 1, 24, 0), struct.pack('<HHI', 1, 24, 4)), 'compression 4'),
+        (saved(Image.fromarray(COLOUR).convert('LAB'), 'TIFF'), 'photometric interpretation 8'),
+        (saved(Image.fromarray(COLOUR).convert('CMYK'), 'TIFF'), 'photometric interpretation 5'),
+        (tiff(GREY, predictor=7, compression=8), 'predictor 7'),
+        (tiff(GREY & 1, bits=1, compression=8).replace(PREDICTOR_1, PREDICTOR_2), '1 bits with predictor 2'),
+        (tiff(GREY, tags=[(266, 3, [2])]), 'reversed bits'),
+        (tiff(GREY).replace(struct.pack('<HHII', 259, 3, 1, 1), struct.pack('<HHII', 259, 3, 1, 99)), 'compression 99'),
+        (tiff(COLOUR).replace(struct.pack('<HHH', 8, 8, 8), struct.pack('<HHH', 8, 8, 9)), 'channels differ in type'),
+        (tiff(GREY).replace(struct.pack('<HHII', 258, 3, 1, 8), struct.pack('<HHII', 258, 3, 1, 12)), '12 bits'),
+        (tiff(GREY).replace(struct.pack('<HHI', 262, 3, 1), struct.pack('<HHI', 999, 3, 1)), r'without the tags \[262'),
+        (tiff(GREY, rows=99)[:100], 'truncated'),
+        (tiff(GREY, first=True)[:-1], 'truncated: '),
+        (tiff(GREY, rows=0, tile=16).replace(struct.pack('<HHII', 322, 4, 1, 16), bytes(12)), 'parts of 0x16'),
+        (tiff(GREY).replace(struct.pack('<HHII', 278, 4, 1, 7), struct.pack('<HHII', 278, 4, 1, 1)), '11 parts with 2'),
+        (tiff(GREY, palette=np.zeros((9, 3), np.uint8)), 'palette of 27 values'),
+        (tiff(GREY, compression=8, first=True)[:-4] + bytes(4), 'incorrect data check'),
+        (tiff(GREY, compression=5, first=True)[:-40] + b'\xff' * 40, 'damaged: '),
+    ],
+)
+def test_errors_say_what_is_wrong(content, message):
+    with pytest.raises(ValueError, match=rf'^x: not a readable image \(.*{message}'):
+        decode_image(content, 'x')
+
+
+def test_directories_that_do_not_end():
+    content = tiff(GREY, tags=[(254, 4, [1])], first=True)
+    (count,) = struct.unpack_from('<H', content, 8)
+    at = 10 + 12 * count
+    with pytest.raises(ValueError, match='directories do not end'):
+        decode_image(content[:at] + struct.pack('<I', 8) + content[at + 4 :], 'x')
+
+
+def test_old_tiff_without_sizes():
+    content = tiff(GREY, rows=99, first=True)
+    assert content.count(struct.pack('<HH', 279, 4)) == 1
+    check(content.replace(struct.pack('<HH', 279, 4), struct.pack('<HH', 65001, 4)), GREY)
+
+
+def test_a_damaged_png_passes_the_header_and_not_verification(tmp_path):
+    path = tmp_path / 'x.png'
+    content = bytearray(png(GREY))
+    content[60] ^= 1
+    path.write_bytes(content)
+    assert read_header(path) == (15, 11, 1, np.uint8, 'L')
+    with pytest.raises(ValueError, match=r"x\.png: not a readable image \(damaged PNG: checksum of b'IDAT'\)"):
+        read_header(path, verify=True)
+    path.write_bytes(b'')
+    with pytest.raises(ValueError, match=r'x\.png: not a readable image \(empty file\)'):
+        read_header(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r'x\.png'):
+        read_header(path)
+
+
+def test_through_a_file_backend(tmp_path):
+    (tmp_path / 'x.tif').write_bytes(tiff(GREY))
+    arguments = {'backend': 'local'}
+    assert read_header(f'{tmp_path}/x.tif', arguments, verify=True) == (15, 11, 1, np.uint8, 'L')
