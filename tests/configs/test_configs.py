@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
 import mmirstd  # noqa: F401  makes 'mmirstd::' and 'mmseg::' known to configs
-from mmirstd.datasets.split_lists import load_published
+from mmirstd.datasets.split_lists import hold_out, load_published, official_prefix
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+DATASET_CONFIGS = sorted((ROOT / '_base_' / 'datasets').glob('*.py'))
 
 
 def shrink(cfg):
@@ -42,7 +43,7 @@ def test_config_trains_and_predicts(path):
         sample = SegDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size)))
         sample.gt_sem_seg = PixelData(data=(torch.rand(1, size, size) < 0.05).long())
         samples.append(sample)
-    images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
+    images = torch.randint(0, 256, (2, len(cfg.model.data_preprocessor.mean), size, size), dtype=torch.uint8)
     model.data_preprocessor.size = (size, size)
     data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
     losses = model(**data, mode='loss')
@@ -58,24 +59,40 @@ def test_config_trains_and_predicts(path):
     assert result.seg_logits.data.shape == (1, size, size)
 
 
+def identities(dataset):
+    """What tells the samples of a dataset config apart, without its files."""
+    if dataset.type == 'ConcatDataset':
+        return set().union(*map(identities, dataset.datasets))
+    for transform in dataset.pipeline:
+        TRANSFORMS.build(transform)
+    if dataset.type == 'mmirstd.SyntheticIRSTDDataset':
+        built = DATASETS.build(dataset)
+        return {tuple(built.get_data_info(i)['scene_seed']) for i in range(50)}
+    cls = DATASETS.get(dataset.type)
+    if prefix := official_prefix(dataset.split, cls.OFFICIAL_PARTS):
+        ids = hold_out([f'{prefix}{i:06d}' for i in range(100)], dataset.split)
+    else:
+        ids = load_published(cls.NAME, dataset.split)[1]
+    return {(cls.NAME, i) for i in ids}
+
+
+@pytest.mark.parametrize('path', CONFIGS + DATASET_CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_parts_of_a_dataset_are_disjoint(path):
+    cfg = Config.fromfile(path)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        train, val, test = (identities(cfg[f'{part}_dataloader'].dataset) for part in ('train', 'val', 'test'))
+    assert train
+    assert val
+    assert test
+    assert not train & val
+    assert not train & test
+    assert not val & test
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_config_names_parts_that_exist_and_never_validates_on_the_test_list(path):
+def test_checkpoints_are_chosen_by_the_metric(path):
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
-    parts = {}
-    for name in ('train', 'val', 'test'):
-        dataset = cfg[f'{name}_dataloader'].dataset
-        for transform in dataset.pipeline:
-            TRANSFORMS.build(transform)
-        if dataset.type == 'mmirstd.SyntheticIRSTDDataset':
-            built = DATASETS.build(dataset)
-            parts[name] = {tuple(built.get_data_info(i)['scene_seed']) for i in range(50)}
-        else:
-            cls = DATASETS.get(dataset.type)
-            parts[name] = set(load_published(cls.NAME, dataset.split)[1])
-    assert not parts['train'] & parts['val']
-    assert not parts['train'] & parts['test']
-    assert not parts['val'] & parts['test']
     evaluator = cfg.val_evaluator
     assert evaluator.type == 'mmirstd.IRSTDMetric'
     assert cfg.default_hooks.checkpoint.save_best == 'IoU'

@@ -1,31 +1,42 @@
-"""Write the validation lists that ship with the package: a seeded tenth of each published training list.
+"""Write the lists that ship with the package and that nobody published.
 
-Sources that publish a validation list of their own (NUAA-SIRST's idx_427 and idx_320) keep it. The result is
-committed; run this again only when a training list is added. ``--check`` writes nothing and fails on a difference.
+- A seeded tenth of each training list is its validation list: of the images, or where the test list holds other
+  scenes than the training list, of the scenes. Sources that publish a validation list of their own keep it.
+- ``IRDST/sequences``: a seeded fifth of the sequences for testing, since the published lists were drawn by frame.
+
+The result is committed; run this again only when a training list is added. ``--check`` writes nothing and fails on a
+difference.
 """
 
 import argparse
 from pathlib import Path
 
-import numpy as np
+from mmirstd.datasets.split_lists import SPLITS_DIR, choose_val, read_ids
 
-from mmirstd.datasets.split_lists import SPLITS_DIR, read_ids
+PUBLISHED_VAL = ('NUAA-SIRST/idx_427', 'NUAA-SIRST/idx_320', 'SIRST-v2/full', 'SIRST-v2/v1', 'SIRST-v2/v1fullv2target')
+SCENES = {'NUDT-SIRST-Sea/basicirstd': lambda img_id: img_id.split('-')[0]}
 
-PUBLISHED_VAL = ('idx_427', 'idx_320')
 
-
-def choose_val(train: list[str], fraction: float, seed: int) -> list[str]:
-    """Draw ``round(fraction * len(train))`` ids from the sorted list; the order of ``train`` is kept.
-
-    ``RandomState`` is used because NumPy freezes its stream (NEP 19), which it does not promise for ``Generator``.
-    """
-    num = round(fraction * len(train))
-    drawn = set(np.random.RandomState(seed).choice(sorted(train), num, replace=False).tolist())
-    return [i for i in train if i in drawn]
+def draw_lists(splits_dir: Path, fraction: float, seed: int) -> dict[Path, list[str]]:
+    """Return what is to be written, by file."""
+    lists = {}
+    by_frame = splits_dir / 'IRDST' / 'basicirstd'
+    if by_frame.is_dir():
+        frames = read_ids(by_frame / 'train.txt') + read_ids(by_frame / 'test.txt')
+        sequences = sorted({frame.split('/')[0] for frame in frames}, key=int)
+        test = choose_val(sequences, 0.2, seed)
+        for part, names in (('train', [s for s in sequences if s not in test]), ('test', test)):
+            lists[splits_dir / 'IRDST' / 'sequences' / f'{part}.txt'] = [f'{name}/' for name in names]
+    for path in sorted({*splits_dir.glob('*/*/train.txt'), *(p for p in lists if p.name == 'train.txt')}):
+        source = path.parent.relative_to(splits_dir).as_posix()
+        if source not in PUBLISHED_VAL:
+            train = lists.get(path) or read_ids(path)
+            lists[path.with_name('val.txt')] = choose_val(train, fraction, seed, SCENES.get(source))
+    return lists
 
 
 def main() -> None:
-    """Write or check ``val.txt`` beside every ``train.txt``."""
+    """Write or check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--splits-dir', type=Path, default=SPLITS_DIR)
     parser.add_argument('--fraction', type=float, default=0.1)
@@ -34,17 +45,17 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 < args.fraction < 1:
         parser.error(f'--fraction must lie between 0 and 1, got {args.fraction}')
-    lists = sorted(p for p in args.splits_dir.glob('*/*/train.txt') if p.parent.name not in PUBLISHED_VAL)
+    lists = draw_lists(args.splits_dir, args.fraction, args.seed)
     if not lists:
         parser.error(f'no DATASET/SOURCE/train.txt below {args.splits_dir}')
-    for path in lists:
-        val, target = choose_val(read_ids(path), args.fraction, args.seed), path.with_name('val.txt')
+    for target, ids in lists.items():
         name = target.relative_to(args.splits_dir)
         if not args.check:
-            target.write_text('\n'.join(val) + '\n')
-        elif not target.is_file() or read_ids(target) != val:
+            target.parent.mkdir(exist_ok=True)
+            target.write_text('\n'.join(ids) + '\n')
+        elif not target.is_file() or read_ids(target) != ids:
             raise SystemExit(f'{name}: differs from the list drawn with seed {args.seed}')
-        print(f'{name}: {len(val)} ids')
+        print(f'{name}: {len(ids)} ids')
 
 
 if __name__ == '__main__':

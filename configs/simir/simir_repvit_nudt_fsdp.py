@@ -1,0 +1,8 @@
+"""Parameters, gradients and optimizer state are shared out over the processes: docs/distributed.md.
+
+Start it with tools/dist_train.sh; test its checkpoints with simir_repvit_nudt.py.
+"""
+
+_base_ = './simir_repvit_nudt.py'
+runner_type = 'mmirstd.StrictFlexibleRunner'
+strategy = dict(type='mmirstd.ShardedStrategy', shard=['RepViTBlock', 'RepViTDownsample'])
