@@ -21,16 +21,24 @@ def replace_durably(temporary: Path, path: Path) -> None:
             os.close(folder)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, flush: bool = True) -> None:
     """Write a file under a temporary name beside it, then rename.
+
+    Args:
+        path: Name of the file.
+        content: All of it.
+        flush: Whether to wait for the disk. Without, a file may be empty after a power failure, but not after a kill.
 
     Raises:
         OSError: As :func:`replace_durably`; nothing is left behind.
     """
-    temporary = path.with_name(f'.{path.name}.tmp')
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         temporary.write_bytes(content)
-        replace_durably(temporary, path)
+        if flush:
+            replace_durably(temporary, path)
+        else:
+            os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

@@ -217,7 +217,7 @@ def test_make_synthetic_goes_on_after_an_interruption(make, tmp_path, capsys):
     make(work)  # what an interrupted run leaves: no lists, some scenes missing, one half written
     for name in ('train.txt', 'val.txt', 'test.txt', 'masks/000002.png', 'images/000003.png', 'masks/000003.png'):
         (work / name).unlink()
-    (work / 'images/000003.png.99.part').write_bytes(b'half')
+    (work / 'images/.000003.png.99.tmp').write_bytes(b'half')
     stamp = (work / 'images/000001.png').stat().st_mtime_ns
     with pytest.raises(SystemExit, match='other parameters'):
         make(out, '--seed', '1')

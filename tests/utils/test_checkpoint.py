@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
+from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
@@ -230,6 +231,26 @@ def test_fitting_load(own_mmengine_state):
     assert torch.equal(target[0].weight, weights['0.weight'])
     with pytest.raises(CheckpointError, match=r'x: none of its 1 tensors fits Sequential'):
         ckpt.load_fitting(net(4), {'other': torch.ones(2)}, 'x')
+
+
+def test_loads_are_recorded_where_asked_for(saved, tmp_path):
+    first, second = saved(dict(state_dict=net().state_dict(), meta=dict(iter=3))), saved(net().state_dict(), 'b.pth')
+    outer, inner = [], []
+    ckpt.load_checkpoint(first)
+    with ckpt.recording(outer):
+        ckpt.load_checkpoint(first)
+        with ckpt.recording(inner):
+            ckpt.load_checkpoint(second)
+        with pytest.raises(CheckpointError):
+            ckpt.load_checkpoint(tmp_path / 'none.pth')
+    ckpt.load_checkpoint(second)
+    assert outer == [(first, {'iter': 3}), (second, {})]
+    assert inner == [(second, {})]
+
+
+def test_only_an_optimizer_is_compared_with_one():
+    ckpt.check_optimizer({'optimizer': {}}, None, 'x')
+    ckpt.check_optimizer({}, OptimWrapper(torch.optim.SGD(net().parameters(), 0.1)), 'x')
 
 
 def test_latest_checkpoint(tmp_path, saved):

@@ -6,7 +6,7 @@ its smoothed course on the left, the validation figures on the right.
 
 import argparse
 import json
-import os
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +14,8 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
+
+from mmirstd.utils.files import write_atomically
 
 FIGURES = ('IoU', 'nIoU', 'Pd')
 
@@ -72,10 +74,9 @@ def main() -> None:
     args = parser.parse_args()
     figure = plot(args.work_dirs)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    # A picture is whole or not there.
-    partial = args.out.with_name(f'.{args.out.name}.part{args.out.suffix}')
-    figure.savefig(partial, dpi=110)
-    os.replace(partial, args.out)
+    picture = BytesIO()
+    figure.savefig(picture, dpi=110, format=args.out.suffix.lstrip('.'))
+    write_atomically(args.out, picture.getvalue())
     print(args.out)
 
 

@@ -27,15 +27,9 @@ from mmengine.utils import ProgressBar
 
 from mmirstd import __version__
 from mmirstd.datasets.scenes import MIN_SIZE, PARTS, SceneConfig, render_scene, scene_generator
+from mmirstd.utils.files import write_atomically
 
 RECORD = 'scenes.json'
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def write_scene(job: tuple[str, int, str], folder: Path, seed: int, size: tuple[int, int], cfg: SceneConfig) -> None:
@@ -43,7 +37,7 @@ def write_scene(job: tuple[str, int, str], folder: Path, seed: int, size: tuple[
     part, index, name = job
     image, mask, _ = render_scene(scene_generator(seed, part, index), size, cfg)
     for kind, pixels in (('images', image), ('masks', mask * np.uint8(255))):
-        write_atomically(folder / kind / f'{name}.png', cv2.imencode('.png', pixels)[1].tobytes())
+        write_atomically(folder / kind / f'{name}.png', cv2.imencode('.png', pixels)[1].tobytes(), flush=False)
 
 
 def start_worker() -> None:
@@ -98,7 +92,7 @@ def open_work_folder(work: Path, record: str) -> None:
         raise SystemExit(f'error: {work} holds unfinished scenes of other parameters; delete it or finish those first')
     for kind in ('images', 'masks'):
         (work / kind).mkdir(parents=True, exist_ok=True)
-        for leftover in (work / kind).glob('*.part'):
+        for leftover in (work / kind).glob('.*.tmp'):
             leftover.unlink()
     write_atomically(work / RECORD, record.encode())
 
