@@ -6,6 +6,7 @@ from .hooks import (
     IRSTDVisualizationHook,
     LineageHook,
     ResumableCheckpointHook,
+    SavePredictionsHook,
     SwitchToDeployHook,
 )
 from .optim_wrapper import CPUAmpOptimWrapper
@@ -19,6 +20,7 @@ __all__ = [
     'IRSTDVisualizationHook',
     'LineageHook',
     'ResumableCheckpointHook',
+    'SavePredictionsHook',
     'ShardedOptimWrapper',
     'ShardedStrategy',
     'StrictFlexibleRunner',

@@ -34,7 +34,7 @@ from mmirstd.utils.checkpoint import (
     use_strict_loader,
 )
 from mmirstd.utils.dist import start_gloo_on_cpu
-from mmirstd.utils.files import replace_durably
+from mmirstd.utils.files import discard, replace_durably
 from mmirstd.utils.lineage import leaves
 
 
@@ -142,7 +142,7 @@ class StrictRunner(Runner):
             super().save_checkpoint(out_dir, temporary.name, *args, **kwargs)
             replace_durably(temporary, path)
         except OSError as e:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
             raise CheckpointError(
                 f'cannot write {path}: {e.strerror or e}; checkpoints written before are complete'
             ) from e

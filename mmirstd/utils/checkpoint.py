@@ -318,10 +318,13 @@ def check_optimizer(checkpoint: Mapping[str, Any], optim_wrapper: Any, source: s
     Raises:
         CheckpointError: If groups of parameters or shapes differ.
     """
-    if not isinstance(optim_wrapper, OptimWrapper) or 'optimizer' not in checkpoint:
+    if not isinstance(optim_wrapper, OptimWrapper) or not hasattr(optim_wrapper, 'optimizer'):
+        return
+    if 'optimizer' not in checkpoint:
         return
     state = checkpoint['optimizer']
-    own = [[tuple(p.shape) for p in group['params']] for group in optim_wrapper.param_groups]
+    # The wrapper's own list has one group more with paramwise_cfg, for the learning rate without multipliers.
+    own = [[tuple(p.shape) for p in group['params']] for group in optim_wrapper.optimizer.param_groups]
     groups = [group['params'] for group in state['param_groups']]
     if list(map(len, groups)) != list(map(len, own)):
         raise CheckpointError(

@@ -4,6 +4,7 @@ import argparse
 import inspect
 import os
 import os.path as osp
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -172,6 +173,8 @@ def describe(error: Exception) -> str:
     message = ' '.join(message.split())
     if isinstance(error, (CheckpointError, CollapseError, OSError, OverlapError)):
         return message
+    if not message and (frames := traceback.extract_tb(error.__traceback__)):  # a bare assertion
+        message = f'{frames[-1].line} ({frames[-1].filename}:{frames[-1].lineno})'
     return f'{type(error).__name__}: {message} (MMIRSTD_TRACEBACK=1 shows where)'
 
 

@@ -1,19 +1,40 @@
-"""Distributed jobs on machines without a GPU, which MMEngine's launchers cannot start."""
+"""Distributed jobs: their start without a GPU, which MMEngine's launchers cannot do, and their end when one fails."""
 
+import ctypes
 import gc
+import json
 import os
+import re
+import signal
 import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from pathlib import Path
 
 import torch.distributed as torch_dist
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+# What gloo and NCCL say where another process has gone, which itself knows why.
+_PEER_GONE = re.compile(
+    r'gloo.*(connection (closed|reset|refused)|broken pipe|socket closed)|remote process exited', re.I | re.S
+)
+# How long a process that lost another one waits for the launcher to end it. Of several errors torchrun calls the first
+# the cause; launchers on other machines learn of it from their own processes only.
+PATIENCE = 10.0
 
-def start_gloo_on_cpu(launcher: str) -> bool:
+
+def start_gloo_on_cpu(launcher: str, timeout: float | None = None) -> bool:
     """Start the gloo process group where MMEngine would call ``torch.cuda.set_device`` and fail.
 
     Args:
         launcher: ``'none'`` (nothing is done), ``'pytorch'`` (torchrun's environment variables) or ``'slurm'``.
+        timeout: Seconds after which waiting for another process is an error; None is PyTorch's, half an hour.
 
     Returns:
         Whether a process group was started: not on a machine with a GPU, and not when there is one already.
@@ -30,7 +51,7 @@ def start_gloo_on_cpu(launcher: str) -> bool:
     missing = [k for k in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if k not in os.environ]
     if missing:
         raise RuntimeError(f'launcher {launcher!r}: {", ".join(missing)} not set; start with tools/dist_train.sh')
-    torch_dist.init_process_group('gloo')
+    torch_dist.init_process_group('gloo', timeout=None if timeout is None else timedelta(seconds=timeout))
     return True
 
 
@@ -41,10 +62,83 @@ def stop_distributed(runner: Runner | None) -> None:
     after its work is done. The threads end with the last reference to the group, and DDP holds one.
     """
     if torch_dist.is_initialized():
-        if runner is not None:
-            runner.model = None
-            gc.collect()
+        for owner in (runner, getattr(runner, 'strategy', None)):
+            if owner is not None:
+                owner.model = None
+        gc.collect()
         torch_dist.destroy_process_group()
+
+
+def one_of_many(main: Callable[[], None]) -> Callable[[], None]:
+    """Decorate the main function of a program that may be one process of a job; alone it runs as it is.
+
+    - torchrun's summary ends with the error that came first, traceback or line, rather than with advice to record it.
+    - A process that fails because another one has gone says so in one line, and only if nothing ends it before.
+    - On several machines, a process that cannot start (a file is missing on its machine) lets the others know.
+    - If the launcher dies, this process does (Linux).
+    """
+
+    @wraps(main)
+    def wrapper() -> None:
+        if int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1) == 1:
+            return main()
+        _die_with_launcher()
+        try:
+            return main()
+        except KeyboardInterrupt:
+            # The launcher got it, too; where each process was says nothing.
+            _leave('interrupted')
+            sys.exit(128 + signal.SIGINT)
+        except (Exception, SystemExit) as e:
+            cause = e.__context__ if isinstance(e, SystemExit) else e
+            if _PEER_GONE.search(str(cause)) and not os.environ.get('MMIRSTD_TRACEBACK'):
+                time.sleep(PATIENCE)
+                text = f'[rank {_rank()}] error: another process has gone; its error says why ({_first_line(cause)})'
+                _leave(text)
+                raise SystemExit(text) from None
+            if not isinstance(e, SystemExit):
+                _leave(traceback.format_exc())
+            elif e.code:
+                _leave(str(e.code))
+            raise
+
+    return wrapper
+
+
+def _leave(text: str) -> None:
+    """Give torchrun the error in its own format (torch.distributed.elastic.multiprocessing.errors), and mean to end."""
+    if path := os.environ.get('TORCHELASTIC_ERROR_FILE'):
+        message = {'message': text, 'extraInfo': {'py_callstack': text, 'timestamp': str(int(time.time()))}}
+        Path(path).write_text(json.dumps({'message': message}))
+    # A backend with collectives under way may keep the interpreter from ending.
+    timer = threading.Timer(30, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+    if not torch_dist.is_initialized():
+        _let_others_start()
+
+
+def _rank() -> str:
+    return os.environ.get('RANK') or os.environ.get('SLURM_PROCID', '0')
+
+
+def _first_line(error: BaseException | None) -> str:
+    return f'{type(error).__name__}: {error}'.split('\n', 1)[0]
+
+
+def _let_others_start() -> None:
+    """Join the group that other machines wait in, to leave it at once: they then fail, rather than wait for long."""
+    local, world = (int(os.environ.get(k, 1)) for k in ('LOCAL_WORLD_SIZE', 'WORLD_SIZE'))
+    if 'TORCHELASTIC_RUN_ID' in os.environ and local < world:
+        try:
+            start_gloo_on_cpu('pytorch', timeout=20)
+        except (RuntimeError, ValueError) as e:
+            print(f'[rank {_rank()}] the others do not answer ({_first_line(e)})', file=sys.stderr, flush=True)
+
+
+def _die_with_launcher() -> None:
+    if sys.platform == 'linux' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _slurm_environment() -> None:

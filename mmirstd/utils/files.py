@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, whenever the process ends or the power goes."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -40,5 +41,11 @@ def write_atomically(path: Path, content: bytes, flush: bool = True) -> None:
         else:
             os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
+
+
+def discard(path: Path) -> None:
+    """Remove a file if that is possible, so that the error which led here is the one that is seen."""
+    with suppress(OSError):
+        path.unlink()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -274,3 +275,14 @@ def runner_of(call):
         return subprocess.CompletedProcess(command, 0 if error is None else 1)
 
     return run
+
+
+def test_a_bare_assertion_says_what_it_asserts():
+    from mmirstd.utils.cli import describe
+
+    try:
+        exec('def check(x):\n    assert x\ncheck(0)')
+    except AssertionError as error:
+        assert re.match(r'AssertionError: .* \(<string>:2\)', describe(error))
+    else:
+        pytest.fail('no error')

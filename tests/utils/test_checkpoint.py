@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
@@ -250,7 +250,18 @@ def test_loads_are_recorded_where_asked_for(saved, tmp_path):
 
 def test_only_an_optimizer_is_compared_with_one():
     ckpt.check_optimizer({'optimizer': {}}, None, 'x')
-    ckpt.check_optimizer({}, OptimWrapper(torch.optim.SGD(net().parameters(), 0.1)), 'x')
+    wrapper = OptimWrapper(torch.optim.SGD(net().parameters(), 0.1))
+    ckpt.check_optimizer({}, wrapper, 'x')
+    several = OptimWrapperDict(a=wrapper)
+    ckpt.check_optimizer({'optimizer': several.state_dict()}, several, 'x')
+
+
+def test_groups_of_paramwise_cfg_are_the_optimizers():
+    wrapper = build_optim_wrapper(
+        net(), dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1), paramwise_cfg=dict(bias_decay_mult=0.0))
+    )
+    assert len(wrapper.param_groups) == len(wrapper.optimizer.param_groups) + 1, 'one that only keeps the rate'
+    ckpt.check_optimizer({'optimizer': wrapper.state_dict()}, wrapper, 'x')
 
 
 def test_latest_checkpoint(tmp_path, saved):

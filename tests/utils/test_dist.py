@@ -1,13 +1,16 @@
+import json
 import os
+import signal
 import socket
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import torch.distributed as torch_dist
 
 from mmirstd.utils import dist
 
-LAUNCHER = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
+LAUNCHER = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
 SLURM = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_NODELIST='node[3-4]', SLURM_LOCALID='0')
 
 
@@ -63,3 +66,123 @@ def test_slurm_variables_make_a_group(monkeypatch, free_port):
     assert not dist.start_gloo_on_cpu('slurm')  # there is one already
     dist.stop_distributed(None)
     assert not torch_dist.is_initialized()
+
+
+@pytest.fixture
+def job(monkeypatch, tmp_path):
+    """One process of two; returns a function that runs a main function, and what it told torchrun."""
+    slept, timers = [], []
+    monkeypatch.setattr(dist.time, 'sleep', slept.append)
+    # The real one ends the process in the end.
+    monkeypatch.setattr(dist.threading, 'Timer', lambda *args: timers.append(args) or SimpleNamespace(start=int))
+    for key, value in dict(RANK='1', WORLD_SIZE='2', TORCHELASTIC_ERROR_FILE=str(tmp_path / 'error.json')).items():
+        monkeypatch.setenv(key, value)
+
+    def run(error):
+        def main():
+            if callable(error):
+                error()
+            raise error
+
+        with pytest.raises((Exception, SystemExit)) as caught:
+            dist.one_of_many(main)()
+        path = tmp_path / 'error.json'
+        told = json.loads(path.read_text())['message'] if path.exists() else None
+        assert (told is None) == (not timers)
+        assert all(args == (30, os._exit, (1,)) for args in timers)
+        return caught.value, told and told['extraInfo']['py_callstack']
+
+    run.slept = slept
+    return run
+
+
+CLOSED = RuntimeError('[/x/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1')
+ABORTED = RuntimeError('NCCL error: remote process exited or there was a network error')
+
+
+def set_up_fails_as_a_peer_has_gone():
+    try:
+        raise CLOSED
+    except RuntimeError:
+        raise SystemExit('[rank 1] error: RuntimeError: ... closed by peer') from None
+
+
+def test_alone_nothing_is_changed(monkeypatch):
+    monkeypatch.setattr(dist, '_leave', None)
+    calls = []
+    dist.one_of_many(lambda: calls.append(1))()
+    assert calls == [1]
+    monkeypatch.setenv('WORLD_SIZE', '1')
+    with pytest.raises(KeyboardInterrupt):
+        dist.one_of_many(lambda: (_ for _ in ()).throw(KeyboardInterrupt))()
+
+
+def test_success_is_quiet(monkeypatch, tmp_path):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    assert dist.one_of_many(lambda: None)() is None
+
+
+def test_errors_reach_the_launcher(job):
+    error, told = job(ValueError('no such thing'))
+    assert str(error) == 'no such thing'
+    assert told.startswith('Traceback (most recent call last)')
+    assert told.endswith('ValueError: no such thing\n')
+    error, told = job(SystemExit('[rank 1] error: there is no file'))
+    assert error.code == told == '[rank 1] error: there is no file'
+
+
+@pytest.mark.parametrize('code', [0, None])
+def test_an_exit_is_no_error(job, code):
+    error, told = job(SystemExit(code))
+    assert isinstance(error, SystemExit)
+    assert told is None
+
+
+def test_interrupt(job):
+    error, told = job(KeyboardInterrupt())
+    assert error.code == 130
+    assert told == 'interrupted'
+
+
+@pytest.mark.parametrize('error', [CLOSED, ABORTED, set_up_fails_as_a_peer_has_gone])
+def test_who_lost_a_peer_waits_to_be_ended(job, monkeypatch, error):
+    exit_, told = job(error)
+    assert job.slept == [dist.PATIENCE]
+    assert exit_.code == told
+    assert told.startswith('[rank 1] error: another process has gone; its error says why (RuntimeError: ')
+    monkeypatch.setenv('MMIRSTD_TRACEBACK', '1')
+    exit_, told = job(error)
+    assert job.slept == [dist.PATIENCE]
+    assert 'its error says why' not in told
+
+
+def test_other_machines_are_not_kept_waiting(job, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'x')
+    monkeypatch.setattr(dist, '_die_with_launcher', lambda: None)
+    monkeypatch.setattr(dist, 'start_gloo_on_cpu', lambda *args, **kwargs: calls.append((args, kwargs)))
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')  # all on this machine: torchrun ends them
+    job(ValueError())
+    assert not calls
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '1')
+    job(ValueError())
+    assert calls == [(('pytorch',), {'timeout': 20})]
+
+    def silent(*args, **kwargs):
+        raise RuntimeError('timed out\nand more')
+
+    monkeypatch.setattr(dist, 'start_gloo_on_cpu', silent)
+    error, _ = job(ValueError('first'))
+    assert str(error) == 'first'
+    assert capsys.readouterr().err == '[rank 1] the others do not answer (RuntimeError: timed out)\n'
+
+
+def test_dies_with_its_launcher(monkeypatch):
+    calls = []
+    monkeypatch.setattr(dist.ctypes, 'CDLL', lambda name: SimpleNamespace(prctl=lambda *args: calls.append(args)))
+    monkeypatch.setattr(dist.sys, 'platform', 'linux')
+    dist._die_with_launcher()
+    assert not calls  # not started by torchrun
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'x')
+    dist._die_with_launcher()
+    assert calls == [(1, signal.SIGTERM)]

@@ -10,6 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def to_sequence(x: Tensor) -> Tensor:
+    """Turn a map (B, C, H, W) into (B, H * W, C), with a gradient of ordinary strides.
+
+    Layer norm's gradient, transposed back, has strides at B = 1 with which batch norm's backward on a CPU goes wrong
+    without a word (PyTorch 2.13).
+    """
+    if x.requires_grad:
+        x = x.view_as(x)
+        x.register_hook(Tensor.contiguous)
+    return x.flatten(2).transpose(1, 2)
+
+
 class MLP(nn.Module):
     """`num_layers` linear layers with ReLU between them, on the last axis."""
 
@@ -99,7 +111,7 @@ class QueryInteraction(nn.Module):
         Returns:
             queries (B, N, C) and feature (B, C, H, W).
         """
-        x = feature.flatten(2).transpose(1, 2)
+        x = to_sequence(feature)
         key = x + feature_pos
         attended = self.query_to_feature(queries + query_pos, key, x)
         queries = self.norms[0](queries + self.dropout(attended))
@@ -186,7 +198,7 @@ class TwoWayTransformer(nn.Module):
             tokens (B, N, C) and image (B, C, H, W).
         """
         size = image.shape[2:]
-        x = image.flatten(2).transpose(1, 2)
+        x = to_sequence(image)
         token_pe = tokens
         for layer in self.layers:
             tokens, x = layer(tokens, x, token_pe, image_pe)

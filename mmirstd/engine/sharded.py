@@ -1,0 +1,183 @@
+"""Training with sharded parameters (FSDP), for encoders that do not fit one GPU: docs/distributed.md."""
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine._strategy import FSDPStrategy
+from mmengine.device import get_device
+from mmengine.dist import broadcast, is_main_process
+from mmengine.hooks import EMAHook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import FlexibleRunner
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import StateDictType
+
+from mmirstd.engine.hooks.lineage_hook import LineageHook
+from mmirstd.engine.runner import StrictRunner
+from mmirstd.registry import RUNNERS, STRATEGIES
+from mmirstd.utils.checkpoint import CheckpointError, checkpoint_weights, load_strict, use_strict_loader
+from mmirstd.utils.dist import start_gloo_on_cpu
+from mmirstd.utils.files import discard, replace_durably
+
+
+class ShardedOptimWrapper(OptimWrapper):
+    """Clips gradients by their norm over all processes; MMEngine's takes that of each process's shards."""
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager:
+        """Remember the sharded model."""
+        self._model = model
+        return super().optim_context(model)
+
+    def _clip_grad(self) -> None:
+        norm = self._model.clip_grad_norm_(**self.clip_grad_kwargs)
+        self.message_hub.update_scalar(f'train/{self.grad_name}', float(norm))
+
+
+@STRATEGIES.register_module()
+class ShardedStrategy(FSDPStrategy):
+    """MMEngine's FSDPStrategy, which also runs without a GPU, over gloo. Checkpoints are whole, as those of any run.
+
+    Args:
+        shard: Names of the classes whose parameters are gathered when they run and given back after, such as
+            ``['RepViTBlock']``; the rest is sharded as one. They must be run by calling them: a ``RepViT`` inside a
+            ``QueryEncoder`` is not, its blocks are.
+        model_wrapper: Further arguments of ``MMFullyShardedDataParallel``.
+        kwargs: As those of FSDPStrategy; ``state_dict_cfg`` is 'full'.
+    """
+
+    def __init__(self, *, shard: Sequence[str], model_wrapper: dict | None = None, **kwargs: Any) -> None:
+        if kwargs.setdefault('state_dict_cfg', 'full') != 'full':
+            raise ValueError("ShardedStrategy: state_dict_cfg must be 'full'")
+        if isinstance(shard, str) or not shard:
+            raise ValueError(f'ShardedStrategy: shard must be a list of names of classes, not {shard!r}')
+        if (kwargs.get('env_kwargs') or {}).get('launcher', 'none') == 'none':
+            raise ValueError('ShardedStrategy needs several processes: start it with tools/dist_train.sh')
+        use_strict_loader()
+        super().__init__(model_wrapper=model_wrapper, **kwargs)
+        self.shard = frozenset(shard)
+        if get_device() == 'cpu':
+            # "Offloaded" tensors would be views of memory that is freed: MMEngine's default ends in a crash.
+            self.state_dict_config.offload_to_cpu = self.optim_state_dict_config.offload_to_cpu = False
+
+    def _setup_distributed(self, launcher: str = 'pytorch', backend: str = 'nccl', **kwargs: Any) -> None:
+        start_gloo_on_cpu(launcher, kwargs.get('timeout'))
+        super()._setup_distributed(launcher, backend, **kwargs)
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build, and keep a copy without values, to compare checkpoints with."""
+        model = super().build_model(model)
+        names = {type(module).__name__ for module in model.modules()}
+        if unknown := self.shard - names:
+            raise ValueError(f'ShardedStrategy: the model has no {", ".join(sorted(unknown))} to shard')
+        self._unsharded = copy.deepcopy(model).to('meta')
+        return model
+
+    def _wrap_model(self, model: nn.Module) -> nn.Module:
+        self.model_wrapper = dict(self.model_wrapper or {})
+        self.model_wrapper.setdefault('auto_wrap_policy', partial(_named, names=self.shard))
+        if get_device() == 'cpu':
+            self.model_wrapper.setdefault('device_id', 'cpu')
+            for value in model.state_dict().values():
+                broadcast(value)
+        else:
+            self.model_wrapper.setdefault('sync_module_states', True)
+        return super()._wrap_model(model)
+
+    def build_optim_wrapper(self, optim_wrapper: dict, model: nn.Module | None = None) -> OptimWrapper:
+        """Build; gradients are clipped by their norm over all processes."""
+        if optim_wrapper.get('clip_grad'):
+            if optim_wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
+                raise ValueError(
+                    f'ShardedStrategy: with clip_grad, {optim_wrapper["type"]} would clip by the norm of each shard; '
+                    'use OptimWrapper, and strategy.model_wrapper.mixed_precision'
+                )
+            if set(optim_wrapper['clip_grad']) - {'max_norm', 'norm_type'}:
+                raise ValueError('ShardedStrategy: clip_grad takes max_norm and norm_type alone')
+            optim_wrapper = {**optim_wrapper, 'type': ShardedOptimWrapper}
+        return super().build_optim_wrapper(optim_wrapper, model)
+
+    def load_model_state_dict(self, state_dict: dict, *, strict: bool = True, **kwargs: Any) -> None:
+        """Load the whole model's weights; each process keeps its shards.
+
+        Raises:
+            CheckpointError: If they do not fit exactly.
+        """
+        weights = checkpoint_weights({'state_dict': state_dict}, 'the checkpoint')
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # loading into it does nothing, which is what it is for
+            load_strict(self._unsharded, weights, 'the checkpoint')
+        self.model.load_state_dict(weights)
+
+    def load_optim_state_dict(self, state_dict: dict) -> None:
+        """Load the whole optimizer's state; MMEngine passes its arguments in the order of torch 2.0."""
+        optimizer = self.optim_wrapper.optimizer
+        with FSDP.state_dict_type(self.model, StateDictType.FULL_STATE_DICT):
+            state = FSDP.optim_state_dict_to_load(model=self.model, optim=optimizer, optim_state_dict=state_dict)
+        self.optim_wrapper.load_state_dict(state)
+
+
+@RUNNERS.register_module()
+class StrictFlexibleRunner(FlexibleRunner):
+    """FlexibleRunner with what StrictRunner adds for data and checkpoints. It trains; test with a StrictRunner."""
+
+    started = False
+    build_dataloader = staticmethod(StrictRunner.build_dataloader)
+
+    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
+        """Register what the config says, and the guard against training on the images of the test."""
+        super().register_hooks(default_hooks, custom_hooks)
+        if any(isinstance(hook, EMAHook) for hook in self.hooks):
+            raise ValueError('EMAHook copies the model, which is not whole in any process: take it out')
+        if not any(isinstance(hook, LineageHook) for hook in self.hooks):
+            self.register_hook(LineageHook())
+
+    def call_hook(self, fn_name: str, **kwargs: object) -> None:
+        """Call the hooks, and note when the first batch comes."""
+        if fn_name in ('before_train_iter', 'before_val_iter', 'before_test_iter'):
+            self.started = True
+        if fn_name == 'after_load_checkpoint':
+            # MMEngine's resume() would execute it as Python; MMEngine itself writes no such entry.
+            kwargs['checkpoint'].get('meta', {}).pop('config', None)
+        elif fn_name == 'before_save_checkpoint':
+            kwargs['checkpoint']['meta'].update(self._counts)
+        super().call_hook(fn_name, **kwargs)
+
+    def test(self) -> dict:
+        """Refuse: the model is not whole in any process, and what is tested is folded."""
+        raise ValueError('test with the config that this one is based on: checkpoints are those of any run')
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = True,
+        revise_keys: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Load weights that must fit exactly."""
+        if not strict or revise_keys:
+            raise ValueError('StrictFlexibleRunner loads exactly what fits; use StrictRunner for anything else')
+        super().load_checkpoint(filename, map_location)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
+        """Collect on all processes, write on the first; under its own name a checkpoint is complete."""
+        # MMEngine puts one iteration more into those that are written after validation.
+        self._counts = {k: v for k, v in (meta or {}).items() if k in ('epoch', 'iter')}
+        path = Path(out_dir, filename)
+        temporary = path.with_name(f'.{filename}.tmp')
+        try:
+            super().save_checkpoint(out_dir, temporary.name, *args, meta=meta, **kwargs)
+            if is_main_process():
+                replace_durably(temporary, path)
+        except OSError as e:
+            discard(temporary)
+            raise CheckpointError(f'cannot write {path}: {e.strerror or e}') from e
+
+
+def _named(module: nn.Module, recurse: bool, nonwrapped_numel: int, names: frozenset[str]) -> bool:
+    return recurse or type(module).__name__ in names

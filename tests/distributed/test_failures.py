@@ -1,0 +1,156 @@
+"""A job of which one process dies ends soon, as a failure, with that process's error last and no process left."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from processes import script, start_script
+
+CONFIG = Path(__file__).with_name('simir_tiny.py')
+# A launch takes seconds of each process: those that show the same as others are made on request.
+ON_REQUEST = pytest.mark.skipif('MMIRSTD_ALL_TESTS' not in os.environ, reason='set MMIRSTD_ALL_TESTS')
+ENDLESS = ('train_cfg.max_iters=100000', 'train_cfg.val_interval=100000')
+
+
+def train(data, world, work, how=None, *options):
+    fault = ('custom_hooks.0.type=mmirstd.FaultHook', f'custom_hooks.0.how={how}') if how else ()
+    common = ('--work-dir', work, '--data-root', data, '--cfg-options', *fault, *ENDLESS, *options)
+    return ('dist_train', CONFIG, world, *common)
+
+
+def end(output):
+    """What torchrun gives as the cause."""
+    return output.rsplit('Root Cause (first observed failure):', 1)[1]
+
+
+def running(work):
+    """Processes that have ``work`` on their command line."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        try:
+            command = path.read_bytes().decode().split('\0')
+        except OSError:
+            continue
+        if str(work) in command:
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_until(condition, seconds=60):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ('world', 'how', 'cause'),
+    [
+        (3, 'exception', 'LookupError: the sun has set'),
+        (2, 'sigkill', 'Signal 9 (SIGKILL) received by PID'),
+        pytest.param(2, 'memory', 'MemoryError', marks=ON_REQUEST),
+        pytest.param(2, 'exit', 'exitcode  : 3 ', marks=ON_REQUEST),
+    ],
+)
+def test_one_process_dies(odd_data, tmp_path, world, how, cause):
+    work = tmp_path / 'run'
+    code, output, _ = script(*train(odd_data, world, work, how), cwd=tmp_path)
+    assert code == 1
+    assert 'Iter(train)' in output
+    assert cause in end(output)
+    assert 'rank      : 1 ' in end(output)
+    # Of the others, only that they were ended.
+    assert 'by peer' not in output
+    assert not running(work)
+
+
+@ON_REQUEST
+def test_a_process_that_hangs(odd_data, tmp_path):
+    """The others wait as long as the config says."""
+    work = tmp_path / 'run'
+    code, output, _ = script(*train(odd_data, 2, work, 'hang', 'env_cfg.dist_cfg.timeout=3'), cwd=tmp_path)
+    assert code == 1
+    assert 'Timed out waiting 3000ms' in end(output)
+    assert 'rank      : 0 ' in end(output)
+    assert not running(work)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def test_a_file_missing_on_one_of_two_machines(odd_data, tmp_path):
+    """Two launchers, as on two machines: each sees its own processes only."""
+    jobs = []
+    variables = dict(NNODES='2', MASTER_ADDR='127.0.0.1', PORT=str(free_port()))
+    for node, data in enumerate((odd_data, tmp_path / 'nothing')):
+        command = train(data, 1, tmp_path / str(node))
+        jobs.append(start_script(*command, env=variables | {'NODE_RANK': str(node)}, cwd=tmp_path))
+    try:
+        outputs = [job.communicate(timeout=90)[0] for job in jobs]
+    finally:
+        for job in jobs:
+            kill(job)
+    assert [job.returncode for job in jobs] == [1, 1]
+    assert 'error: another process has gone; its error says why' in end(outputs[0])
+    assert f'[rank 1] error: there is no folder {tmp_path}/nothing' in end(outputs[1])
+
+
+def kill(job):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(job.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    'how', ['interrupt', pytest.param('terminate', marks=ON_REQUEST), pytest.param('kill', marks=ON_REQUEST)]
+)
+def test_the_launcher_is_ended(odd_data, tmp_path, how):
+    """From the keyboard, which signals every process; by SIGTERM; and so that it can do nothing more."""
+    work = tmp_path / 'run'
+    options = ('train_dataloader.num_workers=1', 'train_dataloader.persistent_workers=True')
+    job = start_script(*train(odd_data, 2, work, None, *options), cwd=tmp_path)
+    try:
+        output = ''
+        while 'Iter(train)' not in output:
+            line = job.stdout.readline()
+            assert line, output
+            output += line
+        assert len(running(work)) >= 5  # the launcher, two processes, their workers
+        if how == 'interrupt':
+            os.killpg(job.pid, signal.SIGINT)
+        else:
+            os.kill(job.pid, signal.SIGTERM if how == 'terminate' else signal.SIGKILL)
+        code = job.wait(timeout=45)
+        wait_until(lambda: not running(work), 20)
+        output = job.communicate(timeout=10)[0]
+    finally:
+        kill(job)
+    assert code == (-signal.SIGKILL if how == 'kill' else 1)
+    assert '[rank' not in output  # no tracebacks of the processes
+    assert 'KeyboardInterrupt' not in output
+
+
+@ON_REQUEST
+def test_mistakes_are_the_last_line(tmp_path):
+    code, output, _ = script(*train(tmp_path / 'nothing', 2, tmp_path / 'run'), cwd=tmp_path)
+    assert code == 1
+    assert f'error: there is no folder {tmp_path}/nothing' in end(output)
+    assert 'Iter(train)' not in output
+
+
+def test_script_needs_an_address_for_several_machines(tmp_path):
+    done = subprocess.run(
+        ['bash', Path(__file__).parents[2] / 'tools/dist_train.sh', CONFIG, '1'],
+        env=os.environ | {'NNODES': '2'},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert 'NODE_RANK' in done.stderr
