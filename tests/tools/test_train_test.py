@@ -280,9 +280,6 @@ def runner_of(call):
 def test_a_bare_assertion_says_what_it_asserts():
     from mmirstd.utils.cli import describe
 
-    try:
+    with pytest.raises(AssertionError) as info:
         exec('def check(x):\n    assert x\ncheck(0)')
-    except AssertionError as error:
-        assert re.match(r'AssertionError: .* \(<string>:2\)', describe(error))
-    else:
-        pytest.fail('no error')
+    assert re.match(r'AssertionError: .* \(<string>:2\)', describe(info.value))
