@@ -1,7 +1,12 @@
-# make demo | test | lint: each starts from nothing but python3 and make, and may be run again at any time.
+# make demo | test | test-interop | test-openmmlab | lint: each starts from nothing but python3 and make (test-openmmlab: and a
+# C++ compiler), and may be run again at any time.
 PYTHON ?= python3
 VENV ?= .venv
 INTEROP_VENV ?= .venv-interop
+OPENMMLAB_VENV ?= .venv-openmmlab
+# mmcv's ops, which mmseg imports and nothing here runs: for the CPU and not optimised, to compile in minutes.
+MMCV_CFLAGS ?= -O0 -g0
+MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 # Shorter demo: make demo DEMO_ITERS=100
 DEMO_ITERS ?=
 PYTEST_ARGS ?=
@@ -9,8 +14,9 @@ PYTEST_ARGS ?=
 PACKAGE := setup.py pyproject.toml
 READY := $(VENV)/.ready
 INTEROP_READY := $(INTEROP_VENV)/.ready
+OPENMMLAB_READY := $(OPENMMLAB_VENV)/.ready
 
-.PHONY: install demo test test-interop lint format
+.PHONY: install demo test test-interop test-openmmlab lint format
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -21,9 +27,27 @@ $(READY): requirements/lock.txt $(PACKAGE)
 $(INTEROP_READY): requirements/interop.txt $(PACKAGE)
 	$(call make_venv,$(INTEROP_VENV),requirements/interop.txt)
 
+# mmcv comes as source. Its ops are compiled first, and again when they do not fit the torch that is there; they are not
+# cached, since pip would install them anywhere else too.
+MMCV := $(shell grep '^mmcv==' requirements/openmmlab.txt)
+
+$(OPENMMLAB_READY): requirements/openmmlab.txt $(PACKAGE)
+	$(check_python)
+	$(PYTHON) -m venv $(OPENMMLAB_VENV)
+	$(OPENMMLAB_VENV)/bin/python -m pip install -c requirements/openmmlab.txt torch setuptools ninja
+	$(OPENMMLAB_VENV)/bin/python -c 'import torch, mmcv._ext; assert mmcv.__version__ == "$(subst mmcv==,,$(MMCV))"' 2>/dev/null || \
+		env MMCV_WITH_OPS=1 CUDA_VISIBLE_DEVICES= CFLAGS='$(MMCV_CFLAGS)' CXXFLAGS='$(MMCV_CFLAGS)' MAX_JOBS=$(MAX_JOBS) \
+		PATH="$(abspath $(OPENMMLAB_VENV))/bin:$$PATH" \
+		$(OPENMMLAB_VENV)/bin/python -m pip install --no-deps --force-reinstall --no-cache-dir --no-build-isolation $(MMCV)
+	$(call make_venv,$(OPENMMLAB_VENV),requirements/openmmlab.txt)
+
+define check_python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mmirstd needs Python 3.10 or newer: make PYTHON=python3.x")'
+endef
+
 # $(1): folder, $(2): lock file. The stamp comes last, so that an interrupted install is done again.
 define make_venv
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mmirstd needs Python 3.10 or newer: make PYTHON=python3.x")'
+	$(check_python)
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install -r $(2)
 	$(1)/bin/python -m pip install --no-deps --no-build-isolation -e .
@@ -40,6 +64,10 @@ test: $(READY)
 # Tests against timm, segment-anything, mmpretrain and safetensors; torchvision needs another torch.
 test-interop: $(INTEROP_READY)
 	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/utils/test_checkpoint.py $(PYTEST_ARGS)
+
+# The same tests on the original packages; see docs/stacks.md.
+test-openmmlab: $(OPENMMLAB_READY)
+	$(OPENMMLAB_VENV)/bin/python -m pytest tests --ignore=tests/interop $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -53,7 +53,17 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmirstd', 'mmirstd.*']),
     package_data={'mmirstd.datasets': ['splits/**/*.txt']},
-    install_requires=[f'torch>={STACK["MIN_TORCH"]}', 'numpy', 'scipy', 'matplotlib', 'pillow'],
+    # OpenCV comes with either stack; which of its distributions is the user's choice.
+    install_requires=[
+        f'torch>={STACK["MIN_TORCH"]}',
+        'numpy>=1.26',
+        'scipy>=1.11',
+        'matplotlib>=3.8',
+        'pillow>=10.1',
+        'prettytable>=3.0',
+        'safetensors>=0.4.3',
+        'tqdm>=4.62',
+    ],
     extras_require={
         'onedl': STACK['requirements']('onedl'),
         'openmmlab': STACK['requirements']('openmmlab'),

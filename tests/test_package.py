@@ -1,16 +1,19 @@
 """The package as others get it: its wheel, its configs by name, its index of models."""
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 from mmengine.config import Config
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import mmirstd
 
@@ -60,8 +63,24 @@ def test_wheel_metadata(wheel):
     assert values['License'] == ['Apache-2.0']
     assert {'onedl', 'openmmlab', 'interop', 'dev'} <= set(values['Provides-Extra'])
     always = [r for r in map(Requirement, values['Requires-Dist']) if r.marker is None]
-    assert {r.name for r in always} == {'torch', 'numpy', 'scipy', 'matplotlib', 'pillow'}
     assert next(str(r.specifier) for r in always if r.name == 'torch') == '>=2.6'
+    installed = [r for r in always if r.specifier.contains(version(r.name), prereleases=True)]
+    assert installed == always
+    assert all(str(r.specifier).startswith('>=') for r in always)
+    assert {r.name for r in always} == imported_distributions('mmirstd', 'tools')
+
+
+def imported_distributions(*folders):
+    """What the code imports, less what a stack brings."""
+    names = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob('*.py') if '.mim' not in path.parts):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add(node.module.split('.')[0])
+    names -= sys.stdlib_module_names | {'mmirstd', 'mmengine', 'mmcv', 'mmseg', 'cv2'}
+    return {{'PIL': 'pillow'}.get(name, name) for name in names}
 
 
 def test_installed_wheel_finds_its_configs(wheel, tmp_path):
@@ -107,16 +126,32 @@ def test_model_index_is_complete():
             assert (ROOT / model['Config']).is_file(), model
 
 
-def test_lock_file_holds_the_stack_and_pins_everything():
-    lines = [line for line in (ROOT / 'requirements/lock.txt').read_text().splitlines() if not line.startswith('#')]
-    pins = {}
-    for requirement in map(Requirement, lines):
+def pins(name):
+    """Distribution -> version in a file of requirements, for this Python."""
+    found = {}
+    lines = (ROOT / 'requirements' / name).read_text().splitlines()
+    for requirement in map(Requirement, (line for line in lines if not line.startswith('#'))):
         (specifier,) = requirement.specifier
         assert specifier.operator == '=='
         if requirement.marker is None or requirement.marker.evaluate():
-            assert pins.setdefault(requirement.name, specifier.version) == specifier.version
-    assert pins['torch'] == '2.13.0'
-    from mmirstd.utils.stack import requirements
+            assert found.setdefault(requirement.name, specifier.version) == specifier.version
+    return found
 
-    for requirement in map(Requirement, requirements('onedl')):
-        assert requirement.specifier.contains(pins[requirement.name])
+
+@pytest.mark.parametrize(('name', 'stack'), [('lock', 'onedl'), ('interop', 'onedl'), ('openmmlab', 'openmmlab')])
+def test_lock_files_hold_their_stack_and_what_is_required(name, stack, wheel):
+    locked = {canonicalize_name(k): v for k, v in pins(f'{name}.txt').items()}
+    archive = zipfile.ZipFile(wheel)
+    metadata = archive.read(next(n for n in archive.namelist() if n.endswith('METADATA'))).decode()
+    required = [Requirement(r) for r in re.findall(r'^Requires-Dist: (.*)$', metadata, re.M)]
+    for requirement in required:
+        if requirement.marker is None or requirement.marker.evaluate({'extra': stack}):
+            assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), requirement
+
+
+def test_locks_differ_in_the_stack_only():
+    onedl, openmmlab = pins('lock.txt'), pins('openmmlab.txt')
+    assert onedl['torch'] == '2.13.0'
+    assert {k for k in onedl if k.startswith('onedl')} | {'ruff'} == onedl.keys() - openmmlab.keys()
+    assert openmmlab.keys() - onedl.keys() == {'mmengine', 'mmcv', 'mmsegmentation', 'ninja'}
+    assert {k for k in onedl.keys() & openmmlab.keys() if onedl[k] != openmmlab[k]} == {'setuptools'}

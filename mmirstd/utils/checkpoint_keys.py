@@ -169,3 +169,42 @@ def _timm_renamer(trunk: StateDict) -> Callable[[str], str | None]:
         return None
 
     return rename
+
+
+# The modules that IRSAM's authors added to SAM's mask decoder.
+EDGE_BRANCH = ('edge_token', 'edge_mlp', 'compress_vit_feat', 'embedding_encoder', 'embedding_maskfeature')
+
+_SAM_HEAD = re.compile(
+    rf'mask_decoder\.(?:transformer|iou_token|mask_tokens|output_upscaling|{"|".join(EDGE_BRANCH)})\.'
+    r'|prompt_encoder\.(?:pe_layer|no_mask_embed)\.'
+)
+# The encoder, what prompts need, what nothing here reads; pe_layer_2 is in IRSAM's files, and unused there.
+_SAM_DROPPED = re.compile(
+    r'image_encoder\.|prompt_encoder\.(?:point_embeddings|not_a_point_embed|mask_downscaling|pe_layer_2)\.'
+    r'|mask_decoder\.(?:iou_prediction_head|output_hypernetworks_mlps)\.|pixel_(?:mean|std)$'
+)
+
+
+def convert_sam_decoder_state_dict(state_dict: Mapping[str, Tensor], mask_index: int = 0) -> tuple[StateDict, list[str]]:
+    """Keys of a whole SAM, MobileSAM or IRSAM to those of ``mmirstd.GranularityAwareHead``, whose own stay.
+
+    ``mask_index`` is the mask token that the head reads. Returns the converted state dict and the dropped keys: the
+    image encoder, the embeddings of prompts, the IoU head, the MLPs of the other mask tokens. Raises ``ValueError`` for
+    keys that have no place, naming them.
+    """
+    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    if not any(key.startswith('mask_decoder.') for key in state_dict):
+        return state_dict, []
+    mlp = f'mask_decoder.output_hypernetworks_mlps.{mask_index}.'
+    state, dropped, unknown = {}, [], []
+    for key, value in state_dict.items():
+        if key.startswith(mlp) or _SAM_HEAD.match(key):
+            # The authors' 3x3 convolutions are transposed ones of stride 1: mirrored and with their axes swapped.
+            if re.match(r'mask_decoder\.embedding_maskfeature\.[03]\.weight', key):
+                value = value.transpose(0, 1).flip(2, 3)
+            state[key.removeprefix('mask_decoder.').removeprefix('prompt_encoder.')] = value
+        else:
+            (dropped if _SAM_DROPPED.match(key) else unknown).append(key)
+    if unknown:
+        raise ValueError(f'keys that belong nowhere in a SAM with an edge branch: {unknown}')
+    return state, dropped

@@ -8,6 +8,8 @@ imported and by ``setup.py``: standard library only.
 import re
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 
 MIN_TORCH = '2.6'
 
@@ -25,10 +27,28 @@ STACKS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+# mmcv's setup and mmengine import pkg_resources, which setuptools 82 dropped; setuptools 70.1 is for our own setup.
+SETUPTOOLS = 'setuptools>=70.1,<82'
+# mmcv is compiled against the torch that is installed, and pip would keep the result for any other torch.
+COMPILE = '--no-build-isolation --no-cache-dir'
+
 
 def requirements(stack: str) -> list[str]:
     """Pip requirements of one stack; mmseg imports ``ftfy`` and ``regex`` but the distributions do not all say so."""
-    return [dist + spec for dist, spec in STACKS[stack].values()] + ['ftfy', 'regex']
+    found = [dist + spec for dist, spec in STACKS[stack].values()] + ['ftfy', 'regex']
+    return [*found, SETUPTOOLS] if stack == 'openmmlab' else found
+
+
+def commands(stack: str) -> list[str]:
+    """Shell commands that install torch and one stack in any environment."""
+    torch = f'torch>={MIN_TORCH}'
+    if stack == 'onedl':
+        return [_pip_install(torch, *requirements(stack))]
+    return [_pip_install(torch, SETUPTOOLS, 'ninja'), _pip_install(*requirements(stack), options=COMPILE)]
+
+
+def _pip_install(*packages: str, options: str = '') -> str:
+    return ' '.join(['pip install', *filter(None, [options]), *map(repr, packages)])
 
 
 def _installed(dist: str) -> str | None:
@@ -82,16 +102,26 @@ def check_stack() -> dict[str, str]:
                 'then install one.',
                 stacklevel=3,
             )
+    if found.get('mmengine') == 'mmengine' and find_spec('pkg_resources') is None:
+        state = _state(_installed('setuptools'), 'setuptools')
+        problems.append(f'pkg_resources, for mmengine ({state}): {_pip_install(SETUPTOOLS)}')
+    if found.get('mmcv') == 'mmcv' and not _is_compiled('mmcv'):
+        again = _pip_install('mmcv' + STACKS['openmmlab']['mmcv'][1], options=f'{COMPILE} --no-deps --force-reinstall')
+        problems.append(f'the compiled ops of mmcv, for mmseg (mmcv was built where there was no torch): {again}')
     if problems:
-        commands = [
-            f'  pip install {" ".join(repr(r) for r in [f"torch>={MIN_TORCH}", *requirements(s)])}' for s in STACKS
-        ]
+        onedl, openmmlab = ('\n  '.join(['', *commands(stack)]) for stack in STACKS)
         raise ImportError(
             'mmirstd cannot run with what is installed here. It needs\n  '
             + '\n  '.join(problems)
-            + f'\nInstall the maintained packages with\n{commands[0]}\nor the original ones with\n{commands[1]}'
+            + f'\nInstall the maintained packages with{onedl}\nor the original ones with{openmmlab}'
         )
     return found
+
+
+def _is_compiled(package: str) -> bool:
+    """Whether ``package._ext`` is there; as a file, since to find a submodule imports the package."""
+    spec = find_spec(package)
+    return bool(spec and spec.origin and next(Path(spec.origin).parent.glob('_ext.*'), None))
 
 
 def _state(found: str | None, dist: str = '') -> str:
@@ -102,9 +132,10 @@ def register_config_packages(found: dict[str, str]) -> None:
     """Make ``_base_ = 'mmseg::...'`` and ``_base_ = 'mmirstd::...'`` work.
 
     MMEngine looks up which distribution holds a package's configs in a table that knows the original distributions
-    only.
+    only. mmengine 0.10.7 takes a distribution's folder to be the one its metadata lie in, where an editable install
+    has no package. A name that is a module but no distribution makes it, as onedl-mmengine, look where the module is.
     """
     from mmengine.config.utils import MODULE2PACKAGE
 
     MODULE2PACKAGE['mmseg'] = found['mmseg']
-    MODULE2PACKAGE['mmirstd'] = 'mmirstd'
+    MODULE2PACKAGE['mmirstd'] = 'mmirstd.version'

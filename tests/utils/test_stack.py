@@ -1,10 +1,15 @@
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmengine.config.utils
+import mmengine.utils
 import pytest
+from packaging.requirements import Requirement
 
+import mmirstd
 from mmirstd.utils import stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,8 +18,17 @@ ORIGINAL = {'torch': '2.6.0', 'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmsegmenta
 
 
 @pytest.fixture
-def install(monkeypatch):
-    return lambda versions: monkeypatch.setattr(stack, '_installed', versions.get)
+def install(monkeypatch, tmp_path):
+    """Pretend that just these distributions are installed, mmcv with its ops and setuptools with pkg_resources."""
+    (tmp_path / '_ext.cpython-311-x86_64-linux-gnu.so').touch()
+
+    def pretend(versions, modules=('pkg_resources', 'mmcv'), compiled=True):
+        folder = tmp_path if compiled else tmp_path / 'nowhere'
+        monkeypatch.setattr(stack, '_installed', versions.get)
+        found = SimpleNamespace(origin=str(folder / '__init__.py'))
+        monkeypatch.setattr(stack, 'find_spec', lambda name: found if name in modules else None)
+
+    return pretend
 
 
 @pytest.mark.parametrize('versions', [ONEDL, ORIGINAL, {**ONEDL, 'onedl-mmengine': '0.11.0rc1', 'torch': '3.0'}])
@@ -41,8 +55,28 @@ def test_what_is_wrong_and_what_to_do(install, versions, complaints):
     message = str(info.value)
     for text in complaints:
         assert text in message
-    for command in stack.STACKS:
-        assert ' '.join(repr(r) for r in stack.requirements(command)) in message
+    for command in [c for name in stack.STACKS for c in stack.commands(name)]:
+        assert f'\n  {command}' in message
+
+
+def test_original_packages_need_their_ops_and_pkg_resources(install):
+    install(ORIGINAL | {'setuptools': '84.2.1'}, modules=['mmcv'])
+    with pytest.raises(ImportError, match=r"\(setuptools 84.2.1 is installed\): pip install 'setuptools>=70.1,<82'"):
+        stack.check_stack()
+    install(ORIGINAL, compiled=False)
+    with pytest.raises(ImportError, match=r'ops of mmcv.*: pip install --no-build-isolation .*--force-reinstall'):
+        stack.check_stack()
+    install(ONEDL, modules=[])
+    stack.check_stack()
+
+
+def test_commands_can_be_pasted():
+    (onedl,), (build, openmmlab) = (stack.commands(name) for name in ('onedl', 'openmmlab'))
+    assert shlex.split(onedl) == ['pip', 'install', 'torch>=2.6', *stack.requirements('onedl')]
+    assert shlex.split(build) == ['pip', 'install', 'torch>=2.6', 'setuptools>=70.1,<82', 'ninja']
+    assert '--no-build-isolation' in openmmlab
+    for requirement in shlex.split(openmmlab)[4:]:
+        Requirement(requirement)
 
 
 def test_two_stacks_at_once_are_reported(install):
@@ -53,8 +87,10 @@ def test_two_stacks_at_once_are_reported(install):
 
 
 def test_config_packages_are_registered():
-    assert mmengine.config.utils.MODULE2PACKAGE['mmirstd'] == 'mmirstd'
-    assert mmengine.config.utils.MODULE2PACKAGE['mmseg'] == stack.check_stack()['mmseg']
+    table = mmengine.config.utils.MODULE2PACKAGE
+    assert mmengine.utils.is_installed(table['mmirstd'])
+    assert Path(mmengine.utils.get_installed_path(table['mmirstd'])) == Path(mmirstd.__file__).parent
+    assert table['mmseg'] == stack.check_stack()['mmseg']
 
 
 def test_import_without_a_stack():
