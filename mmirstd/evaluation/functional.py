@@ -11,7 +11,7 @@ component is one that no target took: identity decides, never area. Pixels with 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal
@@ -93,40 +93,45 @@ class Counts:
 
 
 def label_components(mask: np.ndarray, connectivity: Connectivity = 8) -> Components:
-    """Label the connected components of a bool mask (H, W).
+    """Label the connected components of a bool mask (H, W)."""
+    return label_pixels(np.flatnonzero(mask), mask.shape, connectivity)
+
+
+def label_pixels(flat: np.ndarray, shape: tuple[int, int], connectivity: Connectivity = 8) -> Components:
+    """Label the connected components of the pixels with flat indices (P,), ascending, in an image of a shape (H, W).
 
     Runs of empty rows and columns are squeezed to one before labelling: that keeps neighbourhoods and raster order, and
     makes the cost follow the targets rather than the image.
     """
     if connectivity not in _STRUCTURES:
         raise ValueError(f'connectivity must be 4 or 8, not {connectivity!r}')
-    height, width = mask.shape
-    flat = np.flatnonzero(mask)
+    height, width = shape
     rows, cols = np.divmod(flat, width)
     if not flat.size:
         nothing = np.zeros(0, np.int64)
         return Components(rows, cols, nothing, nothing, np.zeros((0, 2)))
-    squeezed_rows, squeezed_cols = _squeeze(rows, height), _squeeze(cols, width)
-    grid = np.zeros((squeezed_rows.max() + 1, squeezed_cols.max() + 1), bool)
+    (squeezed_rows, grid_height), (squeezed_cols, grid_width) = _squeeze(rows, height), _squeeze(cols, width)
+    grid = np.zeros((grid_height, grid_width), bool)
     grid[squeezed_rows, squeezed_cols] = True
     labels, number = ndimage.label(grid, _STRUCTURES[connectivity])
     index = labels[squeezed_rows, squeezed_cols].astype(np.int64) - 1
     area = np.bincount(index, minlength=number)
-    centroid = np.stack([np.bincount(index, weights=position) / area for position in (rows, cols)], axis=1)
+    centroid = np.empty((number, 2))
+    for axis, position in enumerate((rows, cols)):
+        np.divide(np.bincount(index, position), area, out=centroid[:, axis])
     return Components(rows, cols, index, area, centroid)
 
 
 def match_components(targets: Components, predictions: Components, *, distance: float = 3.0) -> Matches:
     """Match targets to predicted components one to one, greedily in label order (see the module)."""
-    if not distance > 0:
-        raise ValueError(f'distance must be positive, not {distance!r}')
     free_targets = np.ones(len(targets), bool)
     free_predictions = np.ones(len(predictions), bool)
     detected = []
-    for target, component in _near_pairs(targets, predictions, distance):
-        if free_targets[target] and free_predictions[component]:
-            free_targets[target] = free_predictions[component] = False
-            detected.append((target, component))
+    for pairs, _ in near_pairs(targets, predictions, distance):
+        for target, component in pairs.tolist():
+            if free_targets[target] and free_predictions[component]:
+                free_targets[target] = free_predictions[component] = False
+                detected.append((target, component))
     return Matches(
         targets,
         predictions,
@@ -134,6 +139,26 @@ def match_components(targets: Components, predictions: Components, *, distance: 
         np.flatnonzero(free_targets),
         np.flatnonzero(free_predictions),
     )
+
+
+def near_pairs(
+    targets: Components, predictions: Components, distance: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (K, 2) of target and component with centroids closer than `distance`, and how far apart they are (K,).
+
+    They come in lexicographic order and in blocks, which bounds the memory of noise against noise.
+    """
+    if not distance > 0:
+        raise ValueError(f'distance must be positive, not {distance!r}')
+    if not len(targets) or not len(predictions):
+        return
+    step = max(1, _PAIRS_AT_ONCE // len(predictions))
+    for start in range(0, len(targets), step):
+        block = targets.centroid[start : start + step]
+        down, right = (block[:, axis, None] - predictions.centroid[:, axis] for axis in (0, 1))
+        apart = np.sqrt(down * down + right * right)
+        target, component = np.nonzero(apart < distance)
+        yield np.array((target + start, component)).T, apart[target, component]
 
 
 def match_targets(
@@ -195,6 +220,19 @@ def image_counts(
     )
 
 
+def check_probabilities(prediction: np.ndarray) -> None:
+    """Raise ValueError if floating values are not finite or not in [0, 1]."""
+    # Read as integers, the bits of floats keep their order, and those of negative numbers and nan lie above 1's.
+    if prediction.dtype == np.float32 and prediction.view(np.uint32).max() <= 0x3F800000:
+        return
+    low, high = prediction.min(), prediction.max()  # either is nan as soon as one value is
+    if not (np.isfinite(low) and np.isfinite(high)):
+        number = np.count_nonzero(~np.isfinite(prediction))
+        raise ValueError(f'the prediction holds {number} values that are not finite')
+    if low < 0 or high > 1:
+        raise ValueError(f'probabilities must lie in [0, 1], got [{low:g}, {high:g}]; are these logits?')
+
+
 def sum_counts(counts: Iterable[Counts]) -> Counts:
     """Add counts up. The sum of per-image IoUs is rounded once, so it does not depend on their order."""
     counts = list(counts)
@@ -232,24 +270,13 @@ def _ratio(numerator: float, denominator: int) -> float:
     return numerator / denominator if denominator else math.nan
 
 
-def _squeeze(positions: np.ndarray, length: int) -> np.ndarray:
-    """Renumber positions (P,) in [0, length) without holes, but for one empty place in each gap."""
+def _squeeze(positions: np.ndarray, length: int) -> tuple[np.ndarray, int]:
+    """Renumber positions (P,) in [0, length) without holes, but for one empty place in each gap; and the new length."""
     kept = np.zeros(length + 1, np.intp)
     kept[positions] = 1
     kept[positions + 1] = 1
-    return kept.cumsum()[positions] - 1
-
-
-def _near_pairs(targets: Components, predictions: Components, distance: float) -> Iterable[list[int]]:
-    """(target, component) pairs with centroids closer than `distance`, in lexicographic order."""
-    if not len(targets) or not len(predictions):
-        return
-    step = max(1, _PAIRS_AT_ONCE // len(predictions))  # bounds the memory of noise against noise
-    for start in range(0, len(targets), step):
-        offset = targets.centroid[start : start + step, None] - predictions.centroid
-        near = np.sqrt(np.square(offset).sum(-1)) < distance
-        for target, component in np.argwhere(near).tolist():
-            yield start + target, component
+    number = kept.cumsum()
+    return number[positions] - 1, int(number[-1]) - 1
 
 
 def _foreground(pred: np.ndarray, gt: np.ndarray, threshold: float, ignore: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -258,11 +285,7 @@ def _foreground(pred: np.ndarray, gt: np.ndarray, threshold: float, ignore: int)
     if pred.ndim != 2 or pred.shape != gt.shape or not pred.size:
         raise ValueError(f'prediction and mask must be (H, W) and alike, got {pred.shape} and {gt.shape}')
     if np.issubdtype(pred.dtype, np.floating):
-        low, high = pred.min(), pred.max()  # either is nan as soon as one value is
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError(f'the prediction holds {np.count_nonzero(~np.isfinite(pred))} values that are not finite')
-        if low < 0 or high > 1:
-            raise ValueError(f'probabilities must lie in [0, 1], got [{low:g}, {high:g}]; are these logits?')
+        check_probabilities(pred)
         predicted = pred > threshold
     else:
         predicted, other = _split(pred, 'prediction')

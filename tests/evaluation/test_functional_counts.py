@@ -201,6 +201,11 @@ def test_probabilities_above_the_threshold_are_positive(dtype):
     assert image_counts(prob, gt, threshold=0.25) == image_counts(prob > 0.25, gt)
 
 
+def test_zero_may_have_a_sign():
+    prob = np.array([[-0.0, 1.0, 0.75]], np.float32)
+    assert image_counts(prob, np.ones((1, 3), bool)).tp == 2
+
+
 @pytest.mark.parametrize('dtype', [bool, np.uint8, np.int64, np.float32])
 def test_masks_of_any_type_give_the_same(dtype):
     rng = np.random.default_rng(3)
@@ -217,6 +222,16 @@ def test_masks_of_any_type_give_the_same(dtype):
         (np.array([[np.nan, np.inf]]), np.zeros((1, 2), int), '2 values that are not finite'),
         (np.array([[-np.inf, 0.5]]), np.zeros((1, 2), int), '1 values that are not finite'),
         (np.array([[-3.0, 0.5]]), np.zeros((1, 2), int), r'\[-3, 0\.5\]; are these logits'),
+        *(
+            (np.array([[0.5, bad]], np.float32), np.zeros((1, 2), int), message)
+            for bad, message in [
+                (np.nan, '1 values that are not finite'),
+                (-np.nan, '1 values that are not finite'),
+                (np.inf, '1 values that are not finite'),
+                (-1e-30, r'got \[-1e-30, 0\.5\]'),
+                (1 + 2**-23, r'got \[0\.5, 1\]'),
+            ]
+        ),
         (np.array([[0, 255]]), np.zeros((1, 2), int), 'predicted mask must hold 0 and 1 alone, got 255'),
         (np.zeros((1, 2), bool), np.array([[0, 64]]), '0, 1 and 255 .* got 64'),
         (np.zeros((1, 2), bool), np.array([[0, -1]]), '0, 1 and 255 .* got -1'),

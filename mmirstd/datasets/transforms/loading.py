@@ -9,6 +9,7 @@ from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
 from mmirstd.datasets.image_io import decode_image
+from mmirstd.evaluation.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
 
 
@@ -205,7 +206,7 @@ class LoadTargetMask(LoadAnnotations):
                     f'sizes differ: {results["img_path"]} is {width}x{height}, '
                     f'{path} is {mask.shape[1]}x{mask.shape[0]}'
                 )
-            mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+            mask = resize_nearest(mask, (height, width), 'pillow-nearest')
         results['gt_seg_map'] = mask
         results.setdefault('seg_fields', []).append('gt_seg_map')
 

@@ -4,6 +4,7 @@ import cv2
 import mmcv
 from mmseg.datasets.transforms import Resize
 
+from mmirstd.evaluation.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
 
 
@@ -46,6 +47,5 @@ class AlignedResize(Resize):
         results['keep_ratio'] = self.keep_ratio
 
     def _resize_seg(self, results: dict) -> None:
-        size = results['img_shape'][::-1]
         for key in results.get('seg_fields', []):
-            results[key] = cv2.resize(results[key], size, interpolation=cv2.INTER_NEAREST_EXACT)
+            results[key] = resize_nearest(results[key], results['img_shape'], 'pillow-nearest')
