@@ -153,7 +153,7 @@ def test_resuming_with_another_optimizer(make, checkpoint):
     path, content = checkpoint()
     other = "optim_wrapper['paramwise_cfg'] = dict(custom_keys={'backbone': dict(lr_mult=0.1)})\n"
     with pytest.raises(
-        CheckpointError, match=r'iter_3\.pth: its optimizer has 17 parameters in 1 groups, that of the config 18 in 18'
+        CheckpointError, match=r'iter_3\.pth: its optimizer has 17 parameters in 1 groups, that of the config 17 in 17'
     ):
         make(RESUME + other, load_from=str(path)).train()
     content['optimizer']['state'][0]['exp_avg'] = torch.zeros(7)
