@@ -1,6 +1,8 @@
 import math
+import pickle
 import sys
 
+import numpy as np
 import pytest
 import torch
 from metric_worker import evaluate, make_sample, run
@@ -8,8 +10,11 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
+from PIL import Image
 
 from mmirstd.evaluation import IRSTDMetric, image_counts, sum_counts, summarise
+from mmirstd.evaluation.counting import protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.evaluation.protocol import PRESETS, get_protocols
 from mmirstd.registry import METRICS
 
 
@@ -43,7 +48,8 @@ def test_passes_its_parameters_on(options):
 def test_two_processes_give_the_same_numbers(tmp_path):
     size = 7
     torch.multiprocessing.spawn(run, (2, size, str(tmp_path)), nprocs=2)
-    one = evaluate(range(size), size)
+    one = evaluate(range(size), size, presets='all')
+    assert len(one) > 35
     for rank in range(2):
         assert torch.load(tmp_path / f'{rank}.pth', weights_only=True) == one
 
@@ -53,7 +59,8 @@ def test_keeps_one_small_result_per_sample():
     metric.process({}, [make_sample(i).to_dict() for i in range(5)])
     metric.process({}, [make_sample(5).to_dict()])
     assert len(metric.results) == 6
-    assert sum_counts(metric.results).images == 6
+    assert sum_counts(r.exact for r in metric.results).images == 6
+    assert all(r.others == () for r in metric.results)
     assert same(metric.evaluate(4), expected(range(4)))
     assert metric.results == []
 
@@ -143,8 +150,127 @@ def test_bad_samples_are_named(sample, options, error, message):
         ({'connectivity': 6}, 'connectivity'),
         ({'distance': 0}, 'distance'),
         ({'empty': 2}, 'empty'),
+        ({'presets': 'dnanett'}, "there is no preset 'dnanett'"),
+        ({'presets': ['exact', 'exact']}, "two protocols are called 'exact'"),
+        ({'presets': {'preset': 'exact', 'name': 'exact', 'threshold': 0.3}}, "give a changed 'exact' another name"),
     ],
 )
 def test_bad_parameters_are_refused_at_once(options, message):
     with pytest.raises(ValueError, match=message):
         IRSTDMetric(**options)
+
+
+def by_presets(pairs, presets='all'):
+    """The figures of (probabilities, mask values) under the presets, without the metric."""
+    protocols = get_protocols(presets)
+    counts = zip(*(protocol_counts(*pair[:2], protocols, ignore=pair[2]) for pair in pairs), strict=True)
+    figures = (protocol_figures(sum_protocol_counts(c), p) for c, p in zip(counts, protocols, strict=True))
+    return {
+        f'{p.name}/{name}': value
+        for p, f in zip(protocols, figures, strict=True)
+        for name, value in f.items()
+        if name in p.figures
+    }
+
+
+def split_exact(figures):
+    """Figures as the metric names them."""
+    return {name.removeprefix('exact/'): value for name, value in figures.items()}
+
+
+def test_presets_without_mask_files_get_labels():
+    pairs = []
+    for sample in map(make_sample, range(9)):
+        truth = sample.gt_sem_seg.data[0].numpy()
+        pairs.append((sample.seg_logits.data[0].numpy(), truth == 1, truth == 255))
+    figures = evaluate(range(9), 9, presets='all')
+    assert same(figures, split_exact(by_presets(pairs)))
+    assert list(figures)[:7] == ['IoU', 'nIoU', 'Pd', 'Fa', 'precision', 'recall', 'F1']
+    assert [k for k in figures if k.startswith('dnanet/')] == [f'dnanet/{k}' for k in PRESETS['dnanet'].figures]
+    assert same({k: v for k, v in figures.items() if '/' not in k}, expected(range(9)))
+    assert figures['dnanet/IoU'] != figures['IoU']
+
+
+@pytest.fixture
+def mask_files(tmp_path):
+    """Samples whose mask files have values between 0 and 255, and one file of another size."""
+    samples = []
+    for i in range(3):
+        sample = make_sample(i + 2)
+        truth = sample.gt_sem_seg.data[0].numpy()
+        truth[truth == 255] = 0
+        values = (truth * (128 + 40 * i)).astype(np.uint8)
+        values[:2, :2] = 255
+        if i == 2:
+            values = values.repeat(2, 0).repeat(2, 1)
+        path = tmp_path / f'{i}.png'
+        Image.fromarray(values).save(path)
+        sample.set_metainfo({'seg_map_path': str(path)})
+        samples.append((sample, values))
+    return samples
+
+
+def test_presets_read_the_values_of_mask_files(mask_files):
+    metric = IRSTDMetric(presets='all')
+    metric.process({}, [sample.to_dict() for sample, _ in mask_files])
+    figures = metric.evaluate(3)
+    pairs = [(s.seg_logits.data[0].numpy(), values, None) for s, values in mask_files]
+    names = [name for name in PRESETS if name != 'exact']
+    assert same({k: v for k, v in figures.items() if '/' in k}, by_presets(pairs, names))
+    # Native and greedy all: on labels they would be one figure.
+    assert len({figures['sctransnet/IoU'], figures['basicirstd/IoU'], figures['IoU']}) == 2
+
+
+def test_ignored_pixels_need_a_mask_of_their_size(mask_files):
+    sample, _ = mask_files[2]
+    sample.gt_sem_seg.data[0, 0, 0] = 255
+    with pytest.raises(ValueError, match=r'2\.png is \(48, 48\), so the ignored pixels of \(24, 24\) have no place'):
+        IRSTDMetric(presets='dnanet').process({}, [sample.to_dict()])
+    sample, _ = mask_files[0]
+    sample.gt_sem_seg.data[0, 0, :] = 255
+    figures = []
+    for ignored in (True, False):
+        if not ignored:
+            sample.gt_sem_seg.data[0, 0, :] = 0
+        metric = IRSTDMetric(presets='basicirstd')
+        metric.process({}, [sample.to_dict()])
+        figures.append(metric.evaluate(1))
+    assert list(figures[0]) == ['basicirstd/IoU', 'basicirstd/Pd', 'basicirstd/Fa']
+    # A row less of 24 x 24 pixels, and no false pixel in it.
+    assert figures[0]['basicirstd/Fa'] * 23 == pytest.approx(figures[1]['basicirstd/Fa'] * 24)
+
+
+def test_presets_of_ones_own():
+    mine = {'preset': 'exact', 'name': 'low', 'threshold': 0.25}
+    figures = evaluate(range(13), 13, presets=[mine, 'exact'])
+    low = {k.removeprefix('low/'): v for k, v in figures.items() if k.startswith('low/')}
+    assert same(low, expected(range(13), threshold=0.25))
+    assert same({k: v for k, v in figures.items() if '/' not in k}, expected(range(13)))
+
+
+def test_results_stay_small():
+    metric = IRSTDMetric(presets='all')
+    metric.process({}, [make_sample(3).to_dict()])
+    assert len(pickle.dumps(metric.results)) < 8000
+    assert len(metric.results[0].others) == len(PRESETS) - 1
+
+
+def test_presets_need_probabilities():
+    sample = without(make_sample(2), 'seg_logits')
+    with pytest.raises(KeyError, match='no seg_logits to evaluate; presets need probabilities of one channel'):
+        IRSTDMetric(presets='acm').process({}, [sample.to_dict()])
+    sample = with_data(make_sample(2), 'seg_logits', torch.full((1, 24, 24), 2.0))
+    with pytest.raises(ValueError, match=r'^images/000002.png: probabilities must lie in \[0, 1\], got \[2, 2\]'):
+        IRSTDMetric(presets='acm').process({}, [sample.to_dict()])
+
+
+def test_one_table_of_all_presets(capsys, monkeypatch):
+    monkeypatch.setattr(MMLogger.get_current_instance().handlers[0], 'stream', sys.stdout)
+    evaluate(range(13), 13, presets='all')
+    text = capsys.readouterr().out
+    assert text.count('Fa (1e-6)') == 1
+    lines = [line.split('|')[1].strip() for line in text.splitlines() if line.startswith('|')]
+    assert lines == ['protocol', *PRESETS]
+    assert '(In parentheses: by the rules of the preset, but its repository does not report it.)' in text
+    evaluate(range(13), 13, presets='sctransnet')
+    assert '13 images\n' in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from .collapse_guard import CollapseError, CollapseGuardHook
 from .lineage_hook import LineageHook
+from .prediction_hook import SavePredictionsHook
 from .resumable_checkpoint import ResumableCheckpointHook
 from .switch_to_deploy import SwitchToDeployHook
 from .visualization_hook import IRSTDVisualizationHook
@@ -12,5 +13,6 @@ __all__ = [
     'IRSTDVisualizationHook',
     'LineageHook',
     'ResumableCheckpointHook',
+    'SavePredictionsHook',
     'SwitchToDeployHook',
 ]
