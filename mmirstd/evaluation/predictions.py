@@ -24,7 +24,14 @@ from scipy.io import loadmat
 from tqdm import tqdm
 
 from mmirstd.datasets.image_io import decode_image, read_header
-from mmirstd.datasets.split_lists import IMAGE_EXTENSIONS, SPLITS_DIR, abridge, load_published, read_ids
+from mmirstd.datasets.split_lists import (
+    IMAGE_EXTENSIONS,
+    SPLITS_DIR,
+    abridge,
+    expand_folders,
+    load_published,
+    read_ids,
+)
 from mmirstd.utils.files import replace_durably
 
 ARRAY_EXTENSIONS = ('.npz', '.npy', '.mat')
@@ -144,7 +151,7 @@ def pair_files(
         pred_dir: Folder of the predictions.
         mask_dir: Folder of the masks; the same one is possible where suffixes are given.
         img_dir: Folder of the images, where they are wanted.
-        ids: The list to evaluate, in its order; None: all masks.
+        ids: The list to evaluate, in its order, an entry ``41/`` standing for all ids that begin so; None: all masks.
         pred_suffix: What follows the id in the names of predictions, extension left out; None: see :func:`file_id`.
         mask_suffix: Likewise of masks.
         img_suffix: Likewise of images.
@@ -165,7 +172,7 @@ def pair_files(
     if ids is None:
         ids = list(masks)
     else:
-        ids = [i if i in masks else file_id(i) for i in ids]
+        ids = [i if i in masks else file_id(i) for i in expand_folders(ids, masks, 'the list')]
         _refuse_missing(ids, masks, 'mask', mask_dir)
     images: dict[str, Path] = {}
     if img_dir is not None:

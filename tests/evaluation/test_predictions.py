@@ -285,6 +285,7 @@ def test_nested_folders(tmp_path):
     pairs = P.pair_files(pred, mask, nested=True).pairs
     assert [p.img_id for p in pairs] == ['41/a', '42/a']
     assert [p.prediction for p in pairs] == [pred / '41/a.png', pred / '42/a.png']
+    assert [p.img_id for p in P.pair_files(pred, mask, nested=True, ids=['42/']).pairs] == ['42/a']
 
 
 def test_mistakes(tmp_path):

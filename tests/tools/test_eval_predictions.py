@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 from mmirstd.datasets.split_lists import digest
 from mmirstd.evaluation import image_counts, sum_counts, summarise
 from mmirstd.evaluation.bootstrap import bootstrap_intervals
 from mmirstd.evaluation.counting import protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.predictions import read_prediction
+from mmirstd.evaluation.predictions import load_split, read_prediction
 from mmirstd.evaluation.protocol import PRESETS, get_protocol, get_protocols
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,6 +164,7 @@ def test_settings_change_presets(score):
     same(found['figures'], expected(get_protocol(dict(preset='acm', threshold=0.25, size=96)))[0])
     assert "a protocol has no field 'treshold'" in score('--set', 'treshold=0.25')
     assert 'threshold must be a number in [0, 1), not 2' in score('--set', 'threshold=2')
+    assert "two protocols are called 'x'" in score('--preset', 'acm', 'dnanet', '--set', 'name=x')
 
 
 def test_workers_change_nothing(score, tool):
@@ -332,6 +336,13 @@ def test_tool(monkeypatch, tmp_path, tiny_config):
     config = tiny_config()
 
     def run(name, *arguments):
+        for manager in (
+            MMLogger,
+            MessageHub,
+            DefaultScope,
+            Visualizer,
+        ):  # of a run in the same second: one name for both
+            manager._instance_dict.clear()
         with monkeypatch.context() as m:
             m.setattr(sys, 'argv', [name, *map(str, arguments)])
             m.setattr(os, 'environ', os.environ.copy())
@@ -380,3 +391,20 @@ def test_presets_need_the_metric(test_tool):
 
 def test_all_protocols_are_covered():
     assert [p.name for p in get_protocols('all')] == list(PRESETS)
+
+
+def test_published_masks_score_themselves(tool, real_data, tmp_path, monkeypatch):
+    """Real names and files: what the masks of NUAA-SIRST say of themselves, Misc_111's of another size included."""
+    monkeypatch.chdir(tmp_path)
+    masks = str(real_data / 'NUAA-SIRST/masks')
+    options = ('--preset', 'exact', 'sctransnet', 'basicirstd', '--split', 'NUAA-SIRST idx_427/test', '--workers', '0')
+    suffixes = ('--pred-suffix', '_pixels0', '--mask-suffix', '')
+    with pytest.raises(SystemExit, match='86 of 86 ids have no mask'):
+        tool.main([masks, masks, *options, *suffixes])
+    tool.main([masks, str(shutil.copytree(masks, 'copy')), *options, '--json', 'a.json'])
+    report = json.loads(Path('a.json').read_text())
+    name, ids = load_split('NUAA-SIRST idx_427/test')
+    assert report['split'] == {'name': name, 'num': 86, 'sha256': digest(ids)}
+    for found in report['protocols']:
+        assert found['figures']['IoU'] == pytest.approx(1, abs=1e-12)
+        assert (found['figures']['Pd'], found['figures']['Fa']) == (1, 0)

@@ -52,7 +52,7 @@ from mmirstd.evaluation.predictions import (
     read_mask,
     read_prediction,
 )
-from mmirstd.evaluation.protocol import PRESETS, Protocol, get_protocol
+from mmirstd.evaluation.protocol import PRESETS, Protocol, get_protocols
 from mmirstd.evaluation.report import (
     Result,
     break_down,
@@ -184,7 +184,7 @@ def _as_it_is(item: Any) -> Any:
 def choose_protocols(presets: Sequence[str], settings: dict[str, Any]) -> list[Protocol]:
     """The presets, each changed by the settings."""
     names = PRESETS if 'all' in presets else dict.fromkeys(presets)
-    return [get_protocol({'preset': name, **settings}) for name in names]
+    return get_protocols([{'preset': name, **settings} for name in names])
 
 
 def refuse_misfits(pairing: Pairing, args: argparse.Namespace) -> None:
