@@ -1,7 +1,8 @@
-"""Preparation of batches: test images of any size are brought to what a network's strides divide."""
+"""Preparation of batches: images of any size are brought to what a network works at and its strides divide."""
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmseg.models import SegDataPreProcessor
 from torch import Tensor
@@ -22,33 +23,55 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
     Args:
         test_divisor: test images are padded to multiples of this, best the largest stride of the network.
         test_pad_mode: 'replicate', 'reflect' or 'constant' (zero after normalisation).
+        inside_size: what the network sees is resized (bilinear, averaged where it shrinks) so that the longer side has
+            this many pixels, after `size` or `size_divisor` in training and before `test_divisor` otherwise. Labels
+            stay as they are, and predictions are brought back to the size of the image.
         kwargs: of SegDataPreProcessor; its `test_cfg`, which does the same with one value, is refused.
 
     Raises:
-        ValueError: for another mode, a divisor below 1, `mean` and `std` of different lengths, an image of another
-            number of channels, or too small to be reflected that far.
+        ValueError: for another mode, a divisor or `inside_size` below 1, `mean` and `std` of different lengths, an
+            image of another number of channels, or too small to be reflected that far.
     """
 
-    def __init__(self, test_divisor: int = 1, test_pad_mode: str = 'replicate', **kwargs: object) -> None:
+    def __init__(
+        self,
+        test_divisor: int = 1,
+        test_pad_mode: str = 'replicate',
+        inside_size: int | None = None,
+        **kwargs: object,
+    ) -> None:
         if kwargs.get('test_cfg') is not None:
             raise ValueError('IRSTDDataPreProcessor: give test_divisor instead of test_cfg')
         if test_pad_mode not in PAD_MODES or test_divisor < 1:
             raise ValueError(f'IRSTDDataPreProcessor: {test_divisor=} and {test_pad_mode=}; modes are {PAD_MODES}')
+        if inside_size is not None and inside_size < 1:
+            raise ValueError(f'IRSTDDataPreProcessor: {inside_size=} must be at least 1')
         mean, std = kwargs.get('mean'), kwargs.get('std')
         if (mean is None) != (std is None) or (mean is not None and len(mean) != len(std)):
             raise ValueError(
                 f'IRSTDDataPreProcessor: mean and std must have one value per channel, got {mean=} and {std=}'
             )
-        super().__init__(**kwargs)
-        self.test_divisor, self.test_pad_mode = test_divisor, test_pad_mode
+        # MMEngine's own takes one or three channels; two and four are those of WPMD(mode='append').
+        other = mean is not None and len(mean) not in (1, 3)
+        super().__init__(**kwargs | ({'mean': None, 'std': None} if other else {}))
+        if other:
+            self._enable_normalize = True
+            self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32)[:, None, None], persistent=False)
+            self.register_buffer('std', torch.tensor(std, dtype=torch.float32)[:, None, None], persistent=False)
+        self.test_divisor, self.test_pad_mode, self.inside_size = test_divisor, test_pad_mode, inside_size
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalise and stack; pad to a fixed size in training, to the divisor otherwise."""
+        """Normalise, stack and resize; pad to a fixed size in training, to the divisor otherwise."""
         self._check_channels(data['inputs'])
         data = super().forward(data, training)
+        if self.inside_size is not None:
+            data['inputs'] = self._resize(data['inputs'])
         if training:
             return data
         height, width = data['inputs'].shape[2:]
+        if self.inside_size is not None:
+            for sample in data['data_samples'] or ():
+                sample.set_metainfo({'img_shape': (height, width), 'pad_shape': (height, width)})
         bottom, right = -height % self.test_divisor, -width % self.test_divisor
         if not bottom and not right:
             return data
@@ -61,6 +84,11 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
                 'pad_shape': (height + bottom, width + right),
             })  # fmt: skip
         return data
+
+    def _resize(self, images: Tensor) -> Tensor:
+        factor = self.inside_size / max(images.shape[2:])
+        size = [max(round(extent * factor), 1) for extent in images.shape[2:]]
+        return F.interpolate(images, size, mode='bilinear', align_corners=False, antialias=factor < 1)
 
     def _check_channels(self, images: Sequence[Tensor]) -> None:
         if not self._enable_normalize:

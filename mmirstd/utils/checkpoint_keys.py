@@ -185,7 +185,9 @@ _SAM_DROPPED = re.compile(
 )
 
 
-def convert_sam_decoder_state_dict(state_dict: Mapping[str, Tensor], mask_index: int = 0) -> tuple[StateDict, list[str]]:
+def convert_sam_decoder_state_dict(
+    state_dict: Mapping[str, Tensor], mask_index: int = 0
+) -> tuple[StateDict, list[str]]:
     """Keys of a whole SAM, MobileSAM or IRSAM to those of ``mmirstd.GranularityAwareHead``, whose own stay.
 
     ``mask_index`` is the mask token that the head reads. Returns the converted state dict and the dropped keys: the

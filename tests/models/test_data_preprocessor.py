@@ -122,3 +122,50 @@ def test_without_normalisation_any_number_of_channels_passes():
 def test_mean_and_std_must_agree(change):
     with pytest.raises(ValueError, match='mean and std must have one value per channel, got mean='):
         MODELS.build(CFG | change)
+
+
+@pytest.mark.parametrize(('inside', 'size'), [(64, (33, 47)), (16, (33, 47)), (47, (33, 47)), (20, (1, 40))])
+@pytest.mark.parametrize('training', [False, True])
+def test_inside_size(inside, size, training):
+    data = batch(size)
+    raw = (torch.stack(data['inputs']).float() - 10) / 2
+    out = MODELS.build(CFG | dict(inside_size=inside, test_divisor=1, size=size))(data, training)
+    x = out['inputs']
+    assert max(x.shape[2:]) == inside
+    assert x.shape[2] == max(round(size[0] * inside / size[1]), 1)
+    expected = nn.functional.interpolate(raw, x.shape[2:], mode='bilinear', antialias=inside < size[1])
+    torch.testing.assert_close(x, expected)
+    for sample in out['data_samples']:
+        assert sample.gt_sem_seg.data.shape == (1, *size)
+        assert sample.metainfo['ori_shape'] == size
+
+
+@pytest.mark.parametrize('inside', [32, 64, 100])
+def test_predictions_come_back_from_inside_size(inside):
+    """A smooth image handed on by the network is the prediction, at its own size, wherever it has been."""
+    head = dict(type='FCNHead', in_channels=1, channels=1, num_convs=0, concat_input=False, in_index=0, num_classes=2)
+    cfg = dict(
+        type='EncoderDecoder',
+        data_preprocessor=CFG | dict(test_divisor=16, inside_size=inside),
+        backbone=dict(type='UNet', in_channels=1, base_channels=2, norm_cfg=dict(type='BN')),
+        decode_head=head | dict(out_channels=1, threshold=0.5, dropout_ratio=0.0),
+        test_cfg=dict(mode='whole'),
+    )
+    init_default_scope('mmseg')
+    model = MODELS.build(ConfigDict(cfg)).eval()
+    model.backbone = Identity()
+    with torch.no_grad():
+        model.decode_head.conv_seg.weight.fill_(1)
+        model.decode_head.conv_seg.bias.zero_()
+    data = batch((33, 47), number=1)
+    y, x = torch.meshgrid(torch.arange(33), torch.arange(47), indexing='ij')
+    data['inputs'] = [(10 + 3 * torch.sin(x / 9) + 2 * torch.cos(y / 7))[None]]
+    expected = ((data['inputs'][0] - 10) / 2).sigmoid()
+    (result,) = model.test_step(data)
+    torch.testing.assert_close(result.seg_logits.data, expected, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize('inside', [0, -5])
+def test_inside_size_must_be_positive(inside):
+    with pytest.raises(ValueError, match=f'inside_size={inside} must be at least 1'):
+        MODELS.build(CFG | dict(inside_size=inside))

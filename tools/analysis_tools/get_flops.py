@@ -206,7 +206,8 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps(whole, indent=2))
         return
     form = 'folded for deployment' if args.deploy else 'as trained'
-    note = f' (padded from {height} x {width})' if padded != (height, width) else ''
+    how = 'resized' if getattr(model.data_preprocessor, 'inside_size', None) else 'padded'
+    note = f' ({how} from {height} x {width})' if padded != (height, width) else ''
     print(f'{args.config}, {padded[0]} x {padded[1]}{note}, {form}\n')
     print(table(parts))
     if hasattr(model, TRAINING_ONLY):

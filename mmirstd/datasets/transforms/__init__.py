@@ -1,14 +1,18 @@
 """Transforms that load infrared images and masks, and that keep tiny targets in training."""
 
 from .copy_paste import CopyPasteTargets
+from .edge import CannyEdge
 from .loading import LoadIRImage, LoadTargetMask
 from .photometric import InfraredPhotometric
 from .render import RenderScene
 from .resize import AlignedResize
 from .target_crop import TargetAwareCrop
+from .wpmd import WPMD
 
 __all__ = [
+    'WPMD',
     'AlignedResize',
+    'CannyEdge',
     'CopyPasteTargets',
     'InfraredPhotometric',
     'LoadIRImage',

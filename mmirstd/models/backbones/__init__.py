@@ -1,6 +1,9 @@
 """Backbones."""
 
+from mmirstd.models.backbones.diffused import DiffusedBackbone
 from mmirstd.models.backbones.query_encoder import QueryEncoder
 from mmirstd.models.backbones.repvit import RepViT
+from mmirstd.models.backbones.sam_vit import SAMViT
+from mmirstd.models.backbones.tiny_vit import TinyViT
 
-__all__ = ['QueryEncoder', 'RepViT']
+__all__ = ['DiffusedBackbone', 'QueryEncoder', 'RepViT', 'SAMViT', 'TinyViT']

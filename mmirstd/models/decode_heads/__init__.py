@@ -1,5 +1,7 @@
 """Decode heads."""
 
+from .binary_head import BinaryHead
+from .granularity_aware_head import GranularityAwareHead
 from .query_sam_head import QuerySAMHead
 
-__all__ = ['QuerySAMHead']
+__all__ = ['BinaryHead', 'GranularityAwareHead', 'QuerySAMHead']

@@ -5,19 +5,18 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
+from mmirstd.models.decode_heads.binary_head import BinaryHead
 from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, recompute, require_queries
-from mmirstd.models.losses import target_probability
 from mmirstd.registry import MODELS
 
 QUERY_SOURCES = ('features', 'learned')
 
 
 @MODELS.register_module()
-class QuerySAMHead(BaseDecodeHead):
+class QuerySAMHead(BinaryHead):
     """Query-based SAM decoder with supervision of the early and intermediate masks.
 
     A decoder query and the sparse queries exchange with one map in SAM's two-way transformer; the sparse queries are
@@ -47,7 +46,7 @@ class QuerySAMHead(BaseDecodeHead):
         aux_weights: weights of the losses on the 'early' and 'neck' masks; a mask that is there but has no weight, or
             the other way round, is an error, since either would train less than the config says.
         with_cp: recompute transformer and mask features in the backward pass.
-        kwargs: of BaseDecodeHead. `num_classes`, `out_channels` and `threshold` are 2, 1 and 0.5 by default.
+        kwargs: of BinaryHead.
 
     Raises:
         ValueError: for an unknown `query_source`, or features without the queries or masks that it needs.
@@ -74,17 +73,12 @@ class QuerySAMHead(BaseDecodeHead):
         with_cp: bool = False,
         **kwargs: object,
     ) -> None:
-        kwargs = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.5, 'init_cfg': None, 'dropout_ratio': 0} | kwargs
         super().__init__(in_channels, channels, in_index=in_index, **kwargs)
-        if self.out_channels != 1:
-            raise ValueError(f'QuerySAMHead predicts one target logit; out_channels={self.out_channels}')
         if query_source not in QUERY_SOURCES:
             raise ValueError(f'QuerySAMHead: query_source={query_source!r} is none of {QUERY_SOURCES}')
         aux_weights = {'early': 1.0, 'neck': 1.0} if aux_weights is None else dict(aux_weights)
         if unknown := set(aux_weights) - {'early', 'neck'}:
             raise ValueError(f'QuerySAMHead: aux_weights has unknown masks {sorted(unknown)}; known: early, neck')
-        # The mask is a product of features, no linear layer on them: BaseDecodeHead's classifier has no use.
-        del self.conv_seg
         self.query_source = query_source
         self.token_index = in_index if token_index is None else token_index
         self.aux_weights = aux_weights
@@ -166,31 +160,3 @@ class QuerySAMHead(BaseDecodeHead):
             for key, value in self.mask_losses(self._at_label_size(masks[name], label), label).items():
                 losses[f'{name}.{key}'] = weight * value
         return losses
-
-    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Compute the losses of one mask at label size, and the mean probability on target pixels.
-
-        Unlike the base class it reports no pixel accuracy, which is over 99 % for an empty prediction.
-        """
-        label = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        logits = self._at_label_size(seg_logits, label)
-        losses = self.mask_losses(logits, label)
-        if (probability := target_probability(logits, label)) is not None:
-            losses['target_prob'] = probability
-        return losses
-
-    def mask_losses(self, logits: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Compute every loss of logits (B, 1, H, W) against labels (B, H, W), by its name."""
-        losses: dict[str, Tensor] = {}
-        for loss in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
-            value = loss(logits, label, ignore_index=self.ignore_index)
-            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
-        return losses
-
-    def _at_label_size(self, logits: Tensor, label: Tensor) -> Tensor:
-        size = label.shape[1:]
-        return F.interpolate(logits.float(), size, mode='bilinear', align_corners=self.align_corners)
-
-    def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Resize the logits to the images, in float32: half precision saturates the probabilities."""
-        return super().predict_by_feat(seg_logits.float(), batch_img_metas)

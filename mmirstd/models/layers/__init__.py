@@ -1,6 +1,7 @@
 """Blocks that several models share."""
 
 from .attention import MLP, Attention, LayerNorm2d, QueryInteraction, TwoWayBlock, TwoWayTransformer
+from .diffusion import WPMDBlock, detail_scale, wavelet_diffusion
 from .features import QueryFeatures, require_queries
 from .position import FourierPosition, sine_position
 from .recompute import recompute
@@ -14,7 +15,10 @@ __all__ = [
     'QueryInteraction',
     'TwoWayBlock',
     'TwoWayTransformer',
+    'WPMDBlock',
+    'detail_scale',
     'recompute',
     'require_queries',
     'sine_position',
+    'wavelet_diffusion',
 ]

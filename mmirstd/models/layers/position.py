@@ -58,7 +58,9 @@ class FourierPosition(nn.Module):
 
     def encode(self, points: Tensor) -> Tensor:
         """Encode points (..., 2), as (x, y) in [0, 1], to (..., C)."""
-        angle = 2 * math.pi * ((2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix.float())
+        points, frequency = 2 * points.float() - 1, self.positional_encoding_gaussian_matrix.float()
+        # Not a matrix product: autocast would round the angles to half precision.
+        angle = 2 * math.pi * (points[..., :1] * frequency[0] + points[..., 1:] * frequency[1])
         return torch.cat((angle.sin(), angle.cos()), dim=-1)
 
     def forward(self, height: int, width: int) -> Tensor:

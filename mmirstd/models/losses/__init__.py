@@ -3,6 +3,7 @@
 from .functional import (
     binary_cross_entropy,
     dice_loss,
+    mask_boundary,
     sample_points,
     soft_iou_loss,
     target_probability,
@@ -17,6 +18,7 @@ __all__ = [
     'SoftIoULoss',
     'binary_cross_entropy',
     'dice_loss',
+    'mask_boundary',
     'sample_points',
     'soft_iou_loss',
     'target_probability',

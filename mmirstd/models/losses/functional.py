@@ -127,3 +127,36 @@ def target_probability(logits: Tensor, label: Tensor) -> Tensor | None:
     if not on_target.any():
         return None
     return logits.detach()[:, 0][on_target].sigmoid().mean()
+
+
+def mask_boundary(label: Tensor, ignore_index: int | None = 255, inner: bool = False) -> Tensor:
+    """Mark the boundary of a mask: the pixels with a 4-neighbour of the other label.
+
+    It is two pixels wide, one on each side (dilation minus erosion by a cross); `inner` keeps those of the target. The
+    border of the image and of what is ignored is no boundary.
+
+    Canny's edges of a mask, which IRSAM's authors take, lie in it but for less than 0.2 % of their pixels (all masks of
+    NUAA-SIRST, NUDT-SIRST and IRSTD-1k), whatever its thresholds. They are about half of it: the outer side above and
+    on the left of a target, the inner side below and on the right. A target of 2 x 2 pixels has none.
+
+    Args:
+        label: (B, H, W) in {0, 1, ignore_index}.
+        ignore_index: label that is neither.
+        inner: whether to leave out the background's side.
+
+    Returns:
+        (B, H, W), 1 on the boundary and 0 elsewhere; ignored pixels stay ignored.
+    """
+    valid = torch.ones_like(label, dtype=torch.bool) if ignore_index is None else label != ignore_index
+    edge = torch.zeros_like(valid)
+    for axis in (1, 2):
+        n = label.shape[axis]
+        (a, b), (seen_a, seen_b), (edge_a, edge_b) = (
+            (x.narrow(axis, 0, n - 1), x.narrow(axis, 1, n - 1)) for x in (label, valid, edge)
+        )
+        step = (a != b) & seen_a & seen_b
+        edge_a |= step
+        edge_b |= step
+    if inner:
+        edge &= label == 1
+    return torch.where(valid, edge.to(label.dtype), label)

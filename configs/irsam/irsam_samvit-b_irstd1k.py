@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/irsam_samvit-b.py',
+    '../_base_/datasets/irstd1k.py',
+    '../_base_/schedules/irsam.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.irsam_train_pipeline}}))

@@ -1,0 +1,2 @@
+_base_ = './irsam_tinyvit_nuaa.py'
+model = dict(data_preprocessor=dict(inside_size=256))

@@ -1,0 +1,125 @@
+"""WPMD as a transform of the image: smooths noise and clutter and keeps targets before a network sees them."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from mmirstd.models.layers.diffusion import check_diffusion, check_k, detail_scale, wavelet_diffusion
+from mmirstd.registry import TRANSFORMS
+
+# Standard deviation of the error of rounding to whole levels: what an estimate from rounded values cannot be below.
+_ROUNDING = 1 / math.sqrt(12)
+
+
+@TRANSFORMS.register_module()
+class WPMD(BaseTransform):
+    """Diffuse ``img`` by :func:`mmirstd.models.layers.diffusion.wavelet_diffusion`, each channel by itself.
+
+    It takes integers of up to 16 bits, which are rounded once at the end, and floating images; (H, W) or (H, W, C), any
+    size; type and shape stay. Equal channels are computed once and stay equal. It draws nothing at random: put the same
+    line into the training and the test pipeline, in training after what adds noise.
+
+    Args:
+        k: in units of `k_unit`.
+        k_unit: 'median', the noise and clutter of this image, by :func:`detail_scale` ('mean': likewise); for integers
+            no less than what rounding adds, 0.29 levels. 'level': levels of the image, the same for all images.
+        num_steps: see :func:`wavelet_diffusion`, as the following.
+        dt: step size, in (0, 1].
+        wavelet: one of ``FILTERS``.
+        levels: levels of the transform.
+        decimated: transform of disjoint blocks.
+        coupled: one |d| for all details of a place.
+        mode: 'replace' the image, or 'append' to it one channel with the diffused image, the mean of its channels.
+        channels: which channels 'replace' replaces; None means all. With (2,), a network of three channels sees a grey
+            image twice as it is and once diffused.
+
+    Raises:
+        ValueError: if an argument is out of its range, naming it; if an image has another type, no such channel, or
+            values that are not finite.
+    """
+
+    def __init__(
+        self,
+        k: float = 2.0,
+        k_unit: Literal['median', 'mean', 'level'] = 'median',
+        num_steps: int = 5,
+        dt: float = 0.5,
+        wavelet: str = 'haar',
+        levels: int = 1,
+        decimated: bool = False,
+        coupled: bool = True,
+        mode: Literal['replace', 'append'] = 'replace',
+        channels: Sequence[int] | None = None,
+    ) -> None:
+        try:
+            check_k(k, k_unit)
+            check_diffusion(num_steps, dt, wavelet, levels, decimated)
+        except ValueError as error:
+            raise ValueError(f'WPMD: {error}') from None
+        if mode not in ('replace', 'append'):
+            raise ValueError(f"WPMD: mode must be 'replace' or 'append', got {mode!r}")
+        if channels is not None and (mode != 'replace' or not channels or min(channels) < 0):
+            raise ValueError(f"WPMD: channels must be indices, with mode='replace', got {channels} with {mode!r}")
+        self.k, self.k_unit = k, k_unit
+        self.options = {
+            'num_steps': num_steps,
+            'dt': dt,
+            'wavelet': wavelet,
+            'levels': levels,
+            'decimated': decimated,
+            'coupled': coupled,
+        }
+        self.mode = mode
+        self.channels = None if channels is None else tuple(channels)
+
+    def diffuse(self, img: np.ndarray) -> np.ndarray:
+        """(H, W, C) of any type to the diffused image, float32 (float64 if it was), not yet rounded."""
+        u = torch.from_numpy(np.moveaxis(img, 2, 0).astype(np.promote_types(img.dtype, np.float32)))
+        with torch.inference_mode():
+            k = self.k
+            if self.k_unit != 'level':
+                floor = _ROUNDING if img.dtype.kind in 'ui' else 0
+                k = k * detail_scale(u, self.k_unit).clamp(min=floor)
+            u = wavelet_diffusion(u, k, **self.options)
+        return np.moveaxis(u.numpy(), 0, 2)
+
+    def transform(self, results: dict) -> dict:
+        """Replace ``img`` by a new array; the one given stays as it was."""
+        img = results['img']
+        if img.dtype not in (np.uint8, np.uint16, np.int16) and img.dtype.kind != 'f':
+            raise ValueError(f'WPMD: img is {img.dtype}; it must be of 8 or 16 bits, or floating')
+        if img.dtype.kind == 'f' and not np.isfinite(total := img.sum(dtype=np.float64)):
+            raise ValueError(f'WPMD: img has values that are not finite (they add up to {total})')
+        planes = img[..., None] if img.ndim == 2 else img
+        count = planes.shape[2]
+        if self.channels and max(self.channels) >= count:
+            raise ValueError(f'WPMD: channels={self.channels} of an image of {count}')
+        equal = count > 1 and bool((planes == planes[..., :1]).all())
+        smooth = self.diffuse(planes[..., :1] if equal else planes)
+        if self.mode == 'append':
+            smooth = smooth.mean(axis=2, keepdims=True)
+        if img.dtype.kind in 'ui':
+            # Coupled Haar keeps to the range of the image; the others may leave it.
+            bounds = np.iinfo(img.dtype)
+            smooth = np.rint(smooth).clip(bounds.min, bounds.max)
+        smooth = smooth.astype(img.dtype)
+        if self.mode == 'append':
+            results['img'] = np.concatenate((planes, smooth), axis=2)
+        elif self.channels is None:
+            results['img'] = np.ascontiguousarray(np.broadcast_to(smooth, planes.shape)).reshape(img.shape)
+        else:
+            out = planes.copy()
+            out[..., self.channels] = np.broadcast_to(smooth, planes.shape)[..., self.channels]
+            results['img'] = out.reshape(img.shape)
+        return results
+
+    def __repr__(self) -> str:
+        options = ', '.join(f'{k}={v!r}' for k, v in self.options.items())
+        return (
+            f'{type(self).__name__}(k={self.k}, k_unit={self.k_unit!r}, {options}, mode={self.mode!r}, '
+            f'channels={self.channels})'
+        )
