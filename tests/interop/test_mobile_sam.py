@@ -1,4 +1,4 @@
-"""TinyViT with MobileSAM's real weights against values that MobileSAM's own code gives (make_mobile_sam_golden.py)."""
+"""TinyViT with MobileSAM's real weights against values that MobileSAM's own code gives (mobile_sam_cases.py)."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from mmirstd.utils.checkpoint_keys import unwrap_state_dict
 from mmirstd.utils.encoder_keys import convert_tiny_vit_state_dict
 
 sys.path.insert(0, str(Path(__file__).parent))
-from make_mobile_sam_golden import GOLDEN, real_image, sample, synthetic_image
+from mobile_sam_cases import GOLDEN, real_image, sample, synthetic_image
 
 
 @pytest.fixture(scope='module')
