@@ -1,8 +1,9 @@
 """Images and sampling of golden/mobile_sam.json: what MobileSAM's own encoder makes of two images, at a few places.
 
-The numbers are of ChaoningZhang/MobileSAM at 34bbbfd, class ``TinyViT`` of ``mobile_sam/modeling/tiny_vit_sam.py`` as its
-builder calls it, with the weights ``mobile_sam.pt``, torch 2.12.1 and timm 1.0.31: ``early`` is what ``layers[1]`` returns, its
-merging included, as IRSAM's and HQ-SAM's code take it, and ``neck`` what the whole returns; :func:`sample` of each.
+The numbers are of ChaoningZhang/MobileSAM at 34bbbfd, class ``TinyViT`` of ``mobile_sam/modeling/tiny_vit_sam.py`` as
+its builder calls it, with the weights ``mobile_sam.pt``, torch 2.12.1 and timm 1.0.31: ``early`` is what ``layers[1]``
+returns, its merging included, as IRSAM's and HQ-SAM's code take it, and ``neck`` what the whole returns; :func:`sample`
+of each.
 """
 
 from pathlib import Path
