@@ -1,4 +1,4 @@
-"""What the encoders of SAM and MobileSAM share: strict loading of published weights, freezing, the neck."""
+"""What the backbones share: strict loading of published weights, freezing, folding; and the neck of SAM."""
 
 from collections.abc import Iterable
 

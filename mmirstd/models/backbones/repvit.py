@@ -8,17 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmcv.cnn.bricks import DropPath
-from mmengine.logging import print_log
-from mmengine.model import BaseModule
-from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmirstd.models.backbones.pretrained import PretrainedBackbone, checked_indices
 from mmirstd.models.layers.recompute import recompute
-from mmirstd.models.layers.reparam import ConvBN, RepVGGDW, switch_to_deploy
+from mmirstd.models.layers.reparam import ConvBN, RepVGGDW
 from mmirstd.registry import MODELS
-from mmirstd.utils.checkpoint import CheckpointError, load_checkpoint, load_strict
-from mmirstd.utils.checkpoint_keys import convert_repvit_state_dict, unwrap_state_dict
+from mmirstd.utils.checkpoint_keys import StateDict, convert_repvit_state_dict
 
 # Blocks per stage, the one that downsamples included, as in the authors' code. (timm counts the last block of a stage
 # as the `pre_block` of the next stage's downsampling; the network is the same.)
@@ -100,7 +96,7 @@ class RepViTDownsample(_Block):
 
 
 @MODELS.register_module()
-class RepViT(BaseModule):
+class RepViT(PretrainedBackbone):
     """RepViT trunk; (B, in_channels, H, W) to a tuple of feature maps, fine to coarse.
 
     Stage ``i`` has stride ``s * 2**i`` with ``s`` the product of ``stem_strides``; a map of stride 2 is rounded up, so
@@ -122,6 +118,8 @@ class RepViT(BaseModule):
             project's own checkpoints. Other weights start as in the authors' code.
     """
 
+    stem_weight = 'stem.0.conv.weight'
+
     def __init__(
         self,
         arch: str | Mapping[str, Sequence[int]] = 'm1_1',
@@ -138,9 +136,9 @@ class RepViT(BaseModule):
         super().__init__(init_cfg)
         self.embed_dims, self.depths = _parse_arch(arch)
         num_stages = len(self.embed_dims)
-        self.out_indices = tuple(out_indices)
-        if not self.out_indices or sorted(set(self.out_indices) & set(range(num_stages))) != list(self.out_indices):
-            raise ValueError(f'out_indices must be ascending stages out of 0..{num_stages - 1}, got {out_indices}')
+        self.out_indices = checked_indices(out_indices, num_stages, 'stages')
+        if not self.out_indices:
+            raise ValueError('out_indices must name a stage')
         if tuple(stem_strides) not in ((1, 1), (1, 2), (2, 1), (2, 2)):
             raise ValueError(f'stem_strides must be two numbers out of 1 and 2, got {stem_strides}')
         built = self.out_indices[-1] + 1
@@ -173,7 +171,7 @@ class RepViT(BaseModule):
                 with_se = j % 2 == 0 and (j < plain - 1 or i == num_stages - 1)
                 blocks.append(RepViTBlock(dim, with_se, next(rates), with_cp, deploy))
             self.stages.append(nn.Sequential(*blocks))
-        self._freeze_stages()
+        self.freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) to one (B, C_i, H_i, W_i) for each of ``out_indices``."""
@@ -185,61 +183,15 @@ class RepViT(BaseModule):
                 outs.append(x)
         return tuple(outs)
 
-    def init_weights(self) -> None:
-        """Weights as built (the authors' initialisation) or, with ``type='Pretrained'``, those of a checkpoint."""
-        cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
-        pretrained = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
-        if self.is_init or not pretrained:
-            return super().init_weights()
-        self.init_cfg = [cfg for cfg in cfgs if cfg not in pretrained]
-        super().init_weights()
-        self.init_cfg = cfgs
-        for cfg in pretrained:
-            self.load_pretrained(cfg['checkpoint'], cfg.get('prefix'))
-        return None
-
-    def load_pretrained(self, checkpoint: str, prefix: str | None = None) -> None:
-        """Load a trunk from a file or URL with the authors', timm's or our keys.
-
-        The classifier and stages that are not built are dropped. Raises ``CheckpointError``, naming file and keys, when
-        weights are left over, missing or of another shape.
-        """
-        try:
-            state, dropped = convert_repvit_state_dict(unwrap_state_dict(load_checkpoint(checkpoint), prefix))
-        except ValueError as error:
-            raise CheckpointError(f'{checkpoint}: {error}') from None
+    def convert_state_dict(self, state_dict: StateDict) -> tuple[StateDict, list[str]]:
+        """From the authors', timm's or our keys; the classifier and stages that are not built are dropped."""
+        state, dropped = convert_repvit_state_dict(state_dict)
         unbuilt = [key for key in state if (m := re.match(r'stages\.(\d+)\.', key)) and int(m[1]) >= len(self.stages)]
-        for key in unbuilt:
-            del state[key]
-        stem = 'stem.0.conv.weight'
-        if stem in state and self.in_channels == 1:
-            state[stem] = state[stem].sum(1, keepdim=True)
-        load_strict(self, state, checkpoint)
-        notes = [
-            f'dropped {len(k)} tensors of {what}'
-            for k, what in ((dropped, 'classifiers'), (unbuilt, 'later stages'))
-            if k
-        ]
-        print_log(', '.join([f'RepViT: loaded {len(state)} tensors from {checkpoint}', *notes]), 'current')
+        return {key: value for key, value in state.items() if key not in unbuilt}, dropped + unbuilt
 
-    def switch_to_deploy(self) -> int:
-        """Fold every branch and batch norm in place (eval mode only); returns the number of folded modules."""
-        return sum(switch_to_deploy(child) for child in self.children())
-
-    def train(self, mode: bool = True) -> 'RepViT':
-        """As ``nn.Module.train``, but frozen stages, and with ``norm_eval`` all batch norms, stay in eval mode."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for m in self.modules():
-                if isinstance(m, _BatchNorm):
-                    m.eval()
-        return self
-
-    def _freeze_stages(self) -> None:
-        if self.frozen_stages >= 0:
-            for part in (self.stem, *self.stages[: self.frozen_stages]):
-                part.eval().requires_grad_(False)
+    def frozen_parts(self) -> list[nn.Module]:
+        """Stem and stages by ``frozen_stages``."""
+        return [self.stem, *self.stages[: self.frozen_stages]] if self.frozen_stages >= 0 else []
 
 
 def _parse_arch(arch: str | Mapping[str, Sequence[int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
