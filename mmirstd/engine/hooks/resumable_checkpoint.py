@@ -69,7 +69,8 @@ class ResumableCheckpointHook(CheckpointHook):
         set_rng_state(self._held_rng)
         if not hasattr(self, 'file_backend'):  # validation alone, without training
             return
-        runner.message_hub.update_info('validated_iter', runner.iter)
+        # No key that begins with 'val': MMEngine would log it with the figures.
+        runner.message_hub.update_info('iter_validated', runner.iter)
         with self._deferred_removal():
             super().after_val_epoch(runner, metrics)
 
@@ -121,7 +122,7 @@ def _by_iter(runner: Runner) -> bool:
 def _validation_due(runner: Runner) -> bool:
     """Whether the train loop would have validated where the checkpoint was written, and it is not known to have."""
     loop = runner.train_loop
-    if runner.val_loop is None or runner.message_hub.get_info('validated_iter', -1) == runner.iter:
+    if runner.val_loop is None or runner.message_hub.get_info('iter_validated', -1) == runner.iter:
         return False
     now, end = (loop.iter, loop.max_iters) if _by_iter(runner) else (loop.epoch, loop.max_epochs)
     loop._decide_current_val_interval()
