@@ -52,7 +52,7 @@ PROBABILITIES = np.array([[[0.0, 0.25], [0.5001, 1.0]]], np.float32)
 )
 def test_writes_every_image_of_a_test(tmp_path, options, dtype, tolerance):
     samples = Samples('Misc_1', '41/1(297)')
-    hook = HOOKS.build(dict(type='SavePredictionsHook', out_dir=str(tmp_path / 'out'), **options))
+    hook = HOOKS.build(dict(type='mmirstd.SavePredictionsHook', out_dir=str(tmp_path / 'out'), **options))
     hook.before_test_epoch(runner(samples))
     batch = [output(info, torch.as_tensor(PROBABILITIES).to(dtype)) for info in samples.infos]
     hook.after_test_iter(runner(samples), 0, {}, batch)
