@@ -1,0 +1,88 @@
+"""What benchmark.py measured, as Markdown, CSV and a picture."""
+
+import csv
+import io
+from typing import Any
+
+
+def with_spread(values: dict[str, float], scale: float, digits: int) -> str:
+    """Median and, in brackets, quartiles."""
+    q1, median, q3 = (f'{values[key] * scale:.{digits}f}' for key in ('q1', 'median', 'q3'))
+    return f'{median} [{q1}, {q3}]'
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Lay out conditions and table."""
+    s, m = result['settings'], result['machine']
+    height, width = s['shape']
+    what = (
+        'from uint8 images to masks'
+        if s['end_to_end']
+        else 'from preprocessed images to logits of the size that the network sees'
+    )
+    load = f'; load average {" before and ".join(f"{x:.1f}" for x in result["load"])} after' if result['load'] else ''
+    gpu = f'{m["gpu"]}, CUDA {m["cuda"]}, TF32 {m["tf32"]}, ' if 'gpu' in m else ''
+    graphs = ', CUDA graphs' if s['cuda_graphs'] else ''
+    lines = [
+        f'Images {height} x {width}, batch {s["batch"]}, {s["device"]}{graphs}, {s["threads"]} thread(s); {what}.',
+        f'{gpu}{m["cpu"]}, {m["cores"]} cores, torch {m["torch"]}, {result["date"]}{load}.',
+        f'{s["rounds"]} interleaved rounds, {s["seconds"]:g} s per model in each; median [quartiles] over the rounds.',
+    ]
+    if s['cfg_options']:
+        lines.append('All configs with ' + ', '.join(f'{key}={value}' for key, value in s['cfg_options'].items()) + '.')
+    head = ['model', 'form', 'network sees', 'parameters', 'multiply-adds', 'latency, ms', 'images/s', 'peak memory']
+    rows = [[*head, f'latency / {result["reference"]}']]
+    for row in result['models']:
+        memory, ms = row['memory_bytes'], row['latency_s']['median'] * 1e3
+        rows.append([
+            row['name'],
+            row['form'],
+            '{} x {}'.format(*row['input_size']),
+            f'{row["params"] / 1e6:.3f} M',
+            f'{row["macs"] / 1e9:.3f} G',
+            with_spread(row['latency_s'], 1e3, 0 if ms >= 1000 else 1 if ms >= 10 else 3),
+            f'{row["images_per_s"]:.4g}',
+            '-' if memory is None else f'{memory / 2**20:.1f} MiB',
+            with_spread(row['ratio'], 1, 3),
+        ])  # fmt: skip
+    rows.insert(1, ['---'] * 3 + ['---:'] * 6)
+    return '\n'.join([' '.join(lines), '', *(f'| {" | ".join(cells)} |' for cells in rows)]) + '\n'
+
+
+def as_csv(result: dict[str, Any]) -> str:
+    """One row per model, units in the names."""
+    rows = []
+    for row in result['models']:
+        flat = {key: row[key] for key in ('name', 'config', 'form', 'precision', 'params', 'macs')}
+        flat |= dict(zip(('input_height', 'input_width'), row['input_size'], strict=True))
+        for key in ('latency_s', 'ratio'):
+            flat |= {f'{key}_{part}': value for part, value in row[key].items()}
+        rows.append(flat | {key: row[key] for key in ('images_per_s', 'memory_bytes', 'calls')})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def picture(result: dict[str, Any], accuracy: dict[str, dict[str, float]]) -> bytes:
+    """Draw accuracy against latency, quartiles as bars, as PNG."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    size = (5.5 * len(accuracy), 4)
+    figure, panels = plt.subplots(1, len(accuracy), figsize=size, layout='constrained', squeeze=False)
+    for panel, (label, values) in zip(panels[0], accuracy.items(), strict=True):
+        for row in (row for row in result['models'] if row['name'] in values):
+            q1, ms, q3 = (row['latency_s'][key] * 1e3 for key in ('q1', 'median', 'q3'))
+            panel.errorbar(ms, values[row['name']], xerr=[[ms - q1], [q3 - ms]], fmt='o', capsize=2)
+            panel.annotate(row['name'], (ms, values[row['name']]), (4, 4), textcoords='offset points', fontsize=8)
+        panel.set(xlabel=f'latency, ms (batch {result["settings"]["batch"]})', ylabel=label, xscale='log')
+        panel.margins(0.15)
+        panel.grid(alpha=0.3)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=110, format='png')
+    plt.close(figure)
+    return content.getvalue()
