@@ -71,7 +71,7 @@ def test_wheel_metadata(wheel):
 
 
 def imported_distributions(*folders):
-    """What the code imports, less what a stack brings."""
+    """What the code imports, less what a stack brings and the tool that lies beside a tool."""
     names = set()
     for path in (path for folder in folders for path in (ROOT / folder).rglob('*.py') if '.mim' not in path.parts):
         for node in ast.walk(ast.parse(path.read_bytes())):
@@ -79,6 +79,7 @@ def imported_distributions(*folders):
                 names |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 names.add(node.module.split('.')[0])
+    names -= {path.stem for path in (ROOT / 'tools/analysis_tools').glob('*.py')}
     names -= sys.stdlib_module_names | {'mmirstd', 'mmengine', 'mmcv', 'mmseg', 'cv2'}
     return {{'PIL': 'pillow'}.get(name, name) for name in names}
 

@@ -4,14 +4,18 @@ import argparse
 import inspect
 import os
 import os.path as osp
+import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from types import SimpleNamespace
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
+
+with redirect_stdout(sys.stderr):  # mmseg prints here what is not installed; a tool's output may be JSON
+    import mmseg.datasets  # noqa: F401
 
 from mmirstd.engine import CollapseError
 from mmirstd.registry import RUNNERS

@@ -189,3 +189,11 @@ def test_command_line(write, tool):
         tool['main'](['none.py'])
     with pytest.raises(SystemExit, match=r'error: .*unknown RepViT arch .m9'):
         tool['main']([write(REPVIT), '--cfg-options', 'model.backbone.arch=m9'])
+
+
+def test_json_is_all_there_is_on_stdout(write):
+    """In a process of its own, where packages are imported and may print."""
+    command = [sys.executable, TOOL, write(GREY), '--shape', '64', '--json']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)['shape'] == [64, 64]
