@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @torch.no_grad()
-def test_released_layout_gives_equal_masks(tmp_path):
+def test_released_layout_gives_equal_masks(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tests/interop')
     cfg = Config.fromfile(ROOT / 'tests/interop/plain_irsam_nuaa.py')
     init_default_scope(cfg.default_scope)
     cfg.model.decode_head.grid = 8

@@ -71,6 +71,7 @@ def picture(result: dict[str, Any], accuracy: dict[str, dict[str, float]]) -> by
 
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogFormatter
 
     size = (5.5 * len(accuracy), 4)
     figure, panels = plt.subplots(1, len(accuracy), figsize=size, layout='constrained', squeeze=False)
@@ -78,9 +79,12 @@ def picture(result: dict[str, Any], accuracy: dict[str, dict[str, float]]) -> by
         for row in (row for row in result['models'] if row['name'] in values):
             q1, ms, q3 = (row['latency_s'][key] * 1e3 for key in ('q1', 'median', 'q3'))
             panel.errorbar(ms, values[row['name']], xerr=[[ms - q1], [q3 - ms]], fmt='o', capsize=2)
-            panel.annotate(row['name'], (ms, values[row['name']]), (4, 4), textcoords='offset points', fontsize=8)
+            point = (ms, values[row['name']])
+            panel.annotate(row['name'], point, (0, 6), textcoords='offset points', fontsize=8, ha='center')
         panel.set(xlabel=f'latency, ms (batch {result["settings"]["batch"]})', ylabel=label, xscale='log')
-        panel.margins(0.15)
+        panel.margins(0.3, 0.15)
+        panel.xaxis.set_major_formatter(LogFormatter())  # 50, not 5 x 10^1
+        panel.xaxis.set_minor_formatter(LogFormatter())
         panel.grid(alpha=0.3)
     content = io.BytesIO()
     figure.savefig(content, dpi=110, format='png')
