@@ -2,7 +2,6 @@ import ast
 import math
 import subprocess
 import sys
-import timeit
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from plain_evaluation import PlainStack, flood_fill, pd_fa, pixel_counts, scipy_label
+from plain_evaluation import PlainStack, flood_fill, pd_fa, pixel_counts
 
 from mmirstd.evaluation import functional
 from mmirstd.evaluation.functional import (
@@ -344,22 +343,3 @@ def test_functions_need_numpy_and_scipy_alone():
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == '1', done.stderr
-
-
-def test_faster_than_the_plain_stack():
-    rng = np.random.default_rng(7)
-    pairs = []
-    for _ in range(20):
-        gt = np.zeros((256, 256), np.uint8)
-        for _ in range(rng.integers(1, 4)):
-            row, col = rng.integers(0, 250, 2)
-            gt[row : row + rng.integers(2, 7), col : col + rng.integers(2, 7)] = 1
-        prob = np.where(np.roll(gt, 1, 0), 0.9, rng.random(gt.shape) * 0.3).astype(np.float32)
-        pairs.append((prob, gt))
-    plain = PlainStack(label=scipy_label)
-
-    def best(function):
-        return min(timeit.repeat(lambda: [function(*pair) for pair in pairs], number=1, repeat=5))
-
-    # Measured: 11 to 12 times. The bound leaves room for a loaded machine.
-    assert best(plain.update) > 4 * best(image_counts)

@@ -1,12 +1,11 @@
 import importlib.util
-import timeit
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mmirstd.evaluation import PRESETS, protocol_counts
+from mmirstd.evaluation import PRESETS
 
 
 @pytest.fixture(scope='module')
@@ -16,24 +15,6 @@ def benchmark():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_faster_than_the_plain_stack(benchmark):
-    images = benchmark.generated_images(12, 256, seed=0)
-    labels = [(mask > 0).astype(np.uint8) for _, mask in images]
-    plain = benchmark.load_plain_stack()()
-
-    def best(function):
-        return min(timeit.repeat(lambda: [function(*item) for item in items], number=1, repeat=5))
-
-    items = [(prediction, label) for (prediction, _), label in zip(images, labels, strict=True)]
-    stack = best(plain.update)
-    items = images
-    # Measured: 11 times for one preset, 1.8 times for all nine. The bounds leave room for a loaded machine.
-    for name in ('exact', 'dnanet', 'sctransnet'):
-        protocols = [PRESETS[name]]
-        assert stack > 4 * best(lambda *image: protocol_counts(*image, protocols))  # noqa: B023
-    assert 3 * stack > best(lambda *image: protocol_counts(*image, list(PRESETS.values())))
 
 
 def test_benchmark_prints_ratios(benchmark, tmp_path, capsys):
