@@ -19,7 +19,7 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
 DATASETS = _child('dataset', mmseg_registry.DATASETS, 'datasets')
 TRANSFORMS = _child('transform', mmseg_registry.TRANSFORMS, 'datasets.transforms')
 MODELS = _child('model', mmseg_registry.MODELS, 'models')
-METRICS = _child('metric', mmseg_registry.METRICS, 'evaluation')
+METRICS = _child('metric', mmseg_registry.METRICS, 'evaluation.metrics')
 VISUALIZERS = _child('visualizer', mmseg_registry.VISUALIZERS, 'visualization')
 HOOKS = _child('hook', mmseg_registry.HOOKS, 'engine')
 RUNNERS = _child('runner', MMENGINE_RUNNERS, 'engine')

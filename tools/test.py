@@ -5,7 +5,8 @@ import os.path as osp
 from typing import Any
 
 try:
-    from mmirstd.utils import cli, dist
+    from mmirstd.apis import running as cli
+    from mmirstd.engine import distributed as dist
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise
@@ -15,7 +16,7 @@ except ImportError as e:
     raise SystemExit(f'error: {advice if e.name else e}') from None
 from mmengine.config import Config
 
-from mmirstd.evaluation.protocol import PRESETS
+from mmirstd.evaluation.functional.protocols import PRESETS
 
 
 def parse_args() -> argparse.Namespace:

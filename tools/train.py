@@ -4,7 +4,8 @@ import argparse
 import os.path as osp
 
 try:
-    from mmirstd.utils import cli, dist
+    from mmirstd.apis import running as cli
+    from mmirstd.engine import distributed as dist
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise

@@ -14,19 +14,12 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from tqdm import tqdm
 
-from mmirstd.datasets.image_io import Header, read_header
 from mmirstd.datasets.layout import Layout, Place, describe_suffixes, index_files, override_layouts
-from mmirstd.datasets.split_lists import (
-    OFFICIAL_SPLITS,
-    abridge,
-    digest,
-    expand_folders,
-    hold_out,
-    load_published,
-    official_prefix,
-    read_ids,
-)
+from mmirstd.datasets.published_splits import OFFICIAL_SPLITS, hold_out, load_published, official_prefix
+from mmirstd.io.ids import digest, expand_folders, read_ids
+from mmirstd.io.images import Header, read_header
 from mmirstd.registry import DATASETS
+from mmirstd.utils.text import abridge
 
 # Seconds.
 PROGRESS_AFTER = 2
@@ -52,9 +45,10 @@ class IRSTDDataset(BaseSegDataset):
     ``on_bad='skip'`` left pairs out to their ids.
 
     Args:
-        split: A published list such as ``'basicirstd/train'`` (see :mod:`mmirstd.datasets.split_lists`). Where folders
-            are published instead: ``'official/train'`` and ``'official/test'``, with a seeded tenth of the first as
-            ``'official/val'`` and the rest as ``'official/subtrain'``.
+        split: A published list such as ``'basicirstd/train'`` (see
+            :mod:`mmirstd.datasets.published_splits`). Where folders are published instead: ``'official/train'`` and
+            ``'official/test'``, with a seeded tenth of the first as ``'official/val'`` and the rest as
+            ``'official/subtrain'``.
         ann_file: A list of one's own, absolute or relative to ``data_root``; an entry ``41/`` stands for all ids that
             begin so. With neither, all images are taken, and no mask may be left over.
         data_root: Folder of the dataset. Without the next four, it must be laid out as one of ``LAYOUTS``.
@@ -186,13 +180,13 @@ class IRSTDDataset(BaseSegDataset):
         return self.pipeline(self.get_data_info(idx) | {'dataset': self})
 
     def check(self) -> dict:
-        """Verify every file, see :func:`~mmirstd.datasets.image_io.read_header`: about a second per 1,000 pairs.
+        """Verify every file, see :func:`~mmirstd.io.images.read_header`: about a second per 1,000 pairs.
 
         With ``on_bad='skip'`` they were verified when the list was made, and only headers are read again.
 
         Returns:
             ``num`` images, their ``min_size`` and ``max_size`` as (width, height) over each axis, and ``modes``, a
-            count of :class:`~mmirstd.datasets.image_io.Header` modes of the images.
+            count of :class:`~mmirstd.io.images.Header` modes of the images.
 
         Raises:
             ValueError: If a file cannot be read, or a mask differs from its image in size and is not known to; the

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mmengine import fileio
 
-from mmirstd.datasets.split_lists import IMAGE_EXTENSIONS
+from mmirstd.io.images import IMAGE_EXTENSIONS
 
 SEPARATORS = '/\\'
 

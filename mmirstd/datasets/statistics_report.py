@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mmirstd.datasets.statistics import ImageStatistics, TargetStatistics, quantiles
+from mmirstd.ops.target_statistics import ImageStatistics, TargetStatistics, quantiles
 
 AT = (0, 0.01, 0.1, 0.5, 0.9, 0.99, 1)
 # Definitions of a small target end at 9 x 9 pixels.

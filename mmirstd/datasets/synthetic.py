@@ -9,8 +9,9 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from mmirstd.datasets.base import IRSTDDataset
-from mmirstd.datasets.scenes import MIN_SIZE, SceneConfig, render_scene, scene_generator
 from mmirstd.registry import DATASETS
+from mmirstd.synthesis.config import MIN_SIZE, SceneConfig
+from mmirstd.synthesis.scenes import render_scene, scene_generator
 
 
 @DATASETS.register_module()

@@ -17,11 +17,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmirstd.engine.hooks.lineage_hook import LineageHook
-from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
-from mmirstd.engine.seeding import CountingSampler, SeededSamples
-from mmirstd.registry import RUNNERS
-from mmirstd.utils.checkpoint import (
+from mmirstd.checkpoints.loading import (
     CheckpointError,
     Load,
     check_average,
@@ -33,9 +29,13 @@ from mmirstd.utils.checkpoint import (
     recording,
     use_strict_loader,
 )
-from mmirstd.utils.dist import start_gloo_on_cpu
-from mmirstd.utils.files import discard, replace_durably
-from mmirstd.utils.lineage import leaves
+from mmirstd.engine.distributed import start_gloo_on_cpu
+from mmirstd.engine.hooks.provenance_hook import LineageHook
+from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
+from mmirstd.engine.provenance import leaves
+from mmirstd.engine.seeding import CountingSampler, SeededSamples
+from mmirstd.io.files import discard, replace_durably
+from mmirstd.registry import RUNNERS
 
 
 @RUNNERS.register_module()
@@ -183,7 +183,7 @@ class StrictRunner(Runner):
         """Load weights into the model; called for ``load_from`` and by :meth:`resume`.
 
         Args:
-            filename: Path, or an address that :func:`mmirstd.utils.checkpoint.load_checkpoint` knows.
+            filename: Path, or an address that :func:`mmirstd.checkpoints.loading.load_checkpoint` knows.
             map_location: As in ``torch.load``.
             strict: Whether all weights must fit. By default true, unless the config says ``strict_load=False``.
             revise_keys: (pattern, replacement) pairs for the keys; the prefix of DDP is always taken off.
@@ -192,7 +192,7 @@ class StrictRunner(Runner):
             What the file holds.
 
         Raises:
-            CheckpointError: See :mod:`mmirstd.utils.checkpoint`.
+            CheckpointError: See :mod:`mmirstd.checkpoints.loading`.
         """
         with recording(self.loads):
             content = load_checkpoint(filename, map_location)

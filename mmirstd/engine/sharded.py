@@ -18,12 +18,12 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp import StateDictType
 
-from mmirstd.engine.hooks.lineage_hook import LineageHook
+from mmirstd.checkpoints.loading import CheckpointError, checkpoint_weights, load_strict, use_strict_loader
+from mmirstd.engine.distributed import start_gloo_on_cpu
+from mmirstd.engine.hooks.provenance_hook import LineageHook
 from mmirstd.engine.runner import StrictRunner
+from mmirstd.io.files import discard, replace_durably
 from mmirstd.registry import RUNNERS, STRATEGIES
-from mmirstd.utils.checkpoint import CheckpointError, checkpoint_weights, load_strict, use_strict_loader
-from mmirstd.utils.dist import start_gloo_on_cpu
-from mmirstd.utils.files import discard, replace_durably
 
 
 class ShardedOptimWrapper(OptimWrapper):

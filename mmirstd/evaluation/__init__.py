@@ -1,26 +1,23 @@
-"""Evaluation: pure functions on arrays, and the metric MMEngine runs."""
+"""Evaluation: pure functions on arrays here and in ``functional``, the metric MMEngine runs in ``metrics``."""
 
-from mmirstd.evaluation.counting import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.functional import (
-    Components,
+from mmirstd.evaluation.functional.counts import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.evaluation.functional.exact import (
     Counts,
     Matches,
     image_counts,
-    label_components,
     match_components,
     match_targets,
     sum_counts,
     summarise,
 )
-from mmirstd.evaluation.matching import match
-from mmirstd.evaluation.metric import IRSTDMetric
-from mmirstd.evaluation.protocol import PRESETS, Protocol, get_protocol, get_protocols
+from mmirstd.evaluation.functional.matching import match
+from mmirstd.evaluation.functional.protocols import PRESETS, Protocol, get_protocol, get_protocols
+from mmirstd.ops.components import Components, label_components
 
 __all__ = [
     'PRESETS',
     'Components',
     'Counts',
-    'IRSTDMetric',
     'Matches',
     'Protocol',
     'ProtocolCounts',

@@ -6,10 +6,14 @@ imported and by ``setup.py``: standard library only.
 """
 
 import re
+import sys
 import warnings
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 MIN_TORCH = '2.6'
 
@@ -134,8 +138,35 @@ def register_config_packages(found: dict[str, str]) -> None:
     MMEngine looks up which distribution holds a package's configs in a table that knows the original distributions
     only. mmengine 0.10.7 takes a distribution's folder to be the one its metadata lie in, where an editable install
     has no package. A name that is a module but no distribution makes it, as onedl-mmengine, look where the module is.
-    """
-    from mmengine.config.utils import MODULE2PACKAGE
 
-    MODULE2PACKAGE['mmseg'] = found['mmseg']
-    MODULE2PACKAGE['mmirstd'] = 'mmirstd.version'
+    MMEngine imports torch, which takes seconds, so the table is changed when something imports it.
+    """
+    packages = {'mmseg': found['mmseg'], 'mmirstd': 'mmirstd.version'}
+    if module := sys.modules.get(_PACKAGE_TABLE):
+        module.MODULE2PACKAGE.update(packages)
+    else:
+        sys.meta_path.insert(0, _FillPackageTable(packages))
+
+
+_PACKAGE_TABLE = 'mmengine.config.utils'
+
+
+class _FillPackageTable(MetaPathFinder):
+    """Adds to the table once, after the module that holds it was imported."""
+
+    def __init__(self, packages: dict[str, str]) -> None:
+        self.packages = packages
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        if name != _PACKAGE_TABLE:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        load = spec.loader.exec_module
+
+        def load_and_fill(module: ModuleType) -> None:
+            load(module)
+            module.MODULE2PACKAGE.update(self.packages)
+
+        spec.loader.exec_module = load_and_fill
+        return spec

@@ -1,4 +1,4 @@
-"""Curves of :mod:`mmirstd.evaluation.sweep` as pictures and CSV: ROC, precision over recall, Pd over Fa."""
+"""Curves of :mod:`mmirstd.evaluation.functional.sweeps` as pictures and CSV: ROC, precision over recall, Pd over Fa."""
 
 import csv
 import io
@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmirstd.evaluation.functional import EmptyPolicy
-from mmirstd.evaluation.sweep import ComponentSweep, Curve, PixelSweep
-from mmirstd.utils.files import write_atomically
+from mmirstd.evaluation.functional.exact import EmptyPolicy
+from mmirstd.evaluation.functional.sweeps import ComponentSweep, Curve, PixelSweep
+from mmirstd.io.files import write_atomically
 
 _MARKED = 0.5
 

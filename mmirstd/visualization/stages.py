@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmirstd.evaluation.functional import label_components
+from mmirstd.ops.components import label_components
 from mmirstd.visualization.visualizer import (
     _GAP,
     _INK,

@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from mmirstd.evaluation.functional import Connectivity, Matches, image_counts, label_components, match_targets
+from mmirstd.evaluation.functional.exact import Matches, image_counts, match_targets
+from mmirstd.ops.components import Connectivity, label_components
 from mmirstd.registry import VISUALIZERS
 
 COLOURS = {  # in order of what is worth a closer look

@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 
 import mmirstd  # noqa: F401  makes 'mmirstd::' and 'mmseg::' known to configs
-from mmirstd.datasets.split_lists import hold_out, load_published, official_prefix
+from mmirstd.datasets.published_splits import hold_out, load_published, official_prefix
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)

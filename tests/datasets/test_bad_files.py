@@ -9,8 +9,8 @@ from PIL import Image
 from small_sets import make, write, write_published
 
 from mmirstd.datasets import FolderDataset, MDFADataset, NUAASIRSTDataset, NUDTSIRSTDataset, base
-from mmirstd.datasets.split_lists import digest
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
+from mmirstd.io.ids import digest
 
 
 def truncate(path, keep=0.6):

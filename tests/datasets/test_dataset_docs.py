@@ -7,7 +7,7 @@ import pytest
 
 from mmirstd import datasets
 from mmirstd.datasets.layout import Layout
-from mmirstd.datasets.split_lists import ALIASES, OFFICIAL_SPLITS, published_splits
+from mmirstd.datasets.published_splits import ALIASES, OFFICIAL_SPLITS, published_splits
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / 'docs/datasets.md').read_text()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmirstd.datasets.image_io import Header, decode_image, parse_header, read_header
+from mmirstd.io.images import Header, decode_image, parse_header, read_header
 
 sys.path.insert(0, str(Path(__file__).parent))
 from image_writers import COMPRESSIONS, bmp, chunk, png, tiff

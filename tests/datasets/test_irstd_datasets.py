@@ -15,8 +15,9 @@ from mmirstd.datasets import (
     NUAASIRSTDataset,
     NUDTSIRSTDataset,
 )
-from mmirstd.datasets.split_lists import digest, load_published
+from mmirstd.datasets.published_splits import load_published
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
+from mmirstd.io.ids import digest
 from mmirstd.registry import DATASETS
 
 

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmirstd.datasets.image_io import decode_image, read_header
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
+from mmirstd.io.images import decode_image, read_header
 
 sys.path.insert(0, str(Path(__file__).parent))
 from image_writers import COMPRESSIONS, bmp, png, tiff

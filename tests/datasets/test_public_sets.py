@@ -18,8 +18,9 @@ from mmirstd.datasets import (
     SIRSTAugDataset,
     SIRSTv2Dataset,
 )
-from mmirstd.datasets.split_lists import choose_val, digest
+from mmirstd.datasets.published_splits import choose_val
 from mmirstd.datasets.transforms import CopyPasteTargets, LoadIRImage, LoadTargetMask, TargetAwareCrop
+from mmirstd.io.ids import digest
 from mmirstd.registry import DATASETS
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'

@@ -5,10 +5,11 @@ import pytest
 from scipy import ndimage
 
 from mmirstd.datasets import FolderDataset, IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SIRSTv2Dataset
-from mmirstd.datasets.split_lists import load_published, read_ids
+from mmirstd.datasets.published_splits import load_published
 from mmirstd.datasets.transforms import AlignedResize, CopyPasteTargets, LoadIRImage, LoadTargetMask, TargetAwareCrop
 from mmirstd.datasets.transforms.loading import binarize_mask
 from mmirstd.datasets.transforms.target_crop import find_targets
+from mmirstd.io.ids import read_ids
 
 # ruff: noqa: NPY002 - the transforms draw from numpy's global generator
 

@@ -9,9 +9,10 @@ import pytest
 from scipy import ndimage
 from scipy.special import erf
 
-from mmirstd.datasets.scene_backgrounds import BACKGROUNDS, random_fields, standardise
-from mmirstd.datasets.scene_targets import KINDS, cut_mask, draw_target, point_spread
-from mmirstd.datasets.scenes import SceneConfig, render_scene, scene_generator
+from mmirstd.synthesis.backgrounds import BACKGROUNDS, random_fields, standardise
+from mmirstd.synthesis.config import SceneConfig
+from mmirstd.synthesis.scenes import render_scene, scene_generator
+from mmirstd.synthesis.targets import KINDS, cut_mask, draw_target, point_spread
 
 EIGHT = np.ones((3, 3))
 CLEAN = {

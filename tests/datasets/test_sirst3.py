@@ -11,7 +11,7 @@ from PIL import Image
 from small_sets import IDS, make, write_published
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
-from mmirstd.datasets.split_lists import load_published
+from mmirstd.datasets.published_splits import load_published
 from mmirstd.engine.hooks.visualization_hook import picture_names
 from mmirstd.registry import DATASETS, RUNNERS
 from mmirstd.utils.data_root import set_data_root

@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from mmirstd.datasets.split_lists import (
+from mmirstd.datasets.published_splits import (
     SPLITS_DIR,
     choose_val,
-    digest,
-    expand_folders,
     hold_out,
     load_published,
     official_prefix,
-    parse_ids,
     published_splits,
-    read_ids,
 )
+from mmirstd.io.ids import digest, expand_folders, parse_ids, read_ids
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'make_val_lists.py'
 # dataset, source: sizes of train, val, subtrain, test

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmirstd.datasets.statistics import image_statistics, noise_level, quantiles, target_statistics, to_grey
 from mmirstd.evaluation import match_targets
+from mmirstd.ops.target_statistics import image_statistics, noise_level, quantiles, target_statistics, to_grey
 
 
 def flood(mask):

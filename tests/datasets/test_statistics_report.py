@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from mmirstd.datasets.statistics import image_statistics, target_statistics
 from mmirstd.datasets.statistics_report import (
     BOX,
     TARGET,
@@ -18,6 +17,7 @@ from mmirstd.datasets.statistics_report import (
     target_rows,
     to_csv,
 )
+from mmirstd.ops.target_statistics import image_statistics, target_statistics
 
 
 def measured(name, targets, level=100, contrast=50, size=(20, 30)):

@@ -18,8 +18,9 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from mmirstd.datasets import FolderDataset, SyntheticIRSTDDataset
-from mmirstd.datasets.scenes import PARTS, SceneConfig, render_scene, scene_generator
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask, RenderScene
+from mmirstd.synthesis.config import SceneConfig
+from mmirstd.synthesis.scenes import PARTS, render_scene, scene_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 CLEAN = {

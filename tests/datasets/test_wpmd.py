@@ -10,10 +10,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from mmirstd.datasets.statistics import noise_level, target_statistics
 from mmirstd.datasets.transforms import WPMD, LoadIRImage, LoadTargetMask
 from mmirstd.models.data_preprocessor import IRSTDDataPreProcessor
 from mmirstd.models.layers import detail_scale, wavelet_diffusion
+from mmirstd.ops.target_statistics import noise_level, target_statistics
 
 
 def picture(shape, dtype=np.float32, high=256, seed=0):

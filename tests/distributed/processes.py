@@ -15,7 +15,7 @@ from torch.distributed import TCPStore
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(
-    ['mmirstd.utils.cli', 'mmirstd.models', 'mmirstd.datasets', 'mmirstd.evaluation', 'mmirstd.visualization',
+    ['mmirstd.apis.running', 'mmirstd.models', 'mmirstd.datasets', 'mmirstd.evaluation', 'mmirstd.visualization',
      'mmengine._strategy', 'tensorboard', 'torch.distributed.fsdp']
 )  # fmt: skip
 

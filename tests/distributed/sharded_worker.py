@@ -9,10 +9,10 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import RUNNERS
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from mmirstd.checkpoints.loading import CheckpointError
 from mmirstd.engine import StrictFlexibleRunner
-from mmirstd.utils.checkpoint import CheckpointError
+from mmirstd.engine.distributed import start_gloo_on_cpu, stop_distributed
 from mmirstd.utils.data_root import set_data_root
-from mmirstd.utils.dist import start_gloo_on_cpu, stop_distributed
 
 STRATEGY = dict(type='mmirstd.ShardedStrategy', shard=['RepViTBlock', 'RepViTDownsample'])
 NORM = 0.1

@@ -11,9 +11,9 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmseg.registry import MODELS
 from processes import launch
 
+from mmirstd.checkpoints.loading import CheckpointError, load_checkpoint, load_strict
 from mmirstd.engine import ShardedOptimWrapper
-from mmirstd.utils import dist
-from mmirstd.utils.checkpoint import CheckpointError, load_checkpoint, load_strict
+from mmirstd.engine import distributed as dist
 from mmirstd.utils.data_root import set_data_root
 
 CONFIG = Path(__file__).with_name('simir_tiny.py')

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-import mmirstd.utils.cli  # noqa: F401 - everything that a child needs is imported once
-from mmirstd.utils.checkpoint import load_file
+import mmirstd.apis.running  # noqa: F401 - everything that a child needs is imported once
+from mmirstd.checkpoints.loading import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = ('open', 'os.rename', 'os.remove')

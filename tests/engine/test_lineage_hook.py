@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmirstd.engine import LineageHook
+from mmirstd.engine.provenance import OverlapError
 from mmirstd.registry import RUNNERS
-from mmirstd.utils.lineage import OverlapError
 
 # MMEngine names a run by the second, and two of one name share their logs.
 NAMES = (f'lineage{i}' for i in itertools.count())

@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 
 from mmirstd.engine import SavePredictionsHook
 from mmirstd.engine.hooks.prediction_hook import prediction_names
-from mmirstd.evaluation.predictions import read_prediction
+from mmirstd.evaluation.analysis.predictions import read_prediction
 from mmirstd.registry import HOOKS
 
 

@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from mmirstd.checkpoints.loading import CheckpointError, latest_checkpoint, load_file
 from mmirstd.engine import ResumableCheckpointHook, seeding
 from mmirstd.registry import RUNNERS
-from mmirstd.utils.checkpoint import CheckpointError, latest_checkpoint, load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kill_and_resume import differences

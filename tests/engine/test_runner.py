@@ -7,10 +7,10 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
+from mmirstd.checkpoints.loading import CheckpointError
 from mmirstd.engine import CPUAmpOptimWrapper, StrictRunner
+from mmirstd.engine import distributed as dist
 from mmirstd.registry import RUNNERS
-from mmirstd.utils import dist
-from mmirstd.utils.checkpoint import CheckpointError
 
 RESUME = 'resume = True\n'
 
@@ -165,7 +165,7 @@ def test_datasets_in_wrappers_are_checked(make, tiny_data):
 
 
 def on(device, monkeypatch):
-    for module in ('mmirstd.engine.runner', 'mmirstd.utils.dist'):
+    for module in ('mmirstd.engine.runner', 'mmirstd.engine.distributed'):
         monkeypatch.setattr(f'{module}.get_device', lambda: device)
 
 

@@ -99,7 +99,7 @@ def test_the_main_process_keeps_its_generators():
 def test_generators_after_a_checkpoint(tmp_path):
     torch.save({'rng': seeding.rng_state()}, tmp_path / 'a.pth')
     expected = (random.random(), np.random.randn(3).tolist(), torch.rand(()))
-    from mmirstd.utils.checkpoint import load_file
+    from mmirstd.checkpoints.loading import load_file
 
     seeding.set_rng_state(load_file(tmp_path / 'a.pth')['rng'])
     assert (random.random(), np.random.randn(3).tolist(), torch.rand(())) == expected

@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmseg.apis import init_model
 
+from mmirstd.checkpoints.loading import CheckpointError, use_strict_loader
 from mmirstd.registry import RUNNERS
-from mmirstd.utils.checkpoint import CheckpointError, use_strict_loader
 
 ROOT = Path(__file__).resolve().parents[2]
 RESUME = 'resume = True\n'

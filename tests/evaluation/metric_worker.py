@@ -7,7 +7,7 @@ from mmseg.structures import SegDataSample
 from torch import distributed
 from torch.utils.data import DistributedSampler
 
-from mmirstd.evaluation import IRSTDMetric
+from mmirstd.evaluation.metrics import IRSTDMetric
 
 
 def make_sample(index, size=24):

@@ -5,10 +5,15 @@ import time
 import numpy as np
 import pytest
 
-from mmirstd.evaluation.bootstrap import Interval, bootstrap_differences, bootstrap_intervals, resampled_figures
-from mmirstd.evaluation.counting import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.functional import Counts, image_counts, sum_counts, summarise
-from mmirstd.evaluation.protocol import get_protocols
+from mmirstd.evaluation.functional.counts import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.evaluation.functional.exact import Counts, image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.intervals import (
+    Interval,
+    bootstrap_differences,
+    bootstrap_intervals,
+    resampled_figures,
+)
+from mmirstd.evaluation.functional.protocols import get_protocols
 
 
 def draws(images, resamples, seed):
@@ -57,7 +62,7 @@ def test_figures_of_every_protocol_are_those_of_a_plain_loop():
 def test_draws_at_once_do_not_change_the_figures(monkeypatch):
     counts = random_counts(np.random.default_rng(2), 10)
     whole = resampled_figures(counts, resamples=31)
-    monkeypatch.setattr('mmirstd.evaluation.bootstrap._DRAWS_AT_ONCE', 40)
+    monkeypatch.setattr('mmirstd.evaluation.functional.intervals._DRAWS_AT_ONCE', 40)
     parts = resampled_figures(counts, resamples=31)
     for name in whole:
         np.testing.assert_array_equal(whole[name], parts[name])

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from plain_evaluation import pd_fa, scipy_label
 
-from mmirstd.datasets.statistics import target_statistics
-from mmirstd.evaluation.breakdown import (
+from mmirstd.evaluation.analysis.breakdowns import (
     FalseComponent,
     FalseGroup,
     ImageRecord,
@@ -22,7 +21,8 @@ from mmirstd.evaluation.breakdown import (
     image_record,
     worst_images,
 )
-from mmirstd.evaluation.functional import Counts, image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.exact import Counts, image_counts, sum_counts, summarise
+from mmirstd.ops.target_statistics import target_statistics
 
 
 def box(*boxes, size=(40, 50)):

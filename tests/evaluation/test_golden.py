@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from golden import cases as golden
 
-from mmirstd.evaluation.counting import protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.functional import image_counts, sum_counts, summarise
-from mmirstd.evaluation.protocol import PRESETS, get_protocol
+from mmirstd.evaluation.functional.counts import protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.evaluation.functional.exact import image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.protocols import PRESETS, get_protocol
 
 FOLDER = Path(golden.__file__).parent
 FILES = {

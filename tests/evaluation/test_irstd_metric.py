@@ -12,9 +12,10 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from PIL import Image
 
-from mmirstd.evaluation import IRSTDMetric, image_counts, sum_counts, summarise
-from mmirstd.evaluation.counting import protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.protocol import PRESETS, get_protocols
+from mmirstd.evaluation import image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.counts import protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.evaluation.functional.protocols import PRESETS, get_protocols
+from mmirstd.evaluation.metrics import IRSTDMetric
 from mmirstd.registry import METRICS
 
 

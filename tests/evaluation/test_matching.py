@@ -7,9 +7,10 @@ from golden import cases as golden
 from scipy.optimize import linear_sum_assignment
 from test_functional_counts import random_pair
 
-from mmirstd.evaluation import functional
-from mmirstd.evaluation.functional import label_components, match_components
-from mmirstd.evaluation.matching import match
+from mmirstd.evaluation.functional import exact as functional
+from mmirstd.evaluation.functional.exact import match_components
+from mmirstd.evaluation.functional.matching import match
+from mmirstd.ops.components import label_components
 
 METHODS = ['greedy', 'nearest', 'hungarian', 'overlap']
 

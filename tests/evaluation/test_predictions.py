@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from scipy.io import savemat
 
-from mmirstd.datasets.split_lists import load_published
-from mmirstd.evaluation import predictions as P
+from mmirstd.datasets.published_splits import load_published
+from mmirstd.evaluation.analysis import predictions as P
 
 RNG = np.random.default_rng(0)
 NEAR_HALF = np.array(

@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import pytest
 
-from mmirstd.evaluation.protocol import FIGURES, PRESETS, Protocol, get_protocol, get_protocols
+from mmirstd.evaluation.functional.protocols import FIGURES, PRESETS, Protocol, get_protocol, get_protocols
 
 NAMES = ['exact', 'acm', 'dnanet', 'mshnet', 'irsam', 'simir', 'sctransnet', 'basicirstd', 'rpcanet']
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import mmirstd
-from mmirstd.evaluation.breakdown import image_record
-from mmirstd.evaluation.protocol import PRESETS, get_protocols
-from mmirstd.evaluation.report import (
+from mmirstd.evaluation.analysis.breakdowns import image_record
+from mmirstd.evaluation.analysis.reports import (
     Result,
     break_down,
     csv_rows,
@@ -27,7 +26,8 @@ from mmirstd.evaluation.report import (
     text_table,
     versions,
 )
-from mmirstd.evaluation.sweep import component_sweep, pixel_sweep, sum_sweeps
+from mmirstd.evaluation.functional.protocols import PRESETS, get_protocols
+from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep, sum_sweeps
 
 FIGURES = {'IoU': 0.5, 'nIoU': 0.25, 'Pd': math.nan, 'Fa': 12.3456, 'precision': 1.0, 'recall': 0.5, 'F1': 2 / 3}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmirstd.evaluation.resizing import nearest_indices, resize_nearest, resize_prediction
+from mmirstd.ops.resizing import nearest_indices, resize_nearest, resize_prediction
 
 LIBRARIES = {
     'pillow-nearest': lambda a, h, w: np.asarray(Image.fromarray(a).resize((w, h), Image.Resampling.NEAREST)),

@@ -5,9 +5,9 @@ import pytest
 from plain_evaluation import flood_fill, pd_fa, pixel_counts
 from scipy import ndimage
 
-from mmirstd.evaluation import component_steps
-from mmirstd.evaluation.functional import Counts, image_counts, sum_counts, summarise
-from mmirstd.evaluation.sweep import (
+from mmirstd.evaluation.functional import component_steps
+from mmirstd.evaluation.functional.exact import Counts, image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.sweeps import (
     ComponentSweep,
     Hindsight,
     OperatingPoint,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmirstd.checkpoints.convert.sam import convert_tiny_vit_state_dict
+from mmirstd.checkpoints.state_dict import unwrap_state_dict
 from mmirstd.models.backbones.tiny_vit import TinyViT
-from mmirstd.utils.checkpoint_keys import unwrap_state_dict
-from mmirstd.utils.encoder_keys import convert_tiny_vit_state_dict
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mobile_sam_cases import GOLDEN, real_image, sample, synthetic_image

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from mmirstd.checkpoints.convert.sam import EDGE_BRANCH, convert_sam_decoder_state_dict, convert_tiny_vit_state_dict
 from mmirstd.models.decode_heads import GranularityAwareHead
-from mmirstd.utils.checkpoint_keys import EDGE_BRANCH, convert_sam_decoder_state_dict
-from mmirstd.utils.encoder_keys import convert_tiny_vit_state_dict
 
 sam = pytest.importorskip('segment_anything.modeling')
 

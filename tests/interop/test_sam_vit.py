@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict
 from mmirstd.models.backbones.sam_vit import ARCHS, SAMViT
-from mmirstd.utils.encoder_keys import convert_sam_vit_state_dict
 
 TINY = ARCHS['tiny']
 # Parameters of the image encoders, in millions; timm's table of results (samvit_*_patch16).

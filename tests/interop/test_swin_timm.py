@@ -7,7 +7,7 @@ import torch
 from mmseg.models.backbones import SwinTransformer
 from torch import nn
 
-from mmirstd.utils.swin_keys import convert_swin_state_dict, swin_arch
+from mmirstd.checkpoints.convert.swin import convert_swin_state_dict, swin_arch
 
 timm = pytest.importorskip('timm.models.swin_transformer')
 

@@ -14,7 +14,8 @@ from scipy import ndimage, optimize
 from scipy.integrate import solve_ivp
 from torch import nn
 
-from mmirstd.models.layers import WPMDBlock, detail_scale, diffusion, wavelet_diffusion
+from mmirstd.models.layers import WPMDBlock, detail_scale, wavelet_diffusion
+from mmirstd.ops import diffusion
 from mmirstd.registry import MODELS
 
 FORMS = [

@@ -15,9 +15,9 @@ from scipy import ndimage
 from torch import nn
 
 import mmirstd  # noqa: F401
+from mmirstd.checkpoints.convert.sam import EDGE_BRANCH, convert_sam_decoder_state_dict
+from mmirstd.checkpoints.loading import CheckpointError
 from mmirstd.models.losses import mask_boundary
-from mmirstd.utils.checkpoint import CheckpointError
-from mmirstd.utils.checkpoint_keys import EDGE_BRANCH, convert_sam_decoder_state_dict
 
 LOSS = dict(type='mmirstd.SoftIoULoss', smooth=1e-6, per_image=False)
 MAPS = torch.randn(2, 10, 4, 4), torch.randn(2, 16, 4, 4)

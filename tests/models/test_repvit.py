@@ -11,10 +11,11 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, repvit_arch
+from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.state_dict import unwrap_state_dict
 from mmirstd.models.backbones.repvit import ARCHS, FFN, RepViT, RepViTBlock, RepViTDownsample, SqueezeExcite
 from mmirstd.registry import MODELS
-from mmirstd.utils.checkpoint import CheckpointError
-from mmirstd.utils.checkpoint_keys import convert_repvit_state_dict, repvit_arch, unwrap_state_dict
 
 TINY = {'embed_dims': (8, 16, 24, 32), 'depths': (2, 3, 4, 2)}
 TOOL = Path(__file__).parents[2] / 'tools/model_converters/repvit2mmirstd.py'

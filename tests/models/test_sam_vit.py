@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
+from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict
+from mmirstd.checkpoints.loading import CheckpointError
 from mmirstd.models.backbones.sam_vit import ARCHS, SAMViT
 from mmirstd.models.backbones.tiny_vit import TinyViT
 from mmirstd.models.layers import relative_position
@@ -17,8 +19,6 @@ from mmirstd.models.layers.low_rank import LowRankLinear
 from mmirstd.models.layers.relative_position import relative_attention, relative_embeddings, resize_table
 from mmirstd.models.layers.windows import join_windows, split_windows
 from mmirstd.registry import MODELS
-from mmirstd.utils.checkpoint import CheckpointError
-from mmirstd.utils.encoder_keys import convert_sam_vit_state_dict
 
 TOOL = Path(__file__).parents[2] / 'tools/model_converters/sam2mmirstd.py'
 # A window that pads, position embeddings for 4 x 4 patches.

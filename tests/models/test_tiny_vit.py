@@ -5,11 +5,11 @@ import torch
 from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import nn
 
+from mmirstd.checkpoints.convert.sam import convert_tiny_vit_state_dict
+from mmirstd.checkpoints.loading import CheckpointError
 from mmirstd.models.backbones.query_encoder import split_stages
 from mmirstd.models.backbones.tiny_vit import ARCHS, MBConv, TinyViT, TinyViTBlock, WindowAttention
 from mmirstd.registry import MODELS
-from mmirstd.utils.checkpoint import CheckpointError
-from mmirstd.utils.encoder_keys import convert_tiny_vit_state_dict
 
 TINY = {'embed_dims': (8, 12, 16, 20), 'depths': (1, 1, 2, 1), 'num_heads': (1, 2, 4, 5), 'window_sizes': (1, 2, 3, 2)}
 SMALL = {'arch': TINY, 'neck_channels': 16}

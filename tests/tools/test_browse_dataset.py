@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmirstd.datasets.statistics import target_statistics
+from mmirstd.ops.target_statistics import target_statistics
 
 ROOT = Path(__file__).resolve().parents[2]
 

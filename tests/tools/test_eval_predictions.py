@@ -16,12 +16,12 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from mmirstd.datasets.split_lists import digest
 from mmirstd.evaluation import image_counts, sum_counts, summarise
-from mmirstd.evaluation.bootstrap import bootstrap_intervals
-from mmirstd.evaluation.counting import protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.predictions import load_split, read_prediction
-from mmirstd.evaluation.protocol import PRESETS, get_protocol, get_protocols
+from mmirstd.evaluation.analysis.predictions import load_split, read_prediction
+from mmirstd.evaluation.functional.counts import protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.evaluation.functional.intervals import bootstrap_intervals
+from mmirstd.evaluation.functional.protocols import PRESETS, get_protocol, get_protocols
+from mmirstd.io.ids import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 IDS = [f'Misc_{i}' for i in range(6)]

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from mmirstd.datasets.statistics import noise_level
 from mmirstd.datasets.transforms import WPMD
+from mmirstd.ops.target_statistics import noise_level
 
 PATH = Path(__file__).resolve().parents[2] / 'tools/analysis_tools/plot_wpmd.py'
 

@@ -14,7 +14,7 @@ import pytest
 from prepare_sets import contents, picture, save, target, write_set, zip_folder
 
 from mmirstd.datasets import NUAASIRSTDataset
-from mmirstd.datasets.split_lists import load_published
+from mmirstd.datasets.published_splits import load_published
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / 'tools/dataset_converters/prepare_dataset.py'

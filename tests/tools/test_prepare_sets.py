@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 from prepare_sets import IDS, contents, picture, save, target, write_set, zip_folder
 
-from mmirstd.datasets.image_io import decode_image
 from mmirstd.datasets.prepare import (
     SETS,
     ConflictError,
@@ -19,7 +18,8 @@ from mmirstd.datasets.prepare import (
     writing,
 )
 from mmirstd.datasets.prepare.archives import is_litter
-from mmirstd.datasets.split_lists import read_ids
+from mmirstd.io.ids import read_ids
+from mmirstd.io.images import decode_image
 
 PUBLIC = [key for key in SETS if key != 'folder']
 

@@ -13,9 +13,9 @@ from mmengine.config import Config
 from safetensors import safe_open
 from safetensors.torch import save, save_file
 
+from mmirstd.checkpoints.loading import load_file
+from mmirstd.engine.provenance import image_list
 from mmirstd.registry import RUNNERS
-from mmirstd.utils.checkpoint import load_file
-from mmirstd.utils.lineage import image_list
 from mmirstd.version import __version__
 
 TOOL = Path(__file__).parents[2] / 'tools/model_converters/publish_model.py'

@@ -278,7 +278,7 @@ def runner_of(call):
 
 
 def test_a_bare_assertion_says_what_it_asserts():
-    from mmirstd.utils.cli import describe
+    from mmirstd.apis.running import describe
 
     with pytest.raises(AssertionError) as info:
         exec('def check(x):\n    assert x\ncheck(0)')

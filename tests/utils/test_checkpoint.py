@@ -13,8 +13,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmirstd.utils import checkpoint as ckpt
-from mmirstd.utils.checkpoint import CheckpointError
+from mmirstd.checkpoints import loading as ckpt
+from mmirstd.checkpoints.loading import CheckpointError
 
 
 def net(width=4):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch.distributed as torch_dist
 
-from mmirstd.utils import dist
+from mmirstd.engine import distributed as dist
 
 LAUNCHER = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
 SLURM = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_NODELIST='node[3-4]', SLURM_LOCALID='0')

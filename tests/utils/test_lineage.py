@@ -13,9 +13,8 @@ from mmseg.registry import DATASETS as MMSEG_DATASETS
 from torch.utils.data import TensorDataset
 
 from mmirstd.datasets import FolderDataset, NUAASIRSTDataset, SyntheticIRSTDDataset
-from mmirstd.datasets.split_lists import digest, load_published
-from mmirstd.utils.data_root import set_data_root
-from mmirstd.utils.lineage import (
+from mmirstd.datasets.published_splits import load_published
+from mmirstd.engine.provenance import (
     Lineage,
     OverlapError,
     allowed_names,
@@ -27,6 +26,8 @@ from mmirstd.utils.lineage import (
     lineage_of_dataset,
     merge,
 )
+from mmirstd.io.ids import digest
+from mmirstd.utils.data_root import set_data_root
 
 ROOT = Path(__file__).resolve().parents[2]
 NUAA = 'NUAA-SIRST'

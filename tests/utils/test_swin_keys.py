@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmseg.models.backbones import SwinTransformer
 
-from mmirstd.utils.swin_keys import convert_swin_state_dict, swin_arch
+from mmirstd.checkpoints.convert.swin import convert_swin_state_dict, swin_arch
 
 TOOL = Path(__file__).parents[2] / 'tools/model_converters/swin2mmirstd.py'
 ARCH = dict(embed_dims=8, depths=(1, 2, 1), num_heads=(1, 2, 4), window_size=5)

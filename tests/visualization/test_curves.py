@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmirstd.evaluation.sweep import component_sweep, pixel_sweep, sum_sweeps, sweep_thresholds
+from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep, sum_sweeps, sweep_thresholds
 from mmirstd.visualization.curves import _bent, component_csv, draw_pd_fa, draw_pr, draw_roc, pixel_csv, save_curves
 
 

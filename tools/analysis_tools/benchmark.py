@@ -32,10 +32,10 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mmirstd.apis import running as cli
+from mmirstd.checkpoints.loading import load_state_dict_file, load_strict
+from mmirstd.io.files import write_atomically
 from mmirstd.models.layers.reparam import switch_to_deploy
-from mmirstd.utils import cli
-from mmirstd.utils.checkpoint import load_state_dict_file, load_strict
-from mmirstd.utils.files import write_atomically
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 FORMS = ('deploy', 'channels-last', 'compile', *PRECISIONS)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 try:
-    from mmirstd.utils import cli
+    from mmirstd.apis import running as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise
@@ -34,7 +34,6 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from mmirstd.datasets.statistics import ImageStatistics, image_statistics, target_statistics
 from mmirstd.datasets.statistics_report import (
     BOX,
     TARGET,
@@ -48,8 +47,9 @@ from mmirstd.datasets.statistics_report import (
 )
 from mmirstd.engine.hooks.visualization_hook import picture_names
 from mmirstd.engine.seeding import seed_generators
-from mmirstd.evaluation.functional import label_components
-from mmirstd.utils.files import write_atomically
+from mmirstd.io.files import write_atomically
+from mmirstd.ops.components import label_components
+from mmirstd.ops.target_statistics import ImageStatistics, image_statistics, target_statistics
 from mmirstd.visualization.stages import Stage, draw_stages
 
 

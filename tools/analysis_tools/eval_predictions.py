@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 try:
-    from mmirstd.utils import cli
+    from mmirstd.apis import running as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise
@@ -31,19 +31,9 @@ from mmengine.config import DictAction
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from mmirstd.datasets.image_io import decode_image
-from mmirstd.datasets.split_lists import abridge, digest
 from mmirstd.datasets.transforms.loading import to_channels
-from mmirstd.evaluation.bootstrap import bootstrap_intervals
-from mmirstd.evaluation.breakdown import (
-    ImageRecord,
-    Target,
-    by_image,
-    image_record,
-    worst_images,
-)
-from mmirstd.evaluation.counting import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.predictions import (
+from mmirstd.evaluation.analysis.breakdowns import ImageRecord, Target, by_image, image_record, worst_images
+from mmirstd.evaluation.analysis.predictions import (
     Pair,
     Pairing,
     hold_labels,
@@ -52,8 +42,7 @@ from mmirstd.evaluation.predictions import (
     read_mask,
     read_prediction,
 )
-from mmirstd.evaluation.protocol import PRESETS, Protocol, get_protocols
-from mmirstd.evaluation.report import (
+from mmirstd.evaluation.analysis.reports import (
     Result,
     break_down,
     csv_rows,
@@ -66,8 +55,10 @@ from mmirstd.evaluation.report import (
     text_table,
     versions,
 )
-from mmirstd.evaluation.resizing import resize_nearest
-from mmirstd.evaluation.sweep import (
+from mmirstd.evaluation.functional.counts import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.evaluation.functional.intervals import bootstrap_intervals
+from mmirstd.evaluation.functional.protocols import PRESETS, Protocol, get_protocols
+from mmirstd.evaluation.functional.sweeps import (
     ComponentSweep,
     PixelSweep,
     component_sweep,
@@ -75,7 +66,11 @@ from mmirstd.evaluation.sweep import (
     sum_sweeps,
     sweep_thresholds,
 )
-from mmirstd.utils.files import write_atomically
+from mmirstd.io.files import write_atomically
+from mmirstd.io.ids import digest
+from mmirstd.io.images import decode_image
+from mmirstd.ops.resizing import resize_nearest
+from mmirstd.utils.text import abridge
 from mmirstd.visualization import draw_detections
 from mmirstd.visualization.curves import component_csv, draw_pd_fa, draw_pr, draw_roc, pixel_csv
 

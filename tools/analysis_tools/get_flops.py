@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 try:
-    from mmirstd.utils import cli
+    from mmirstd.apis import running as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise

@@ -15,7 +15,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mmirstd.utils.files import write_atomically
+from mmirstd.io.files import write_atomically
 
 FIGURES = ('IoU', 'nIoU', 'Pd')
 

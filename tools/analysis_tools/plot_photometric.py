@@ -16,11 +16,11 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
-from mmirstd.datasets.scenes import render_scene
-from mmirstd.datasets.statistics import target_statistics
 from mmirstd.datasets.transforms import InfraredPhotometric, LoadIRImage, LoadTargetMask
 from mmirstd.engine.seeding import seed_generators
-from mmirstd.utils.files import write_atomically
+from mmirstd.io.files import write_atomically
+from mmirstd.ops.target_statistics import target_statistics
+from mmirstd.synthesis.scenes import render_scene
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt

@@ -17,8 +17,8 @@ from mmengine.utils import track_iter_progress
 from scipy import ndimage
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SyntheticIRSTDDataset
-from mmirstd.datasets.scene_targets import FRAME
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask, RenderScene
+from mmirstd.synthesis.targets import FRAME
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt

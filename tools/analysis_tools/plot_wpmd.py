@@ -19,10 +19,10 @@ from PIL import Image
 from scipy import ndimage, optimize
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
-from mmirstd.datasets.statistics import noise_level, target_statistics
 from mmirstd.datasets.transforms import WPMD, LoadIRImage, LoadTargetMask
+from mmirstd.io.files import write_atomically
 from mmirstd.models.layers import wavelet_diffusion
-from mmirstd.utils.files import write_atomically
+from mmirstd.ops.target_statistics import noise_level, target_statistics
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt

@@ -26,8 +26,9 @@ from mmengine.config import DictAction
 from mmengine.utils import ProgressBar
 
 from mmirstd import __version__
-from mmirstd.datasets.scenes import MIN_SIZE, PARTS, SceneConfig, render_scene, scene_generator
-from mmirstd.utils.files import write_atomically
+from mmirstd.io.files import write_atomically
+from mmirstd.synthesis.config import MIN_SIZE, SceneConfig
+from mmirstd.synthesis.scenes import PARTS, render_scene, scene_generator
 
 RECORD = 'scenes.json'
 

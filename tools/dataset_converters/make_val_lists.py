@@ -11,7 +11,8 @@ difference.
 import argparse
 from pathlib import Path
 
-from mmirstd.datasets.split_lists import SPLITS_DIR, choose_val, read_ids
+from mmirstd.datasets.published_splits import SPLITS_DIR, choose_val
+from mmirstd.io.ids import read_ids
 
 PUBLISHED_VAL = ('NUAA-SIRST/idx_427', 'NUAA-SIRST/idx_320', 'SIRST-v2/full', 'SIRST-v2/v1', 'SIRST-v2/v1fullv2target')
 SCENES = {'NUDT-SIRST-Sea/basicirstd': lambda img_id: img_id.split('-')[0]}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from mmirstd.utils import cli
+    from mmirstd.apis import running as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise
@@ -25,9 +25,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from mmirstd.utils.checkpoint import JSON_KEYS, CheckpointError, checkpoint_weights, load_checkpoint, load_file
-from mmirstd.utils.files import replace_durably
-from mmirstd.utils.lineage import Lineage
+from mmirstd.checkpoints.loading import JSON_KEYS, CheckpointError, checkpoint_weights, load_checkpoint, load_file
+from mmirstd.engine.provenance import Lineage
+from mmirstd.io.files import replace_durably
 
 TEXT_KEYS = ('cfg', 'experiment_name', 'time', 'mmirstd_version', 'mmengine_version')
 

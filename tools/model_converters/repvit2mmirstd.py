@@ -8,7 +8,7 @@ import argparse
 import os.path as osp
 
 try:
-    from mmirstd.utils import cli
+    from mmirstd.apis import running as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise
@@ -18,9 +18,10 @@ except ImportError as e:
     raise SystemExit(f'error: {advice if e.name else e}') from None
 import torch
 
+from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, repvit_arch
+from mmirstd.checkpoints.loading import CheckpointError, load_checkpoint
+from mmirstd.checkpoints.state_dict import unwrap_state_dict
 from mmirstd.models.backbones.repvit import ARCHS
-from mmirstd.utils.checkpoint import CheckpointError, load_checkpoint
-from mmirstd.utils.checkpoint_keys import convert_repvit_state_dict, repvit_arch, unwrap_state_dict
 
 
 def convert(source: str, destination: str, prefix: str | None = None) -> str:

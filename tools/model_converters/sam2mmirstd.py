@@ -8,7 +8,7 @@ import argparse
 import os.path as osp
 
 try:
-    from mmirstd.utils import cli
+    from mmirstd.apis import running as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise
@@ -18,9 +18,9 @@ except ImportError as e:
     raise SystemExit(f'error: {advice if e.name else e}') from None
 import torch
 
-from mmirstd.utils.checkpoint import CheckpointError, load_checkpoint
-from mmirstd.utils.checkpoint_keys import unwrap_state_dict
-from mmirstd.utils.encoder_keys import convert_sam_vit_state_dict, convert_tiny_vit_state_dict
+from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict, convert_tiny_vit_state_dict
+from mmirstd.checkpoints.loading import CheckpointError, load_checkpoint
+from mmirstd.checkpoints.state_dict import unwrap_state_dict
 
 CONVERTERS = {'SAMViT': convert_sam_vit_state_dict, 'TinyViT': convert_tiny_vit_state_dict}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
 
-from mmirstd.datasets.split_lists import IMAGE_EXTENSIONS
+from mmirstd.io.images import IMAGE_EXTENSIONS
 
 ZIP_EXTENSIONS = ('.zip',)
 TAR_EXTENSIONS = ('.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tbz2', '.tar.xz', '.txz')

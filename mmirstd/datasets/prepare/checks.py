@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmirstd.datasets.image_io import decode_image, read_header
 from mmirstd.datasets.prepare.layouts import Pair
 from mmirstd.datasets.transforms.loading import binarize_mask
+from mmirstd.io.images import decode_image, read_header
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from mmirstd.datasets.layout import Layout, sample_id
 from mmirstd.datasets.prepare.archives import ARCHIVE_EXTENSIONS, FOREIGN_EXTENSIONS, archive_extension, is_litter
-from mmirstd.datasets.split_lists import IMAGE_EXTENSIONS, abridge
+from mmirstd.io.images import IMAGE_EXTENSIONS
+from mmirstd.utils.text import abridge
 
 
 class SourceError(ValueError):

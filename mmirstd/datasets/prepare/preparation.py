@@ -25,7 +25,8 @@ from mmirstd.datasets.prepare.splits import (
     read_found_lists,
 )
 from mmirstd.datasets.prepare.writing import Item, Link, compare, write
-from mmirstd.datasets.split_lists import abridge, parse_ids
+from mmirstd.io.ids import parse_ids
+from mmirstd.utils.text import abridge
 
 # Lists as repositories put them beside images and masks.
 LIST_PATTERNS = ('*.txt', 'idx_*/*.txt', 'img_idx/*.txt', 'splits/*.txt', '50_50/*.txt')

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from mmirstd import __version__
 from mmirstd.datasets.prepare.checks import ERROR, KINDS, NOTE, WARNING, Finding
-from mmirstd.utils.files import write_atomically
+from mmirstd.io.files import write_atomically
 
 TOOL = 'prepare_dataset'
 # The first can be recognised, and is written first.

@@ -7,7 +7,8 @@ import numpy as np
 
 from mmirstd.datasets.base import IRSTDDataset
 from mmirstd.datasets.prepare.checks import Finding
-from mmirstd.datasets.split_lists import load_published, parse_ids, published_splits
+from mmirstd.datasets.published_splits import load_published, published_splits
+from mmirstd.io.ids import parse_ids
 
 PARTS = ('train', 'val', 'test')
 

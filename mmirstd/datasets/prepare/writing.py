@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from mmirstd.datasets.image_io import decode_image
-from mmirstd.datasets.split_lists import abridge
 from mmirstd.datasets.transforms.loading import binarize_mask
+from mmirstd.io.images import decode_image
+from mmirstd.utils.text import abridge
 
 # Half-written files live here, and nowhere else.
 PARTIAL = '.partial'

@@ -8,8 +8,8 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmirstd.datasets.image_io import decode_image
-from mmirstd.evaluation.resizing import resize_nearest
+from mmirstd.io.images import decode_image
+from mmirstd.ops.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmirstd.datasets.statistics import target_statistics
+from mmirstd.ops.target_statistics import target_statistics
 from mmirstd.registry import TRANSFORMS
 
 # ruff: noqa: NPY002 - mmengine seeds numpy's global generator in every worker, so transforms draw from that one

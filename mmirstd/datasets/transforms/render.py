@@ -2,9 +2,9 @@
 
 from mmcv.transforms import BaseTransform
 
-from mmirstd.datasets.scenes import render_scene, scene_generator
 from mmirstd.datasets.transforms.loading import to_channels
 from mmirstd.registry import TRANSFORMS
+from mmirstd.synthesis.scenes import render_scene, scene_generator
 
 
 @TRANSFORMS.register_module()

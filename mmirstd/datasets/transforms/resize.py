@@ -4,7 +4,7 @@ import cv2
 import mmcv
 from mmseg.datasets.transforms import Resize
 
-from mmirstd.evaluation.resizing import resize_nearest
+from mmirstd.ops.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
 
 

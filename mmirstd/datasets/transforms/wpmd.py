@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from mmirstd.models.layers.diffusion import check_diffusion, check_k, detail_scale, wavelet_diffusion
+from mmirstd.ops.diffusion import check_diffusion, check_k, detail_scale, wavelet_diffusion
 from mmirstd.registry import TRANSFORMS
 
 # Standard deviation of the error of rounding to whole levels: what an estimate from rounded values cannot be below.
@@ -17,7 +17,7 @@ _ROUNDING = 1 / math.sqrt(12)
 
 @TRANSFORMS.register_module()
 class WPMD(BaseTransform):
-    """Diffuse ``img`` by :func:`mmirstd.models.layers.diffusion.wavelet_diffusion`, each channel by itself.
+    """Diffuse ``img`` by :func:`mmirstd.ops.diffusion.wavelet_diffusion`, each channel by itself.
 
     It takes integers of up to 16 bits, which are rounded once at the end, and floating images; (H, W) or (H, W, C), any
     size; type and shape stay. Equal channels are computed once and stay equal. It draws nothing at random: put the same

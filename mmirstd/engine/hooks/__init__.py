@@ -1,7 +1,8 @@
 """Hooks."""
 
+from mmirstd.engine.hooks.provenance_hook import LineageHook
+
 from .collapse_guard import CollapseError, CollapseGuardHook
-from .lineage_hook import LineageHook
 from .prediction_hook import SavePredictionsHook
 from .resumable_checkpoint import ResumableCheckpointHook
 from .switch_to_deploy import SwitchToDeployHook

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 
-from mmirstd.evaluation.predictions import write_prediction
+from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.registry import HOOKS
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmirstd.models.layers.diffusion import WPMDBlock
+from mmirstd.models.layers.wpmd import WPMDBlock
 from mmirstd.registry import MODELS
 
 

@@ -10,11 +10,12 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
+from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict
+from mmirstd.checkpoints.state_dict import StateDict
 from mmirstd.models.backbones.pretrained import PretrainedBackbone, checked_indices
 from mmirstd.models.layers.recompute import recompute
 from mmirstd.models.layers.reparam import ConvBN, RepVGGDW
 from mmirstd.registry import MODELS
-from mmirstd.utils.checkpoint_keys import StateDict, convert_repvit_state_dict
 
 # Blocks per stage, the one that downsamples included, as in the authors' code. (timm counts the last block of a stage
 # as the `pre_block` of the next stage's downsampling; the network is the same.)

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
+from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict
+from mmirstd.checkpoints.state_dict import StateDict
 from mmirstd.models.backbones.pretrained import PretrainedBackbone, SAMNeck, checked_indices
 from mmirstd.models.layers.low_rank import LowRankLinear
 from mmirstd.models.layers.recompute import recompute
 from mmirstd.models.layers.relative_position import relative_attention, resize_table
 from mmirstd.models.layers.windows import join_windows, split_windows
 from mmirstd.registry import MODELS
-from mmirstd.utils.checkpoint_keys import StateDict
-from mmirstd.utils.encoder_keys import convert_sam_vit_state_dict
 
 ARCHS = {
     'tiny': {'embed_dims': 32, 'depth': 4, 'num_heads': 2, 'global_layers': (1, 3)},  # for tests

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
+from mmirstd.checkpoints.convert.sam import convert_tiny_vit_state_dict
+from mmirstd.checkpoints.state_dict import StateDict
 from mmirstd.models.backbones.pretrained import PretrainedBackbone, SAMNeck, checked_indices
 from mmirstd.models.layers.recompute import recompute
 from mmirstd.models.layers.reparam import ConvBN
 from mmirstd.models.layers.windows import join_windows, split_windows
 from mmirstd.registry import MODELS
-from mmirstd.utils.checkpoint_keys import StateDict
-from mmirstd.utils.encoder_keys import convert_tiny_vit_state_dict
 
 # Widths, blocks, heads and window sides per stage; the first stage is convolutional and has no use for the last two.
 _5M = {'embed_dims': (64, 128, 160, 320), 'depths': (2, 2, 6, 2), 'num_heads': (2, 4, 5, 10)}

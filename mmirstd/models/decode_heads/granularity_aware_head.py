@@ -12,12 +12,13 @@ from mmengine.model.weight_init import PretrainedInit
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
+from mmirstd.checkpoints.convert.sam import EDGE_BRANCH, convert_sam_decoder_state_dict
+from mmirstd.checkpoints.loading import CheckpointError, load_checkpoint, load_strict
+from mmirstd.checkpoints.state_dict import unwrap_state_dict
 from mmirstd.models.decode_heads.binary_head import BinaryHead
 from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, recompute
 from mmirstd.models.losses import mask_boundary
 from mmirstd.registry import MODELS
-from mmirstd.utils.checkpoint import CheckpointError, load_checkpoint, load_strict
-from mmirstd.utils.checkpoint_keys import EDGE_BRANCH, convert_sam_decoder_state_dict, unwrap_state_dict
 
 FUSIONS = ('early+deep', 'deep', 'early')
 EDGE_TARGETS = ('boundary', 'inner', 'sample')

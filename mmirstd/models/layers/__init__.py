@@ -1,7 +1,9 @@
 """Blocks that several models share."""
 
+from mmirstd.models.layers.wpmd import WPMDBlock
+from mmirstd.ops.diffusion import detail_scale, wavelet_diffusion
+
 from .attention import MLP, Attention, LayerNorm2d, QueryInteraction, TwoWayBlock, TwoWayTransformer
-from .diffusion import WPMDBlock, detail_scale, wavelet_diffusion
 from .features import QueryFeatures, require_queries
 from .position import FourierPosition, sine_position
 from .recompute import recompute

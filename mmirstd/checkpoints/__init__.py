@@ -1,0 +1,1 @@
+"""Strict loading of checkpoints, and key conversion."""

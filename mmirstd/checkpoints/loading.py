@@ -1,0 +1,393 @@
+"""One strict way to read a checkpoint: plain data only, from a file or URL, and with an error that says what is wrong.
+
+MMEngine's own loader unpickles arbitrary code when the safe way fails (onedl) or cannot read MMEngine's own
+checkpoints (original, torch >= 2.6). :func:`use_strict_loader` puts ours in its place, for resuming, ``load_from`` and
+the ``init_cfg`` of any model alike. What is loaded can be recorded (:func:`recording`), so that it is known which
+checkpoints a model comes from.
+"""
+
+import hashlib
+import json
+import os
+import os.path as osp
+import re
+import zipfile
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+from mmengine.dist import barrier, get_rank
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.model import BaseTTAModel, PretrainedInit, is_model_wrapper, update_init_info
+from mmengine.optim import OptimWrapper
+from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import get_external_models, get_torchvision_models, load_state_dict
+from torch import Tensor, nn
+
+from mmirstd.checkpoints.state_dict import unwrap_state_dict
+
+MapLocation = str | torch.device | Callable | Mapping | None
+
+# Every scheme that MMEngine registers a loader for; '' is a path.
+SCHEMES = (
+    '', 'http://', 'https://', 'modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://',
+    'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://',
+)  # fmt: skip
+
+# What of ``meta`` a published safetensors file holds as JSON; the rest is text.
+JSON_KEYS = frozenset(
+    {'trained_on', 'unknown_lists', 'allowed_overlaps', 'split', 'dataset_meta', 'epoch', 'iter', 'seed'}
+)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, damaged, unsafe, or of another model."""
+
+
+class Load(NamedTuple):
+    """A checkpoint that was read, as it was named, and its ``meta``."""
+
+    source: str
+    meta: dict
+
+
+_recorders: list[list[Load]] = []
+
+
+@contextmanager
+def recording(loads: list[Load]) -> Iterator[None]:
+    """Append what :func:`load_checkpoint` reads within the block to ``loads``, whoever calls it."""
+    _recorders.append(loads)
+    try:
+        yield
+    finally:
+        _recorders.pop()
+
+
+def _history_method(owner: type, name: str) -> Callable:
+    """Stand in for ``getattr``, with which MMEngine's log buffers pickle references to their own four statistics."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise UnpicklingError(f'getattr({owner!r}, {name!r})')
+    return getattr(HistoryBuffer, name)
+
+
+def _safe_globals() -> list:
+    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
+    dtypes = [type(np.dtype(code)) for code in np.typecodes['AllInteger'] + 'efd?USO']
+    named = [(f'numpy.{core}.multiarray.{f.__name__}', f) for core in ('_core', 'core')
+             for f in (multiarray._reconstruct, multiarray.scalar)]  # fmt: skip
+    return [
+        # RepViT's authors, as many others, save their command line's arguments along with the weights.
+        HistoryBuffer, Namespace, np.ndarray, np.dtype, *dtypes,
+        *((f, name) for name, f in named),
+        *((_history_method, f'{module}.getattr') for module in ('builtins', '__builtin__')),
+    ]  # fmt: skip
+
+
+def load_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any:
+    """Read what ``torch.save`` wrote, with ``weights_only=True`` and MMEngine's log buffers allowed, or safetensors.
+
+    Of safetensors, the weights are under ``state_dict`` and the header's text under ``meta``; values under
+    ``JSON_KEYS`` there are read as JSON.
+
+    Raises:
+        CheckpointError: If the file is missing, empty, cut off, no checkpoint, or holds anything but plain data.
+    """
+    path = osp.expanduser(os.fspath(path))
+    if not osp.isfile(path):
+        raise CheckpointError(f'there is no checkpoint file {path}')
+    if path.endswith('.safetensors'):
+        return _load_safetensors(path)
+    try:
+        with torch.serialization.safe_globals(_safe_globals()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except UnpicklingError as e:
+        reasons = r'GLOBAL [\w.]+|unrecognized function .*?>|Can only (?:build|create) .*?>|getattr\(.*?\)'
+        if found := re.search(reasons, ' '.join(str(e).split())):
+            raise CheckpointError(
+                f'{path} is refused: it holds more than weights and plain data and might run code when loaded '
+                f'({found[0]})'
+            ) from e
+        raise CheckpointError(f'{path} is no checkpoint: not written by torch.save') from e
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError, AssertionError) as e:
+        kind = f'damaged: {_first_line(e)}' if zipfile.is_zipfile(path) else 'no checkpoint, or cut off'
+        raise CheckpointError(f'{path} ({osp.getsize(path)} bytes) is {kind}') from e
+
+
+def _load_safetensors(path: str) -> dict[str, Any]:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as e:
+        raise CheckpointError(f'{path}: reading it needs `pip install safetensors`') from e
+    try:
+        with safe_open(path, framework='pt') as file:
+            return {'state_dict': {k: file.get_tensor(k) for k in file.keys()}, 'meta': _read_header(file.metadata())}  # noqa: SIM118
+    except SafetensorError as e:
+        raise CheckpointError(f'{path} ({osp.getsize(path)} bytes) is damaged or cut off: {_first_line(e)}') from e
+
+
+def _read_header(header: Mapping[str, str] | None) -> dict[str, Any]:
+    """The text in a header, that under our own keys as the JSON it is; other people's may be anything."""
+    meta: dict[str, Any] = dict(header or {})
+    for key in JSON_KEYS & meta.keys():
+        with suppress(json.JSONDecodeError):
+            meta[key] = json.loads(meta[key])
+    return meta
+
+
+def _first_line(error: BaseException) -> str:
+    return f'{type(error).__name__} {error}'.split('\n', 1)[0]
+
+
+def _download(url: str) -> str:
+    """Fetch a URL into torch's cache, once per node, and return the file's path."""
+    folder = osp.join(torch.hub.get_dir(), 'checkpoints')
+    os.makedirs(folder, exist_ok=True)
+    name = osp.basename(urlparse(url).path)
+    # Two URLs often end in the same name.
+    path = osp.join(folder, f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}')
+    if not osp.isfile(path) and int(os.environ.get('LOCAL_RANK', get_rank())) == 0:
+        sha = torch.hub.HASH_REGEX.search(name)
+        print_log(f'downloading {url} to {path}', logger='current')
+        try:
+            torch.hub.download_url_to_file(url, path, sha.group(1) if sha else None, progress=False)
+        except (OSError, RuntimeError) as e:
+            raise CheckpointError(f'cannot download {url}: {_first_line(e)}') from e
+    barrier()
+    return path
+
+
+def load_checkpoint(filename: str | os.PathLike, map_location: MapLocation = 'cpu', logger: Any = None) -> Any:
+    """Read a checkpoint from a path or an ``http(s)://``, ``torchvision://`` or ``open-mmlab://`` address.
+
+    Raises:
+        CheckpointError: See :func:`load_file`; also for an address of another kind, or an unknown model name.
+    """
+    filename = os.fspath(filename)
+    content = load_file(_fetch(filename), map_location)
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    for loads in _recorders:
+        loads.append(Load(filename, meta if isinstance(meta, Mapping) else {}))
+    return content
+
+
+def _fetch(name: str) -> str:
+    scheme, sep, model = name.partition('://')
+    if not sep:
+        return name
+    url = name
+    if scheme not in ('http', 'https'):
+        tables = {
+            'torchvision': get_torchvision_models,
+            'modelzoo': get_torchvision_models,
+            'open-mmlab': get_external_models,
+            'openmmlab': get_external_models,
+        }
+        if scheme not in tables:
+            raise CheckpointError(f'{name}: cannot load from {scheme}://; download the file and give its path')
+        table = tables[scheme]()
+        if model not in table:
+            raise CheckpointError(f'{name}: no such model; known are {", ".join(sorted(table)[:8])}, ...')
+        url = table[model]
+    return _download(url)
+
+
+def use_strict_loader() -> None:
+    """Make every load through MMEngine's :class:`CheckpointLoader` strict, ``init_cfg`` of other packages included."""
+    CheckpointLoader.register_scheme(list(SCHEMES), load_checkpoint, force=True)
+    WEIGHT_INITIALIZERS.register_module('Pretrained', force=True, module=StrictPretrainedInit)
+
+
+class StrictPretrainedInit(PretrainedInit):
+    """``init_cfg=dict(type='Pretrained', checkpoint=, prefix=None)`` of any module, once the strict loader is in place.
+
+    MMEngine only logs what does not fit. Here a tensor of another shape is an error, and so is a checkpoint of which
+    nothing fits. Weights that are left over (a classifier) or missing (a new layer) are logged, as they are there.
+
+    Raises:
+        CheckpointError: See above and :func:`load_checkpoint`; also if nothing is below ``prefix``.
+    """
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load into the module."""
+        content = load_checkpoint(self.checkpoint, self.map_location or 'cpu')
+        weights = checkpoint_weights(content, self.checkpoint)
+        source = self.checkpoint
+        if self.prefix is not None:
+            prefix = self.prefix.rstrip('.') + '.'
+            weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+            source = f'{self.checkpoint} below {self.prefix!r}'
+        print_log(f'load model from: {source}', logger='current')
+        own = module.state_dict()
+        if shapes := _other_shapes(own, weights):
+            raise CheckpointError(
+                f'{source} does not fit {type(module).__name__}: '
+                f'{len(shapes)} tensors of another shape ({_first(shapes)})'
+            )
+        load_fitting(module, weights, source)
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=self._get_init_info())
+
+
+def load_state_dict_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> dict[str, Tensor]:
+    """Read weights, of a single module or a whole model, from under ``state_dict`` or ``model`` or bare.
+
+    Raises:
+        CheckpointError: See :func:`load_checkpoint`; also if the file holds no dictionary of tensors.
+    """
+    return checkpoint_weights(load_checkpoint(path, map_location), os.fspath(path))
+
+
+def checkpoint_weights(checkpoint: Any, source: str) -> dict[str, Tensor]:
+    """Take the weights out of what a checkpoint held, without the prefix that DDP adds to the keys."""
+    try:
+        weights = unwrap_state_dict(checkpoint)
+    except (AttributeError, ValueError) as e:
+        raise CheckpointError(f'{source} holds no weights of a model ({e})') from e
+    return {k.removeprefix('module.'): v for k, v in weights.items()}
+
+
+def load_strict(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Load weights that must fit the model exactly.
+
+    Counters of BatchNorm may be missing: old checkpoints have none.
+
+    Raises:
+        CheckpointError: If keys are missing or unexpected, or shapes differ; says how many and the first of each.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    own = model.state_dict()
+    details = ''
+    try:
+        result = model.load_state_dict(dict(state_dict), strict=False)
+    except RuntimeError as e:  # torch raises for shapes even when not strict
+        details = _first_line(e)
+        missing = [k for k in own if k not in state_dict]
+        unexpected = [k for k in state_dict if k not in own]
+    else:
+        missing, unexpected = result.missing_keys, result.unexpected_keys
+    missing = [k for k in missing if not k.endswith('num_batches_tracked')]
+    shapes = _other_shapes(own, state_dict)
+    if not (missing or unexpected or details):
+        return
+    parts = [
+        f'{len(keys)} {name} ({_first(keys)})'
+        for keys, name in (
+            (missing, 'missing keys'),
+            (unexpected, 'unexpected keys'),
+            (shapes, 'tensors of another shape'),
+        )
+        if keys
+    ]
+    raise CheckpointError(
+        f'{source} is a checkpoint of another model than the config describes ({type(model).__name__}, {len(own)} '
+        f'tensors): {"; ".join(parts) or details}'
+    )
+
+
+def check_average(checkpoint: Mapping[str, Any], model: nn.Module, source: str) -> None:
+    """See that averaged weights (of ``EMAHook``, which would take what fits) belong to the checkpoint's own.
+
+    Raises:
+        CheckpointError: If keys or shapes differ, or shapes from those of the model; names the first of them.
+    """
+    weights = checkpoint_weights(checkpoint, source)
+    average = {k.removeprefix('module.'): v for k, v in checkpoint['ema_state_dict'].items() if k != 'steps'}
+    wrong = [k for k in weights if k not in average] + [k for k in average if k not in weights]
+    if wrong := wrong or _other_shapes(weights, average):
+        raise CheckpointError(
+            f'{source}: its averaged weights (ema_state_dict) are not of the model that its weights are of: '
+            f'{len(wrong)} differ ({_first(wrong)})'
+        )
+    if _other_shapes(model.state_dict(), weights):
+        load_strict(model, weights, source)  # says what differs
+
+
+def check_optimizer(checkpoint: Mapping[str, Any], optim_wrapper: Any, source: str) -> None:
+    """See that the optimizer's state belongs to the optimizer of the run that resumes.
+
+    Raises:
+        CheckpointError: If groups of parameters or shapes differ.
+    """
+    if not isinstance(optim_wrapper, OptimWrapper) or not hasattr(optim_wrapper, 'optimizer'):
+        return
+    if 'optimizer' not in checkpoint:
+        return
+    state = checkpoint['optimizer']
+    # The wrapper's own list has one group more with paramwise_cfg, for the learning rate without multipliers.
+    own = [[tuple(p.shape) for p in group['params']] for group in optim_wrapper.optimizer.param_groups]
+    groups = [group['params'] for group in state['param_groups']]
+    if list(map(len, groups)) != list(map(len, own)):
+        raise CheckpointError(
+            f'cannot resume from {source}: its optimizer has {sum(map(len, groups))} parameters in {len(groups)} '
+            f'groups, that of the config {sum(map(len, own))} in {len(own)}; was optim_wrapper.paramwise_cfg changed?'
+        )
+    for index, shape in zip(chain(*groups), chain(*own), strict=True):
+        for name, value in state['state'].get(index, {}).items():
+            if isinstance(value, Tensor) and value.ndim and tuple(value.shape) != shape:
+                raise CheckpointError(
+                    f'cannot resume from {source}: {name} of parameter {index} in its optimizer is '
+                    f'{tuple(value.shape)} instead of {shape}'
+                )
+
+
+def _other_shapes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    return [
+        f'{k} {tuple(weights[k].shape)} instead of {tuple(v.shape)}'
+        for k, v in own.items()
+        if k in weights and weights[k].shape != v.shape
+    ]
+
+
+def load_fitting(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Load the weights whose keys and shapes fit, and log the others.
+
+    Raises:
+        CheckpointError: If none fits.
+    """
+    own = model.state_dict()
+    if not any(k in own and own[k].shape == v.shape for k, v in state_dict.items()):
+        raise CheckpointError(f'{source}: none of its {len(state_dict)} tensors fits {type(model).__name__}')
+    load_state_dict(model, OrderedDict(state_dict), strict=False, logger='current')
+
+
+def _first(names: Iterable[str], count: int = 3) -> str:
+    names = list(names)
+    return ', '.join(names[:count]) + (', ...' if len(names) > count else '')
+
+
+def latest_checkpoint(work_dir: str) -> str | None:
+    """Find the newest checkpoint of a run, also when its folder was moved since.
+
+    Raises:
+        CheckpointError: If the file ``last_checkpoint`` names one that is gone.
+    """
+    try:
+        with open(osp.join(work_dir, 'last_checkpoint')) as f:
+            path = f.read().strip()
+    except FileNotFoundError:
+        path = ''
+    if not path:  # a run that was killed in the instant between a checkpoint and the line that names it
+        steps = {
+            int(m[1]): m[0] for m in map(re.compile(r'(?:iter|epoch)_(\d+)\.pth').fullmatch, _files(work_dir)) if m
+        }
+        return osp.join(work_dir, steps[max(steps)]) if steps else None
+    if osp.isfile(path):
+        return path
+    moved = osp.join(work_dir, osp.basename(path))
+    if osp.isfile(moved):
+        return moved
+    raise CheckpointError(f'{work_dir}/last_checkpoint names {path}, which does not exist')
+
+
+def _files(folder: str) -> list[str]:
+    return os.listdir(folder) if osp.isdir(folder) else []

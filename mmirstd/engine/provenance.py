@@ -1,0 +1,209 @@
+"""Which images a model was trained on, and whether it is evaluated on some of them.
+
+An image is known by the canonical name of its dataset and its id there. What a checkpoint says of its training is in
+its ``meta``: ``trained_on``, one ``dict(dataset, name, num, sha256, ids)`` for each dataset, ``unknown_lists``, the
+checkpoints it started from that do not say, and ``allowed_overlaps``, what was asked for by name.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import path as osp
+from typing import Any, NamedTuple
+
+from mmirstd.io.ids import digest
+
+ImageList = dict[str, Any]  # dict(dataset, name, num, sha256, ids)
+
+SEPARATOR = ' + '  # between the names of lists that were joined
+# Images that two sets share. All 427 of SIRST v1 are in SIRST v2 under their names, byte for byte, and no other image
+# there is called so.
+SHARED = {'SIRST-v2': ('NUAA-SIRST', 'Misc_')}
+# Sets of which each image is made from one of another set, and it is not published from which.
+DERIVED = {'SIRST-Aug': 'NUAA-SIRST'}
+
+
+class OverlapError(ValueError):
+    """A model was, or would be, trained on images that it is evaluated on."""
+
+
+class Overlap(NamedTuple):
+    """What an evaluated list has in common with a list that was trained on."""
+
+    evaluated: ImageList
+    trained: ImageList
+    count: int
+    certain: bool = True  # False: at most ``count``, as the two sets are of the same images under other names
+
+    def __str__(self) -> str:
+        """One clause."""
+        dataset, lists = self.trained['dataset'], self.trained['name']
+        evaluated = self.evaluated
+        target = f'{evaluated["num"]} images of {evaluated["dataset"]} {evaluated["name"]}'
+        if not self.certain:
+            return f'up to {target} were trained on ({dataset} {lists}): one set is made from the images of the other'
+        same = dataset == evaluated['dataset']
+        return f'{self.count} of {target} were trained on ({lists if same else f"{dataset} {lists}"})'
+
+
+def image_list(dataset: str, name: str, ids: Iterable[str]) -> ImageList:
+    """The entry of one list; ``sha256`` is that of the sorted ids, as in ``metainfo['split']``."""
+    ids = list(dict.fromkeys(ids))
+    return {'dataset': dataset, 'name': name, 'num': len(ids), 'sha256': digest(ids), 'ids': ids}
+
+
+def merge(lists: Iterable[ImageList]) -> list[ImageList]:
+    """Join lists to one for each dataset, no id twice."""
+    merged: dict[str, tuple[dict, dict]] = {}
+    for entry in lists:
+        names, ids = merged.setdefault(entry['dataset'], ({}, {}))
+        names.update(dict.fromkeys(entry['name'].split(SEPARATOR)))
+        ids.update(dict.fromkeys(entry['ids']))
+    return [image_list(dataset, SEPARATOR.join(names), ids) for dataset, (names, ids) in merged.items()]
+
+
+def identity(dataset: str, image_id: str) -> tuple[str, str]:
+    """The dataset and id an image is known by, which is another where sets share images."""
+    original, prefix = SHARED.get(dataset, (dataset, ''))
+    return (original, image_id) if image_id.startswith(prefix) else (dataset, image_id)
+
+
+def find_overlaps(evaluated: Iterable[ImageList], trained: Sequence[ImageList]) -> list[Overlap]:
+    """Compare every evaluated list with every trained one."""
+    seen = [(entry, {identity(entry['dataset'], i) for i in entry['ids']}) for entry in trained]
+    overlaps = []
+    for entry in evaluated:
+        own = {identity(entry['dataset'], i) for i in entry['ids']}
+        for other, images in seen:
+            if common := len(own & images):
+                overlaps.append(Overlap(entry, other, common))
+            elif _made_from(entry['dataset'], images) or _made_from(other['dataset'], own):
+                overlaps.append(Overlap(entry, other, entry['num'], certain=False))
+    return overlaps
+
+
+def _made_from(dataset: str, images: Iterable[tuple[str, str]]) -> bool:
+    return dataset in DERIVED and any(owner == DERIVED[dataset] for owner, _ in images)
+
+
+def is_allowed(overlap: Overlap, allow: Iterable[str]) -> bool:
+    """Whether ``allow`` has the dataset that was trained on, or dataset and list of each list of it."""
+    dataset, names = overlap.trained['dataset'], overlap.trained['name'].split(SEPARATOR)
+    allow = {' '.join(name.split()) for name in allow}
+    return dataset in allow or all(f'{dataset} {name}' in allow for name in names)
+
+
+def check(
+    evaluated: Iterable[ImageList], trained: Sequence[ImageList], allow: Iterable[str], where: str
+) -> list[Overlap]:
+    """Return the overlaps, all of them allowed by name.
+
+    Raises:
+        OverlapError: If others are there; the message says how many of which list, and how to allow it. It starts with
+            ``where`` the trained lists come from.
+    """
+    overlaps = find_overlaps(evaluated, trained)
+    if refused := [o for o in overlaps if not is_allowed(o, allow)]:
+        names = list(dict.fromkeys(o.trained['dataset'] for o in refused))
+        finer = [f"'{o.trained['dataset']} {n}'" for o in refused for n in o.trained['name'].split(SEPARATOR)]
+        raise OverlapError(
+            f'{where}: {"; ".join(map(str, refused))}. Figures on them would be false. If that is meant, allow it by '
+            f'name: --allow-overlap {" ".join(names)}, or for these lists alone {" ".join(dict.fromkeys(finer))}; in a '
+            f'config allow_overlap = {names}'
+        )
+    return overlaps
+
+
+def allowed_names(value: object) -> list[str]:
+    """Check ``allow_overlap`` of a config: a name or a list of names.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    names = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [value]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"allow_overlap must be a list of names such as ['NUAA-SIRST'], not {value!r}")
+    return names
+
+
+@dataclass
+class Lineage:
+    """What is known of the training of a model."""
+
+    trained_on: list[ImageList] = field(default_factory=list)
+    unknown_lists: list[str] = field(default_factory=list)
+    allowed_overlaps: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, meta: object, source: str) -> 'Lineage':
+        """Read it from the ``meta`` of a checkpoint; one without it, or with something else there, is unknown."""
+        meta = meta if isinstance(meta, Mapping) else {}
+        name = osp.basename(source)
+        lists = meta.get('trained_on')
+        if not isinstance(lists, (list, tuple)) or not all(map(_is_list, lists)):
+            return cls(unknown_lists=[name])
+        texts = (meta.get(key) or [] for key in ('unknown_lists', 'allowed_overlaps'))
+        return cls(merge(lists), *([str(text) for text in part] for part in texts))
+
+    def __add__(self, other: 'Lineage') -> 'Lineage':
+        """Of a model that comes from both."""
+        return Lineage(
+            merge([*self.trained_on, *other.trained_on]),
+            list(dict.fromkeys(self.unknown_lists + other.unknown_lists)),
+            list(dict.fromkeys(self.allowed_overlaps + other.allowed_overlaps)),
+        )
+
+    def as_meta(self) -> dict[str, list]:
+        """Entries for the ``meta`` of a checkpoint: plain data; what is empty is left out, but for ``trained_on``."""
+        entries = {'unknown_lists': self.unknown_lists, 'allowed_overlaps': self.allowed_overlaps}
+        return {'trained_on': self.trained_on} | {key: value for key, value in entries.items() if value}
+
+
+def _is_list(entry: object) -> bool:
+    if not isinstance(entry, Mapping) or not all(isinstance(entry.get(key), str) for key in ('dataset', 'name')):
+        return False
+    ids = entry.get('ids')
+    return isinstance(ids, (list, tuple)) and all(isinstance(i, str) for i in ids)
+
+
+def leaves(dataset: Any) -> Iterator[Any]:
+    """Walk the datasets inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
+    inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
+    for part in inner:
+        yield from leaves(part)
+    if not inner:
+        yield dataset
+
+
+def lineage_of_dataset(dataset: Any) -> Lineage:
+    """The images of a dataset, those inside wrappers each counted under its own; a kind without ids is unknown."""
+    total = Lineage()
+    for leaf in leaves(dataset):
+        if (entry := _list_of(leaf)) is None:
+            total += Lineage(unknown_lists=[type(leaf).__name__])
+        else:
+            total += Lineage([entry])
+    return total
+
+
+def _list_of(dataset: Any) -> ImageList | None:
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    root = getattr(dataset, 'data_root', None) or ''
+    name = getattr(dataset, 'name', None) or (osp.basename(osp.abspath(root)) if root else type(dataset).__name__)
+    ids = getattr(dataset, 'image_identities', None) or getattr(dataset, 'img_ids', None)
+    if ids is None:
+        if not hasattr(dataset, 'get_data_info'):
+            return None
+        infos = map(dataset.get_data_info, range(len(dataset)))
+        ids = [info.get('img_id') or _relative(info.get('img_path'), root) for info in infos]
+        if not all(isinstance(i, str) for i in ids):
+            return None
+    return image_list(name, getattr(dataset, 'split_name', None) or 'all', ids)
+
+
+def _relative(path: str | None, root: str) -> str | None:
+    """A path below the dataset's folder, without extension: the id of an image where a dataset gives none."""
+    if path is None:
+        return None
+    inside = root and '://' not in path and not osp.relpath(path, root).startswith('..')
+    return osp.splitext(osp.relpath(path, root) if inside else path)[0]

@@ -1,0 +1,1 @@
+"""Break-downs, reports and saved predictions."""

@@ -1,0 +1,260 @@
+"""Where the errors are: figures by target area, by signal-to-clutter ratio and by image, and the worst images first.
+
+:func:`image_record` looks at one image; all else are pure functions on lists of :class:`ImageRecord`. The definitions
+are those of :mod:`mmirstd.evaluation.functional.exact` (``exact``). Predicted pixels outside the targets belong to
+no target, so that a group of targets has a Pd and a recall but neither IoU nor Fa: those are of images.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from mmirstd.evaluation.functional.exact import Counts, image_counts, match_targets, sum_counts, summarise
+from mmirstd.evaluation.functional.sweeps import checked_pair
+from mmirstd.ops.components import Connectivity
+
+AREA_EDGES = (1, 10, 20, 40, 80)
+SCR_EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+Fault = Literal['IoU', 'false_pixels', 'missed']
+_IGNORE = 255
+
+
+class Target(NamedTuple):
+    """A target: its centroid, its area and how much of that is predicted, in pixels, and whether it was detected.
+
+    `scr` is None where no image was given, nan where it is not defined.
+    """
+
+    row: float
+    col: float
+    area: int
+    hit: int
+    detected: bool
+    scr: float | None
+
+
+class FalseComponent(NamedTuple):
+    """A predicted component that no target took."""
+
+    row: float
+    col: float
+    area: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """What was found in one image; targets and false components in raster order of their first pixels."""
+
+    img_id: str
+    counts: Counts
+    targets: tuple[Target, ...]
+    false: tuple[FalseComponent, ...]
+
+    @property
+    def missed(self) -> int:
+        """Number of targets that were not detected."""
+        return self.counts.targets - self.counts.detected
+
+    @property
+    def iou(self) -> float:
+        """IoU of the image; nan with neither target nor prediction."""
+        union = self.counts.tp + self.counts.fp + self.counts.fn
+        return self.counts.tp / union if union else math.nan
+
+
+class TargetGroup(NamedTuple):
+    """Targets whose area or SCR lies in [`low`, `high`), and how many of them, and of their pixels, were found."""
+
+    label: str
+    low: float
+    high: float
+    targets: int
+    detected: int
+    pixels: int
+    hit: int
+
+    @property
+    def pd(self) -> float:
+        """Detected part of the targets; nan without any."""
+        return self.detected / self.targets if self.targets else math.nan
+
+    @property
+    def recall(self) -> float:
+        """Predicted part of the targets' pixels; nan without any."""
+        return self.hit / self.pixels if self.pixels else math.nan
+
+
+class FalseGroup(NamedTuple):
+    """False components whose area lies in [`low`, `high`), and their pixels."""
+
+    label: str
+    low: float
+    high: float
+    components: int
+    pixels: int
+
+
+def image_record(
+    prediction: np.ndarray,
+    mask: np.ndarray,
+    *,
+    img_id: str,
+    image: np.ndarray | None = None,
+    threshold: float = 0.5,
+    ignore: np.ndarray | None = None,
+    distance: float = 3.0,
+    connectivity: Connectivity = 8,
+    scr_width: int = 20,
+    scr_gap: int = 0,
+) -> ImageRecord:
+    """Record the targets and the false components of one image.
+
+    `prediction`, `mask` and `ignore` are those of :func:`mmirstd.evaluation.functional.sweeps.pixel_sweep`. With the
+    `image`, any that :func:`mmirstd.ops.target_statistics.to_grey` takes, targets have an SCR; `scr_width` and
+    `scr_gap` are the arguments `width` and `gap` of :func:`target_statistics`.
+
+    Raises:
+        ValueError: On other shapes and values.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f'threshold must lie in [0, 1), not {threshold!r}')
+    prediction, target, ignore = checked_pair(prediction, mask, ignore)
+    labels = target.astype(np.uint8)
+    if ignore is not None:
+        labels[ignore] = _IGNORE
+    predicted = prediction > float(threshold)
+    options = {'distance': distance, 'connectivity': connectivity, 'ignore': _IGNORE}
+    counts = image_counts(predicted, labels, **options)
+    matches = match_targets(predicted, labels, **options)
+    found, components = matches.targets, matches.predictions
+    scr = [None] * len(found)
+    if image is not None:
+        from mmirstd.ops.target_statistics import target_statistics  # that package imports this one
+
+        about = target_statistics(image, labels, width=scr_width, gap=scr_gap, ignore=_IGNORE, components=found)
+        scr = about.scr.tolist()
+    detected = np.zeros(len(found), bool)
+    detected[matches.detected[:, 0]] = True
+    hit = np.bincount(found.index, weights=predicted[found.rows, found.cols], minlength=len(found)).astype(np.int64)
+    targets = zip(*found.centroid.T.tolist(), found.area.tolist(), hit.tolist(), detected.tolist(), scr, strict=True)
+    false = zip(*components.centroid[matches.false].T.tolist(), components.area[matches.false].tolist(), strict=True)
+    return ImageRecord(img_id, counts, tuple(Target(*t) for t in targets), tuple(FalseComponent(*f) for f in false))
+
+
+def by_target_area(records: Iterable[ImageRecord], edges: Sequence[int] = AREA_EDGES) -> list[TargetGroup]:
+    """Targets by area in pixels: group i has areas from edges[i] to below edges[i + 1], the last one all from its edge.
+
+    Targets below the first edge are in a group of their own, if there are any, so that none is lost.
+    """
+    targets = [t for record in records for t in record.targets]
+    return _grouped(targets, [t.area for t in targets], edges, _target_group)
+
+
+def by_target_scr(records: Iterable[ImageRecord], edges: Sequence[float] = SCR_EDGES) -> list[TargetGroup]:
+    """Targets by SCR, as :func:`by_target_area`; inf is in the last group, nan in one named ``undefined``.
+
+    Raises:
+        ValueError: If a target has no SCR because its record was made without the image.
+    """
+    targets = []
+    for record in records:
+        if any(t.scr is None for t in record.targets):
+            raise ValueError(f'{record.img_id}: the targets have no SCR; give image_record the image')
+        targets.extend(record.targets)
+    return _grouped(targets, [t.scr for t in targets], edges, _target_group)
+
+
+def by_false_area(records: Iterable[ImageRecord], edges: Sequence[int] = AREA_EDGES) -> list[FalseGroup]:
+    """False components by area in pixels, as :func:`by_target_area`."""
+    false = [f for record in records for f in record.false]
+    return _grouped(false, [f.area for f in false], edges, _false_group)
+
+
+def figures_by(records: Iterable[ImageRecord], key: Callable[[ImageRecord], str]) -> dict[str, dict[str, float]]:
+    """All figures of each group of images, such as sequences or scenes, which `key` names; in order of first images."""
+    groups: dict[str, list[Counts]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record.counts)
+    return {name: {'images': len(counts), **summarise(sum_counts(counts))} for name, counts in groups.items()}
+
+
+def by_image(records: Iterable[ImageRecord]) -> list[dict[str, str | int | float]]:
+    """A row per image, in order: id, counts, IoU (nan: neither target nor prediction), precision, recall and F1."""
+    rows = []
+    for record in records:
+        c, figures = record.counts, summarise(record.counts)
+        rows.append(
+            {
+                'img_id': record.img_id,
+                'targets': c.targets,
+                'detected': c.detected,
+                'missed': record.missed,
+                'false_components': c.false_components,
+                'false_pixels': c.false_pixels,
+                'tp': c.tp,
+                'fp': c.fp,
+                'fn': c.fn,
+                'pixels': c.pixels,
+                **{name: figures[name] for name in ('IoU', 'Pd', 'Fa', 'precision', 'recall', 'F1')},
+            }
+        )
+    return rows
+
+
+def worst_images(records: Iterable[ImageRecord], by: Fault = 'IoU', number: int | None = None) -> list[ImageRecord]:
+    """The worst images first: lowest IoU, most false pixels (in false components) or most missed targets.
+
+    Images without fault by that measure are left out. Among equals the one with more wrong pixels comes first, then
+    the lower id. `number` None gives all.
+    """
+    badness = {
+        'IoU': lambda r: 1 - r.iou,
+        'false_pixels': lambda r: r.counts.false_pixels,
+        'missed': lambda r: r.missed,
+    }
+    if by not in badness:
+        raise ValueError(f'by must be one of {", ".join(badness)}, not {by!r}')
+    if number is not None and number < 0:
+        raise ValueError(f'number must be None or not negative, not {number!r}')
+    faulty = [r for r in records if badness[by](r) > 0]  # nan is not
+    return sorted(faulty, key=lambda r: (-badness[by](r), -r.counts.fp - r.counts.fn, r.img_id))[:number]
+
+
+def _grouped(items: list, values: list[float], edges: Sequence[float], make: Callable) -> list:
+    edges = [float(e) for e in edges]
+    if not edges or any(not math.isfinite(e) for e in edges) or any(a >= b for a, b in pairwise(edges)):
+        raise ValueError(f'edges must be finite and ascend strictly, got {edges}')
+    whole = all(isinstance(v, int) for v in values) and all(e.is_integer() for e in edges)
+    at = np.searchsorted(edges, np.asarray(values, np.float64), side='right')  # 0: below the first edge
+    undefined = np.isnan(np.asarray(values, np.float64))
+    groups = []
+    for i, (low, high) in enumerate(zip([-math.inf, *edges], [*edges, math.inf], strict=True)):
+        members = [items[k] for k in np.flatnonzero((at == i) & ~undefined)]
+        if i or members:
+            groups.append(make(_label(low, high, whole), low, high, members))
+    if undefined.any():
+        groups.append(make('undefined', math.nan, math.nan, [items[k] for k in np.flatnonzero(undefined)]))
+    return groups
+
+
+def _label(low: float, high: float, whole: bool) -> str:
+    if low == -math.inf:
+        return f'< {high:g}'
+    if high == math.inf:
+        return f'>= {low:g}'
+    if not whole:
+        return f'{low:g} to {high:g}'
+    return f'{low:g}' if high - low == 1 else f'{low:g} to {high - 1:g}'
+
+
+def _target_group(label: str, low: float, high: float, members: list[Target]) -> TargetGroup:
+    detected, pixels, hit = (sum(getattr(t, name) for t in members) for name in ('detected', 'area', 'hit'))
+    return TargetGroup(label, low, high, len(members), detected, pixels, hit)
+
+
+def _false_group(label: str, low: float, high: float, members: list[FalseComponent]) -> FalseGroup:
+    return FalseGroup(label, low, high, len(members), sum(f.area for f in members))

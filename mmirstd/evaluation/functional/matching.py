@@ -1,0 +1,94 @@
+"""Four ways of matching targets to predicted components; published evaluations differ in them.
+
+- ``'greedy'``: targets in label order take the first free component, in label order, that is near (dnanet and most
+  others). Whoever comes first can take what only another could have had.
+- ``'nearest'``: near pairs in order of distance, the closest first (ties: in label order), as long as both are free.
+- ``'hungarian'``: as many near pairs as possible, and among these the least total distance.
+- ``'overlap'``: a target and a component match if they share a pixel (rpcanet). Not one to one: one component can
+  detect many targets. A component is false if it touches no target.
+
+Near means that the centroids are closer than `distance`, strictly. All but ``'overlap'`` match one to one.
+"""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from mmirstd.evaluation.functional.exact import Matches, match_components, near_pairs
+from mmirstd.ops.components import Components
+
+
+def match(targets: Components, predictions: Components, method: str = 'greedy', *, distance: float = 3.0) -> Matches:
+    """Match the components of a mask to those of a prediction.
+
+    Raises:
+        ValueError: If there is no such method or the distance is not positive.
+    """
+    if method == 'greedy':
+        return match_components(targets, predictions, distance=distance)
+    if method not in _METHODS:
+        raise ValueError(f'there is no matching {method!r}; there are greedy, {", ".join(_METHODS)}')
+    pairs = _METHODS[method](targets, predictions, distance)
+    pairs = pairs[np.lexsort(pairs.T[::-1])]
+    missed, false = np.ones(len(targets), bool), np.ones(len(predictions), bool)
+    missed[pairs[:, 0]] = False
+    false[pairs[:, 1]] = False
+    return Matches(targets, predictions, pairs, np.flatnonzero(missed), np.flatnonzero(false))
+
+
+def _near(targets: Components, predictions: Components, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """(K, 2) near pairs in lexicographic order and their (K,) distances."""
+    blocks = list(near_pairs(targets, predictions, distance))
+    if not blocks:
+        return np.zeros((0, 2), np.int64), np.zeros(0)
+    return np.concatenate([pairs for pairs, _ in blocks]), np.concatenate([apart for _, apart in blocks])
+
+
+def _nearest(targets: Components, predictions: Components, distance: float) -> np.ndarray:
+    pairs, apart = _near(targets, predictions, distance)
+    free_targets, free_predictions = np.ones(len(targets), bool), np.ones(len(predictions), bool)
+    chosen = []
+    for target, component in pairs[np.argsort(apart, kind='stable')].tolist():
+        if free_targets[target] and free_predictions[component]:
+            free_targets[target] = free_predictions[component] = False
+            chosen.append((target, component))
+    return np.array(chosen, np.int64).reshape(-1, 2)
+
+
+def _hungarian(targets: Components, predictions: Components, distance: float) -> np.ndarray:
+    pairs, apart = _near(targets, predictions, distance)
+    if not len(pairs):
+        return pairs
+    # Only pairs of one group compete, so each group is an assignment of its own: targets, then components, are nodes.
+    size = len(targets) + len(predictions)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1] + len(targets))), shape=(size, size))
+    group = connected_components(graph, directed=False)[1][pairs[:, 0]]
+    order = np.argsort(group, kind='stable')
+    chosen = []
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        rows, row = np.unique(pairs[members, 0], return_inverse=True)
+        cols, col = np.unique(pairs[members, 1], return_inverse=True)
+        # A pair that is not near costs more than all near ones together, so that as few as possible are used.
+        cost = np.full((len(rows), len(cols)), apart[members].sum() + 1)
+        cost[row, col] = apart[members]
+        near = np.zeros(cost.shape, bool)
+        near[row, col] = True
+        i, j = linear_sum_assignment(cost)
+        kept = near[i, j]
+        chosen.append(np.stack([rows[i[kept]], cols[j[kept]]], axis=1))
+    return np.concatenate(chosen)
+
+
+def _overlap(targets: Components, predictions: Components, distance: float) -> np.ndarray:
+    if not len(targets) or not len(predictions):
+        return np.zeros((0, 2), np.int64)
+    width = max(targets.cols.max(), predictions.cols.max()) + 1
+    wanted, present = (c.rows * width + c.cols for c in (targets, predictions))  # both ascending
+    place = np.minimum(np.searchsorted(present, wanted), present.size - 1)
+    shared = present[place] == wanted
+    pair = targets.index[shared] * len(predictions) + predictions.index[place[shared]]
+    return np.stack(np.divmod(np.unique(pair), len(predictions)), axis=1)
+
+
+_METHODS = {'nearest': _nearest, 'hungarian': _hungarian, 'overlap': _overlap}

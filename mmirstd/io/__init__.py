@@ -1,0 +1,1 @@
+"""Files: images, masks, lists, and writing them whole."""

@@ -1,0 +1,1 @@
+"""Pure functions on arrays and tensors, shared by data, models and metrics."""
