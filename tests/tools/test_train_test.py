@@ -174,7 +174,7 @@ def test_failures_of_a_run_keep_their_traceback(call, tiny_config, monkeypatch):
     assert error.startswith('error: iteration ')
     assert 'lower the learning rate' in error
 
-    monkeypatch.setattr('mmirstd.evaluation.IRSTDMetric.process', lambda *a: 1 / 0)
+    monkeypatch.setattr('mmirstd.evaluation.metrics.IRSTDMetric.process', lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         call('train', tiny_config(), '--work-dir', 'x')
 
