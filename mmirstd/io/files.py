@@ -1,12 +1,44 @@
-"""Files that are there whole or not at all, whenever the process ends or the power goes."""
+"""Writing files: whole or not at all, nothing replaced unasked, one way to write a PNG."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from mmirstd.utils.text import abridge
+
+# Above this level, OpenCV needs twice the time for files that are 7 % smaller.
+PNG_COMPRESSION = 3
+
+
+def refuse_overwriting(paths: str | Path | Iterable[str | Path], overwrite: bool = False) -> None:
+    """Raise an error if an output is there already, before time is spent on making it.
+
+    Args:
+        paths: Files, or folders that have to be empty.
+        overwrite: The user's permission: nothing is refused.
+
+    Raises:
+        FileExistsError: Naming what would be replaced.
+
+    >>> refuse_overwriting(['not_there.csv', 'not_there/'])
+    """
+    if overwrite:
+        return
+    paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    if found := [str(p) for p in paths if os.path.lexists(p) and not (p.is_dir() and not any(p.iterdir()))]:
+        raise FileExistsError(
+            f'{abridge(found)} {"exists" if len(found) == 1 else "exist"}: choose another place, or allow replacing '
+            f'with --overwrite (overwrite=True)'
+        )
 
 
 def replace_durably(temporary: Path, path: Path) -> None:
-    """Give a complete file its name, on the same file system; content first, then the name, reach the disk.
+    """Give a complete file its name, on the same file system. The content reaches the disk before the name does.
 
     Raises:
         OSError: If the disk is full or fails; ``path`` is then as it was.
@@ -22,27 +54,84 @@ def replace_durably(temporary: Path, path: Path) -> None:
             os.close(folder)
 
 
-def write_atomically(path: Path, content: bytes, flush: bool = True) -> None:
-    """Write a file under a temporary name beside it, then rename.
+@contextmanager
+def whole_file(path: str | Path, flush: bool = True) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; what the block writes there becomes ``path`` when the block ends.
+
+    If the block raises, ``path`` stays as it was, and the temporary file is removed.
 
     Args:
-        path: Name of the file.
-        content: All of it.
+        path: Name of the file; its folder is created.
         flush: Whether to wait for the disk. Without, a file may be empty after a power failure, but not after a kill.
 
     Raises:
-        OSError: As :func:`replace_durably`; nothing is left behind.
+        OSError: If the disk is full or fails.
     """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps two processes of a job apart.
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
-        temporary.write_bytes(content)
+        yield temporary
         if flush:
             replace_durably(temporary, path)
         else:
             os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         discard(temporary)
         raise
+
+
+def write_atomically(path: str | Path, content: bytes | str, flush: bool = True) -> None:
+    """Write a file whole or not at all, see :func:`whole_file`. Text is encoded as UTF-8."""
+    with whole_file(path, flush) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def encode_png(image: np.ndarray, order: Literal['rgb', 'bgr'] | None = None) -> bytes:
+    """Encode an image as PNG.
+
+    Args:
+        image: (H, W), (H, W, 1), or with ``order`` (H, W, 3) or (H, W, 4), alpha last; uint8 or uint16, or bool, which
+            is written as 0 and 255.
+        order: Order of the color channels. It has no default, so that no caller swaps red and blue without notice.
+
+    Raises:
+        ValueError: If the type or the shape is another one, or ``order`` is missing for a color image.
+    """
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:
+        raise ValueError(f'an image to write has the shape (H, W), (H, W, 3) or (H, W, 4), not {image.shape}')
+    if channels > 1 and order not in ('rgb', 'bgr'):
+        raise ValueError(f"the order of the color channels is 'rgb' or 'bgr', not {order!r}")
+    if image.dtype == bool:
+        image = image * np.uint8(255)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f'an image to write is uint8, uint16 or bool, not {image.dtype}')
+    if channels > 1 and order == 'rgb':
+        image = image[..., [2, 1, 0, 3][:channels]]
+    written, content = cv2.imencode('.png', np.ascontiguousarray(image), [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
+    if not written:
+        raise ValueError(f'OpenCV cannot encode an image of shape {image.shape}')
+    return content.tobytes()
+
+
+def write_png(
+    path: str | Path, image: np.ndarray, order: Literal['rgb', 'bgr'] | None = None, flush: bool = True
+) -> None:
+    """Write an image as PNG, whole or not at all, see :func:`encode_png` and :func:`whole_file`.
+
+    Raises:
+        ValueError: If the array is no image, or the name does not end in ``.png``; the message names the file.
+        OSError: If the disk is full or fails.
+    """
+    if Path(path).suffix.lower() != '.png':
+        raise ValueError(f'{path}: the name of a PNG must end in .png')
+    try:
+        content = encode_png(image, order)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+    write_atomically(path, content, flush)
 
 
 def discard(path: Path) -> None:

@@ -1,0 +1,95 @@
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmirstd.io.files import encode_png, refuse_overwriting, whole_file, write_atomically, write_png
+from mmirstd.io.images import decode_image
+
+
+def test_refuse_overwriting_names_what_is_there(tmp_path):
+    files = [tmp_path / f'{i}.csv' for i in range(9)]
+    refuse_overwriting(files)
+    refuse_overwriting(str(files[0]))
+    files[3].write_text('x')
+    with pytest.raises(FileExistsError, match=r'3\.csv exists: .*--overwrite'):
+        refuse_overwriting(files)
+    with pytest.raises(FileExistsError, match=r'3\.csv'):
+        refuse_overwriting(str(files[3]))
+    for file in files:
+        file.write_text('x')
+    with pytest.raises(FileExistsError, match=r'0\.csv, .*4\.csv, \.\.\. exist:'):
+        refuse_overwriting(files)
+    refuse_overwriting(files, overwrite=True)
+
+
+def test_refuse_overwriting_takes_empty_folders_only(tmp_path):
+    refuse_overwriting(tmp_path)
+    (tmp_path / 'a').mkdir()
+    with pytest.raises(FileExistsError, match='exists'):
+        refuse_overwriting(tmp_path)
+    (tmp_path / 'link').symlink_to(tmp_path / 'missing')
+    with pytest.raises(FileExistsError, match='link exists'):
+        refuse_overwriting([tmp_path / 'link'])
+
+
+def interrupt(path, error):
+    with whole_file(path) as temporary:
+        temporary.write_bytes(b'half')
+        raise error
+
+
+def test_whole_file_keeps_the_old_content_when_writing_fails(tmp_path):
+    path = tmp_path / 'new/folder/a.txt'
+    write_atomically(path, 'grün')
+    assert path.read_text(encoding='utf-8') == 'grün'
+    for error in (RuntimeError, KeyboardInterrupt):
+        with pytest.raises(error):
+            interrupt(path, error)
+        assert path.read_text(encoding='utf-8') == 'grün'
+    with pytest.raises(FileNotFoundError), whole_file(path):
+        pass  # nothing written
+    assert os.listdir(path.parent) == ['a.txt']
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('shape', [(3, 5), (3, 5, 1), (3, 5, 3), (3, 5, 4)])
+def test_png_round_trip(tmp_path, shape, dtype):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    bgr = image[..., [2, 1, 0, 3][: shape[2]]] if len(shape) == 3 and shape[2] > 1 else image
+    for order, expected in (('bgr', image), ('rgb', bgr)):
+        write_png(tmp_path / 'a.png', image, order)
+        found = decode_image((tmp_path / 'a.png').read_bytes(), 'a.png')
+        assert found.dtype == dtype
+        assert np.array_equal(found, expected.reshape(found.shape))
+
+
+def test_png_of_bool_is_0_and_255(tmp_path):
+    mask = np.eye(4, dtype=bool)
+    write_png(str(tmp_path / 'a.PNG'), mask)
+    assert np.array_equal(cv2.imread(str(tmp_path / 'a.PNG'), cv2.IMREAD_UNCHANGED), mask * 255)
+
+
+@pytest.mark.parametrize(
+    ('image', 'order', 'message'),
+    [
+        (np.zeros((4, 4), np.float32), None, 'uint8, uint16 or bool, not float32'),
+        (np.zeros((4, 4, 3), np.uint8), None, "'rgb' or 'bgr', not None"),
+        (np.zeros((4, 4, 2), np.uint8), 'rgb', r'not \(4, 4, 2\)'),
+        (np.zeros(4, np.uint8), None, r'not \(4,\)'),
+        (np.zeros((0, 4), np.uint8), None, r'not \(0, 4\)'),
+    ],
+)
+def test_png_refuses_what_is_no_image(tmp_path, image, order, message):
+    with pytest.raises(ValueError, match=message):
+        encode_png(image, order)
+    with pytest.raises(ValueError, match=r'b\.png: .*' + message):
+        write_png(tmp_path / 'b.png', image, order)
+    assert not os.listdir(tmp_path)
+
+
+def test_png_needs_its_suffix(tmp_path):
+    with pytest.raises(ValueError, match=r'a\.jpg: .*\.png'):
+        write_png(Path(tmp_path / 'a.jpg'), np.zeros((2, 2), np.uint8))
