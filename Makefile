@@ -10,6 +10,9 @@ MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 # Shorter demo: make demo DEMO_ITERS=100
 DEMO_ITERS ?=
 PYTEST_ARGS ?=
+# One worker a core; each starts with a stretch of the tests and takes over from the others when it is through.
+PARALLEL ?= -n auto --dist worksteal
+DURATIONS ?= --durations=25 --durations-min=1
 
 PACKAGE := setup.py pyproject.toml
 READY := $(VENV)/.ready
@@ -58,20 +61,21 @@ demo: $(READY)
 	$(VENV)/bin/python tools/demo.py $(if $(DEMO_ITERS),--iters $(DEMO_ITERS))
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest tests --ignore=tests/interop \
+	$(VENV)/bin/python -m pytest tests --ignore=tests/interop $(PARALLEL) $(DURATIONS) \
 		--cov=mmirstd --cov-report=term:skip-covered --cov-fail-under=90 $(PYTEST_ARGS)
 
 # Tests against timm, segment-anything, mmpretrain and safetensors; torchvision needs another torch.
 test-interop: $(INTEROP_READY)
-	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/utils/test_checkpoint.py $(PYTEST_ARGS)
+	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/utils/test_checkpoint.py $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
 
 # The same tests on the original packages; see docs/stacks.md.
 test-openmmlab: $(OPENMMLAB_READY)
-	$(OPENMMLAB_VENV)/bin/python -m pytest tests --ignore=tests/interop $(PYTEST_ARGS)
+	$(OPENMMLAB_VENV)/bin/python -m pytest tests --ignore=tests/interop $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
 
 format: $(READY)
 	$(VENV)/bin/ruff format .

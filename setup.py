@@ -68,7 +68,7 @@ setup(
         'onedl': STACK['requirements']('onedl'),
         'openmmlab': STACK['requirements']('openmmlab'),
         'interop': ['onedl-mmpretrain', 'timm', 'torchvision', 'segment-anything'],
-        'dev': ['pytest', 'pytest-cov', 'hypothesis', 'ruff', 'tensorboard'],
+        'dev': ['pytest', 'pytest-cov', 'pytest-xdist', 'hypothesis', 'ruff', 'import-linter', 'tensorboard'],
     },
     cmdclass={'build_py': BuildPyWithMim},
     zip_safe=False,

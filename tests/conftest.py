@@ -13,6 +13,27 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+ALL_TESTS = os.environ.get('MMIRSTD_ALL_TESTS', '') not in ('', '0')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce the marker of tests that take long and repeat what shorter ones show."""
+    config.addinivalue_line('markers', 'exhaustive: runs only with MMIRSTD_ALL_TESTS=1 in the environment')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked ``exhaustive``, unless MMIRSTD_ALL_TESTS=1 asks for it."""
+    if not ALL_TESTS:
+        skip = pytest.mark.skip(reason='exhaustive: set MMIRSTD_ALL_TESTS=1')
+        for item in items:
+            if item.get_closest_marker('exhaustive'):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope='session')
+def all_tests() -> bool:
+    """Whether MMIRSTD_ALL_TESTS=1 asks for the long form of a test: more examples, whole sets, every config."""
+    return ALL_TESTS
 
 
 @pytest.fixture(scope='session')

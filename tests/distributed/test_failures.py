@@ -12,8 +12,6 @@ import pytest
 from processes import script, start_script
 
 CONFIG = Path(__file__).with_name('simir_tiny.py')
-# A launch takes seconds of each process: those that show the same as others are made on request.
-ON_REQUEST = pytest.mark.skipif('MMIRSTD_ALL_TESTS' not in os.environ, reason='set MMIRSTD_ALL_TESTS')
 ENDLESS = ('train_cfg.max_iters=100000', 'train_cfg.val_interval=100000')
 
 
@@ -53,8 +51,8 @@ def wait_until(condition, seconds=60):
     [
         (3, 'exception', 'LookupError: the sun has set'),
         (2, 'sigkill', 'Signal 9 (SIGKILL) received by PID'),
-        pytest.param(2, 'memory', 'MemoryError', marks=ON_REQUEST),
-        pytest.param(2, 'exit', 'exitcode  : 3 ', marks=ON_REQUEST),
+        pytest.param(2, 'memory', 'MemoryError', marks=pytest.mark.exhaustive),
+        pytest.param(2, 'exit', 'exitcode  : 3 ', marks=pytest.mark.exhaustive),
     ],
 )
 def test_one_process_dies(odd_data, tmp_path, world, how, cause):
@@ -69,7 +67,7 @@ def test_one_process_dies(odd_data, tmp_path, world, how, cause):
     assert not running(work)
 
 
-@ON_REQUEST
+@pytest.mark.exhaustive
 def test_a_process_that_hangs(odd_data, tmp_path):
     """The others wait as long as the config says."""
     work = tmp_path / 'run'
@@ -109,7 +107,8 @@ def kill(job):
 
 
 @pytest.mark.parametrize(
-    'how', ['interrupt', pytest.param('terminate', marks=ON_REQUEST), pytest.param('kill', marks=ON_REQUEST)]
+    'how',
+    ['interrupt', *(pytest.param(how, marks=pytest.mark.exhaustive) for how in ('terminate', 'kill'))],
 )
 def test_the_launcher_is_ended(odd_data, tmp_path, how):
     """From the keyboard, which signals every process; by SIGTERM; and so that it can do nothing more."""
@@ -137,7 +136,7 @@ def test_the_launcher_is_ended(odd_data, tmp_path, how):
     assert 'KeyboardInterrupt' not in output
 
 
-@ON_REQUEST
+@pytest.mark.exhaustive
 def test_mistakes_are_the_last_line(tmp_path):
     code, output, _ = script(*train(tmp_path / 'nothing', 2, tmp_path / 'run'), cwd=tmp_path)
     assert code == 1
