@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 INTEROP_VENV ?= .venv-interop
 OPENMMLAB_VENV ?= .venv-openmmlab
+DOCS_VENV ?= .venv-docs
 # mmcv's ops, which mmseg imports and nothing here runs: for the CPU and not optimised, to compile in minutes.
 MMCV_CFLAGS ?= -O0 -g0
 MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -18,8 +19,9 @@ PACKAGE := setup.py pyproject.toml
 READY := $(VENV)/.ready
 INTEROP_READY := $(INTEROP_VENV)/.ready
 OPENMMLAB_READY := $(OPENMMLAB_VENV)/.ready
+DOCS_READY := $(DOCS_VENV)/.ready
 
-.PHONY: install demo test test-interop test-openmmlab lint format
+.PHONY: install demo test test-interop test-openmmlab lint format docs
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -68,9 +70,19 @@ test: $(READY)
 test-interop: $(INTEROP_READY)
 	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/utils/test_checkpoint.py $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
 
-# The same tests on the original packages; see docs/stacks.md.
+# The same tests on the original packages; see docs/get-started/stacks.md.
 test-openmmlab: $(OPENMMLAB_READY)
 	$(OPENMMLAB_VENV)/bin/python -m pytest tests --ignore=tests/interop $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
+
+# The site, in site/ (Python 3.11 or newer). A broken link or an unknown argument in a docstring is an error.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict --clean
+
+$(DOCS_READY): requirements/docs.txt
+	$(check_python)
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install -r $<
+	@touch $@
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

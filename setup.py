@@ -68,6 +68,7 @@ setup(
         'onedl': STACK['requirements']('onedl'),
         'openmmlab': STACK['requirements']('openmmlab'),
         'interop': ['onedl-mmpretrain', 'timm', 'torchvision', 'segment-anything'],
+        'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=1.0'],
         'dev': ['pytest', 'pytest-cov', 'pytest-xdist', 'hypothesis', 'ruff', 'import-linter', 'tensorboard'],
     },
     cmdclass={'build_py': BuildPyWithMim},

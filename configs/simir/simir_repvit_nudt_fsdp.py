@@ -1,4 +1,4 @@
-"""Parameters, gradients and optimizer state are shared out over the processes: docs/distributed.md.
+"""Parameters, gradients and optimizer state are shared out over the processes: docs/how-to/distributed.md.
 
 Start it with tools/dist_train.sh; test its checkpoints with simir_repvit_nudt.py.
 """

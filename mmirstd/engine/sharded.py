@@ -1,4 +1,4 @@
-"""Training with sharded parameters (FSDP), for encoders that do not fit one GPU: docs/distributed.md."""
+"""Training with sharded parameters (FSDP), for encoders that do not fit one GPU: docs/how-to/distributed.md."""
 
 import copy
 import warnings

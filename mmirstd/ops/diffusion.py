@@ -4,7 +4,7 @@ IRSAM (M. Zhang et al., ECCV 2024) names it and never released it. Built here is
 contradiction, the equivalence of Haar shrinkage and nonlinear diffusion: P. Mrazek, J. Weickert, G. Steidl,
 "Correspondences between wavelet shrinkage and nonlinear diffusion", Scale Space 2003, and for images, with the details
 of one place shrunk together, P. Mrazek, J. Weickert, "From two-dimensional nonlinear diffusion to coupled Haar wavelet
-shrinkage", JVCIR 2007. docs/wpmd.md derives it.
+shrinkage", JVCIR 2007. docs/concepts/wpmd.md derives it.
 """
 
 import math

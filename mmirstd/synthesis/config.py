@@ -49,7 +49,7 @@ class SceneConfig:
     """What scenes look like. A pair is a range a value is drawn from; grey levels are those of the 8-bit image.
 
     The defaults are chosen so that targets per image, mask areas, contrast, signal-to-clutter ratio and the images'
-    mean and spread are close to those of NUDT-SIRST, NUAA-SIRST and IRSTD-1k (table in ``docs/synthetic.md``).
+    mean and spread are close to those of NUDT-SIRST, NUAA-SIRST and IRSTD-1k (table in ``docs/concepts/synthetic.md``).
 
     Args:
         backgrounds: Relative frequency of each background, names as in ``backgrounds.BACKGROUNDS``.

@@ -1,4 +1,4 @@
-"""docs/datasets.md names what is there."""
+"""docs/reference/datasets.md names what is there."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from mmirstd.datasets.layout import Layout
 from mmirstd.datasets.published_splits import ALIASES, OFFICIAL_SPLITS, published_splits
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / 'docs/datasets.md').read_text()
+TEXT = (ROOT / 'docs/reference/datasets.md').read_text()
 PUBLIC = [cls for name in datasets.__all__ if getattr(cls := getattr(datasets, name), 'NAME', None) is not None]
 
 

@@ -268,7 +268,7 @@ def test_refusals_when_run(arguments, error, message):
 
 
 def test_snippets_of_the_docs_run():
-    text = (Path(__file__).parents[2] / 'docs/wpmd.md').read_text(encoding='utf-8')
+    text = (Path(__file__).parents[2] / 'docs/concepts/wpmd.md').read_text(encoding='utf-8')
     names = {}
     for snippet in re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL):
         exec(snippet, names)

@@ -2,7 +2,7 @@
 
 All models are built first and then timed in turn, a slice of every round each and in another order every round, so that
 what else the machine does meets all of them. A model's latency is the median over the rounds, and its ratio to the
-reference the median of the ratios within the rounds. See docs/benchmark.md.
+reference the median of the ratios within the rounds. See docs/how-to/benchmark.md.
 """
 
 import argparse

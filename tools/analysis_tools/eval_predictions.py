@@ -270,7 +270,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default={},
         metavar='KEY=VALUE',
         dest='settings',
-        help='change the presets, e.g. threshold=0.4 size=512; docs/protocols.md has the names',
+        help='change the presets, e.g. threshold=0.4 size=512; docs/concepts/protocols.md has the names',
     )
     files = parser.add_argument_group('files')
     files.add_argument('--images', type=Path, metavar='DIR', help='for pictures and signal-to-clutter ratios')

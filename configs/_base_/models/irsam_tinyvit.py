@@ -34,7 +34,7 @@ model = dict(
         fuse='early+deep',
         edge_target='boundary',
         # Over the batch as published, but its logarithm: the published form (irsam_tinyvit_released_nuaa.py) may learn
-        # to predict nothing, and has no gradient to come back from there (docs/irsam.md).
+        # to predict nothing, and has no gradient to come back from there (docs/concepts/irsam.md).
         loss_decode=dict(type='mmirstd.SoftIoULoss', per_image=False, log=True),
         loss_edge=dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=5.0, loss_name='loss_edge'),
         init_cfg=_mobile_sam,

@@ -142,7 +142,7 @@ class InfraredPhotometric(BaseTransform):
     Each effect is applied with probability ``prob``, its strength uniform in its range (gain and gamma: uniform in the
     logarithm, so that doubling is as probable as halving). They follow each other as in a camera, in the order of the
     arguments below, on float32; ``img`` is rounded once at the end, clipped, and keeps its type and shape. ``None``
-    switches an effect off. Masks stay as they are. docs/augmentation.md has the formulas and the sources of the
+    switches an effect off. Masks stay as they are. docs/how-to/augmentation.md has the formulas and the sources of the
     defaults, which are meant for 8-bit pictures of automatic gain, levels being those of 0..255.
 
     Targets stay: where gain, offset and gamma together would cost a target more than ``1 - min_contrast`` of its

@@ -1,7 +1,7 @@
 """How published code evaluates: every choice that changes a figure, as one value, and the choices of each repository.
 
 A protocol says what becomes of a probability map and of the values of a mask file until there are counts and figures;
-:mod:`mmirstd.evaluation.functional.counts` carries it out. docs/protocols.md says the same in words and with reasons.
+:mod:`mmirstd.evaluation.functional.counts` carries it out. docs/concepts/protocols.md has the reasons.
 """
 
 from collections.abc import Iterable, Mapping
