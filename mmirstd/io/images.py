@@ -79,6 +79,12 @@ def decode_image(content: bytes, source: str) -> np.ndarray:
     return _guarded(_decode, content, source)
 
 
+def refuse_non_finite(values: np.ndarray, source: str) -> None:
+    """Raise ValueError if there are values that are NaN or infinite; the message names ``source``."""
+    if values.dtype.kind == 'f' and (bad := values.size - np.count_nonzero(np.isfinite(values))):
+        raise ValueError(f'{source}: {bad} of {values.size} values are NaN or infinite')
+
+
 def _guarded(function: Callable, content: bytes, source: str) -> Any:
     try:
         return function(content)

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
-from mmirstd.datasets.transforms.loading import binarize_mask, to_channels
+from mmirstd.datasets.transforms.loading import to_channels
 from mmirstd.registry import TRANSFORMS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -243,33 +243,6 @@ def test_thresholds_are_in_the_units_of_the_file(tmp_path):
     assert LoadTargetMask(0.5)(dict(results))['gt_seg_map'].tolist() == [[0, 0, 0, 1, 1]]
     with pytest.raises(ValueError, match=r'mask\.tif: values up to 1\.0, none above the threshold of 127'):
         LoadTargetMask()(dict(results))
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    hnp.arrays(
-        st.sampled_from([np.uint8, np.uint16, np.float32, np.bool_]),
-        hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
-        fill=st.nothing(),
-    ),
-    st.sampled_from([0, 1, 127, 200]),
-)
-def test_binarize_against_a_plain_loop(mask, threshold):
-    if not np.isfinite(mask).all():
-        with pytest.raises(ValueError, match='NaN or infinite'):
-            binarize_mask(mask, threshold)
-        return
-    if set(np.unique(mask).tolist()) <= {0, 1}:
-        expected = [[int(v == 1) for v in row] for row in mask.tolist()]
-    else:
-        expected = [[int(v > threshold) for v in row] for row in mask.tolist()]
-        if not np.any(expected):
-            with pytest.raises(ValueError, match='none above the threshold'):
-                binarize_mask(mask, threshold)
-            return
-    result = binarize_mask(mask, threshold)
-    assert result.dtype == np.uint8
-    assert result.tolist() == expected
 
 
 @settings(max_examples=50, deadline=None)

@@ -7,9 +7,9 @@ from scipy import ndimage
 from mmirstd.datasets import FolderDataset, IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SIRSTv2Dataset
 from mmirstd.datasets.published_splits import load_published
 from mmirstd.datasets.transforms import AlignedResize, CopyPasteTargets, LoadIRImage, LoadTargetMask, TargetAwareCrop
-from mmirstd.datasets.transforms.loading import binarize_mask
 from mmirstd.datasets.transforms.target_crop import find_targets
 from mmirstd.io.ids import read_ids
+from mmirstd.io.masks import mask_labels
 
 # ruff: noqa: NPY002 - the transforms draw from numpy's global generator
 
@@ -45,7 +45,7 @@ def test_masks_and_images(cls, real_data):
     for i in range(len(dataset)):
         path = dataset.get_data_info(i)['seg_map_path']
         raw = LoadIRImage(1)({'img_path': path})['img'][..., 0]
-        mask = binarize_mask(raw, source=path)
+        mask = mask_labels(raw, source=path)
         targets += len(find_targets(mask).boxes)
         if ((raw != 0) & (raw != 255)).any():
             grey_masks += 1

@@ -190,24 +190,6 @@ def test_labels_are_told_by_the_folder(tmp_path):
     assert P.read_prediction(a, labels=True).max() == 0
 
 
-def test_mask_values(tmp_path):
-    grey = np.array([[0, 64, 128, 255]], np.uint8)
-    for values, expected in (
-        (grey, grey),
-        (grey // 255, [[0, 0, 0, 255]]),
-        (grey * 0, grey * 0),
-        (np.dstack([grey // 2, grey, grey // 3]), grey),
-        (grey.astype(np.uint16) * 257, grey),
-        (grey.astype(np.uint16), grey),
-    ):
-        assert P.mask_values(values, 'x').tolist() == np.asarray(expected).tolist()
-        assert P.mask_values(values, 'x').dtype == np.uint8
-    assert P.mask_values(np.dstack([grey, grey * 0]), 'x').tolist() == grey.tolist()  # grey and alpha
-    assert P.read_mask(png(tmp_path / 'a.png', grey)).tolist() == grey.tolist()
-    with pytest.raises(ValueError, match=r'x: a mask must have 8 or 16 bits, not float32'):
-        P.mask_values(grey.astype(np.float32), 'x')
-
-
 @pytest.mark.parametrize(
     ('stem', 'suffix', 'expected'),
     [

@@ -24,7 +24,8 @@ import scipy
 from tqdm import tqdm
 
 from mmirstd.evaluation import PRESETS, Protocol, get_protocol, image_counts, protocol_counts
-from mmirstd.evaluation.analysis.predictions import hold_labels, pair_files, read_mask, read_prediction
+from mmirstd.evaluation.analysis.predictions import hold_labels, pair_files, read_prediction
+from mmirstd.io.masks import read_mask
 from mmirstd.ops.resizing import resize_nearest, resize_prediction
 
 PLAIN = Path(__file__).resolve().parents[2] / 'tests/evaluation/plain_evaluation.py'

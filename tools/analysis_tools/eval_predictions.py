@@ -39,7 +39,6 @@ from mmirstd.evaluation.analysis.predictions import (
     hold_labels,
     load_split,
     pair_files,
-    read_mask,
     read_prediction,
 )
 from mmirstd.evaluation.analysis.reports import (
@@ -69,6 +68,7 @@ from mmirstd.evaluation.functional.sweeps import (
 from mmirstd.io.files import write_atomically
 from mmirstd.io.ids import digest
 from mmirstd.io.images import decode_image
+from mmirstd.io.masks import read_mask
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.utils.text import abridge
 from mmirstd.visualization import draw_detections

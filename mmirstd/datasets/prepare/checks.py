@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmirstd.datasets.prepare.layouts import Pair
-from mmirstd.datasets.transforms.loading import binarize_mask
 from mmirstd.io.images import decode_image, read_header
+from mmirstd.io.masks import mask_labels
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
 
@@ -142,7 +142,7 @@ def _about_mask(name: str, mask: np.ndarray, threshold: float) -> tuple[int, lis
         mask = mask[..., :1] if mask.shape[2] == 2 else mask[..., :3]  # without alpha
     values = np.flatnonzero(np.bincount(mask.ravel())) if mask.dtype == np.uint8 else np.unique(mask)
     try:
-        target = int(binarize_mask(mask, threshold, name).sum())
+        target = int(mask_labels(mask, threshold, name).sum())
     except ValueError as error:
         return 0, [*findings, Finding('bad-mask', name, str(error).removeprefix(f'{name}: ').split(';')[0])]
     if not set(values.tolist()) <= {0, 255}:

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from mmirstd.datasets.transforms.loading import binarize_mask
 from mmirstd.io.images import decode_image
+from mmirstd.io.masks import mask_labels
 from mmirstd.utils.text import abridge
 
 # Half-written files live here, and nowhere else.
@@ -50,7 +50,7 @@ class State(NamedTuple):
 
 def clean_mask(path: Path, threshold: float) -> bytes:
     """Encode a mask as an 8-bit PNG of one channel with the values 0 and 255, as ``LoadTargetMask`` understands it."""
-    mask = binarize_mask(decode_image(path.read_bytes(), str(path)), threshold, str(path))
+    mask = mask_labels(decode_image(path.read_bytes(), str(path)), threshold, str(path))
     return cv2.imencode('.png', mask * np.uint8(255))[1].tobytes()
 
 

@@ -8,7 +8,8 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmirstd.io.images import decode_image
+from mmirstd.io.images import decode_image, refuse_non_finite
+from mmirstd.io.masks import MASK_THRESHOLD, mask_labels
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
 
@@ -45,38 +46,6 @@ def rescale(img: np.ndarray, low: float, high: float) -> np.ndarray:
     np.clip(scaled, 0, 1, out=scaled)
     scaled *= 255
     return scaled.astype(np.float32)
-
-
-def binarize_mask(mask: np.ndarray, threshold: float = 127, source: str = 'mask') -> np.ndarray:
-    """Turn a decoded mask, (H, W) or (H, W, C) of any type, into uint8 (H, W) in {0, 1}: 1 where value > threshold.
-
-    Values are those of the file, whatever its type: 16 bits are not scaled down first. Of a colour mask the largest
-    colour channel counts, alpha does not. The exception: a mask with no values but 0 and 1 holds labels, and is taken
-    as it is. Were it thresholded, all its targets would be lost without a word.
-
-    Raises:
-        ValueError: If the mask has values other than 0, but none that makes a target, or values that are NaN or
-            infinite; the message names ``source``.
-    """
-    if mask.ndim == 3:
-        mask = mask[..., :1] if mask.shape[2] == 2 else mask[..., :3]
-        mask = mask.max(axis=2)
-    if mask.dtype.kind == 'f':
-        _refuse_non_finite(mask, source)
-    if ((mask == 0) | (mask == 1)).all():
-        return mask.astype(np.uint8)
-    target = mask > threshold
-    if not target.any():
-        raise ValueError(
-            f'{source}: values up to {mask.max()}, none above the threshold of {threshold}; is this a target mask? '
-            'If so, lower the threshold of LoadTargetMask'
-        )
-    return target.astype(np.uint8)
-
-
-def _refuse_non_finite(values: np.ndarray, source: str) -> None:
-    if bad := values.size - np.count_nonzero(np.isfinite(values)):
-        raise ValueError(f'{source}: {bad} of {values.size} values are NaN or infinite')
 
 
 @TRANSFORMS.register_module()
@@ -154,8 +123,7 @@ class LoadIRImage(LoadImageFromFile):
     def _rescale(self, img: np.ndarray, path: str) -> np.ndarray:
         if img.ndim == 3:
             img = img[..., 0] if img.shape[2] == 2 else img[..., :3]
-        if img.dtype.kind == 'f':
-            _refuse_non_finite(img, path)
+        refuse_non_finite(img, path)
         low, high = self.limits or (float(img.min()), float(img.max()))
         if self.normalize == 'percentile':
             between = np.percentile(img.astype(np.float64), self.percentiles).tolist()
@@ -174,7 +142,7 @@ class LoadIRImage(LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class LoadTargetMask(LoadAnnotations):
-    """Load a target mask of any mode as ``gt_seg_map``, uint8 (H, W) in {0, 1}, see :func:`binarize_mask`.
+    """Load a target mask of any mode as ``gt_seg_map``, uint8 (H, W) in {0, 1}, see :mod:`mmirstd.io.masks`.
 
     A palette mask is read by its colours, not its indices. A mask is resized to its image, by nearest neighbour at
     pixel centres, only where the dataset says ``mask_resize``.
@@ -187,7 +155,7 @@ class LoadTargetMask(LoadAnnotations):
         ValueError: If the file cannot be decoded, holds no mask, or differs from its image in size.
     """
 
-    def __init__(self, threshold: float = 127, backend_args: dict | None = None) -> None:
+    def __init__(self, threshold: float = MASK_THRESHOLD, backend_args: dict | None = None) -> None:
         if threshold < 0:
             raise ValueError(f'LoadTargetMask: threshold must not be negative, got {threshold}')
         super().__init__(imdecode_backend='cv2', backend_args=backend_args)
@@ -196,7 +164,7 @@ class LoadTargetMask(LoadAnnotations):
     def _load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
         mask = decode_image(fileio.get(path, backend_args=self.backend_args), path)
-        mask = binarize_mask(mask, self.threshold, path)
+        mask = mask_labels(mask, self.threshold, path)
         if 'ori_shape' not in results:
             raise KeyError('LoadTargetMask needs ori_shape: load the image before its mask')
         height, width = results['ori_shape']

@@ -230,30 +230,6 @@ def read_prediction(path: Path, *, labels: bool = False, key: str | None = None)
     return to_probabilities(values, str(path))
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Read the values (H, W) uint8 of a mask file, see :func:`mask_values`."""
-    return mask_values(decode_image(path.read_bytes(), str(path)), str(path))
-
-
-def mask_values(mask: np.ndarray, source: str) -> np.ndarray:
-    """Turn a decoded mask into the uint8 values (H, W) that the presets' mask rules are about.
-
-    Of colours the largest channel counts, alpha does not. 16 bits are brought to 8: ``value // 257`` where a value is
-    above 255. Labels 0 and 1 become 0 and 255.
-
-    Raises:
-        ValueError: If the type is another one, or values above 0 are all so low that no preset could call them targets.
-    """
-    if mask.ndim == 3:
-        mask = mask[..., :1] if mask.shape[2] == 2 else mask[..., :3]
-        mask = mask.max(axis=2)
-    if mask.dtype == np.uint16:
-        mask = (mask // 257 if mask.max() > 255 else mask).astype(np.uint8)
-    if mask.dtype != np.uint8:
-        raise ValueError(f'{source}: a mask must have 8 or 16 bits, not {mask.dtype}')
-    return mask * np.uint8(255) if mask.max() == 1 else mask
-
-
 def prediction_shape(path: Path, key: str | None = None) -> tuple[int, int]:
     """Height and width of a prediction, from its header where that is possible."""
     if path.suffix.lower() in ARRAY_EXTENSIONS:

@@ -10,12 +10,11 @@ from mmengine import fileio
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from mmirstd.evaluation.analysis.predictions import mask_values
 from mmirstd.evaluation.analysis.reports import Result, text_table
 from mmirstd.evaluation.functional.counts import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
 from mmirstd.evaluation.functional.exact import Counts, EmptyPolicy, image_counts, sum_counts, summarise
 from mmirstd.evaluation.functional.protocols import PRESETS, ProtocolLike, get_protocols
-from mmirstd.io.images import decode_image
+from mmirstd.io.masks import read_mask
 from mmirstd.ops.components import Connectivity
 from mmirstd.registry import METRICS
 
@@ -141,7 +140,7 @@ class IRSTDMetric(BaseMetric):
         ignored = truth == self.ignore_index
         path = sample.get('seg_map_path')
         if path and fileio.isfile(path, backend_args=self.backend_args):
-            mask = mask_values(decode_image(fileio.get(path, backend_args=self.backend_args), path), path)
+            mask = read_mask(path, self.backend_args)
             if ignored.any() and mask.shape != truth.shape:
                 raise ValueError(f'{path} is {mask.shape}, so the ignored pixels of {truth.shape} have no place in it')
         else:
