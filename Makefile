@@ -1,5 +1,5 @@
-# make demo | test | test-interop | test-openmmlab | lint: each starts from nothing but python3 and make (test-openmmlab: and a
-# C++ compiler), and may be run again at any time.
+# make demo | test | test-all | test-interop | test-openmmlab | test-wheel | lint: each starts from nothing but python3 and make
+# (test-openmmlab: and a C++ compiler), and may be run again at any time. CONTRIBUTING.md says what each does.
 PYTHON ?= python3
 VENV ?= .venv
 INTEROP_VENV ?= .venv-interop
@@ -21,7 +21,7 @@ INTEROP_READY := $(INTEROP_VENV)/.ready
 OPENMMLAB_READY := $(OPENMMLAB_VENV)/.ready
 DOCS_READY := $(DOCS_VENV)/.ready
 
-.PHONY: install demo test test-interop test-openmmlab lint format docs
+.PHONY: install demo test test-all test-interop test-openmmlab test-wheel lint format layers docs
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -66,6 +66,15 @@ test: $(READY)
 	$(VENV)/bin/python -m pytest tests --ignore=tests/interop $(PARALLEL) $(DURATIONS) \
 		--cov=mmirstd --cov-report=term:skip-covered --cov-fail-under=90 $(PYTEST_ARGS)
 
+# Every test, also the long ones; the log is committed.
+test-all: $(READY) $(INTEROP_READY)
+	PYTHON=$(VENV)/bin/python INTEROP_PYTHON=$(INTEROP_VENV)/bin/python .ci/full-run $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
+
+# The wheel as a user has it, in an environment of its own outside the repository.
+test-wheel:
+	$(check_python)
+	PYTHON=$(PYTHON) .ci/wheel
+
 # Tests against timm, segment-anything, mmpretrain and safetensors; torchvision needs another torch.
 test-interop: $(INTEROP_READY)
 	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/utils/test_checkpoint.py $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
@@ -88,6 +97,11 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python .ci/layers.py --check
+
+# Draws the layers in CONTRIBUTING.md again.
+layers: $(READY)
+	$(VENV)/bin/python .ci/layers.py
 
 format: $(READY)
 	$(VENV)/bin/ruff format .
