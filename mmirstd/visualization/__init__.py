@@ -1,5 +1,7 @@
-"""Pictures of what was detected, missed and invented."""
+"""Pictures: images with their detected, missed and false targets, stages of a pipeline, curves."""
 
-from mmirstd.visualization.visualizer import IRSTDVisualizer, draw_detections, to_display
+from mmirstd.visualization.canvas import to_display
+from mmirstd.visualization.detections import draw_detections
+from mmirstd.visualization.visualizer import IRSTDVisualizer
 
 __all__ = ['IRSTDVisualizer', 'draw_detections', 'to_display']

@@ -9,26 +9,26 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mmirstd.ops.components import label_components
-from mmirstd.visualization.visualizer import (
-    _GAP,
-    _INK,
-    _OUTLINE,
-    _PAPER,
-    COLOURS,
-    Finding,
-    _draw_inset,
-    _font,
-    _place,
-    _resize,
+from mmirstd.visualization.canvas import (
+    COLORS,
+    GAP,
+    INK,
+    OUTLINE,
+    PAPER,
+    MarkedBox,
+    draw_inset,
+    load_font,
+    place_box,
+    resize_panel,
     to_display,
 )
 
-_GREY, _MARK, _IGNORED = (130, 130, 130), COLOURS['target'], (150, 90, 200)
+_GRAY, _MARK, _IGNORED = (130, 130, 130), COLORS['target'], (150, 90, 200)
 _INSETS = 3
 
 
 class Stage(NamedTuple):
-    """A sample after one transform: `image` BGR (H, W, C) or grey (H, W), `mask` (H, W) in {0, 1, 255}, or None.
+    """A sample after one transform: `image` BGR (H, W, C) or gray (H, W), `mask` (H, W) in {0, 1, 255}, or None.
 
     `note` is a line on what was drawn.
     """
@@ -60,15 +60,15 @@ def draw_stages(
         raise ValueError('draw_stages: the samples come from different pipelines')
     if panel_size < 128:
         raise ValueError(f'panel_size must be at least 128, got {panel_size}')
-    font, bold = _font(max(11, panel_size // 22)), _font(max(12, panel_size // 19))
-    inset = (panel_size - (_INSETS - 1) * _GAP) // _INSETS
-    column = panel_size + _GAP + inset
-    width = 2 * _GAP + len(samples) * column + (len(samples) - 1) * 2 * _GAP
-    lefts = [_GAP + i * (column + 2 * _GAP) for i in range(len(samples))]
-    strips = [_text_strip(width, [(_GAP, heading, _INK)], bold)] if heading else []
+    font, bold = load_font(max(11, panel_size // 22)), load_font(max(12, panel_size // 19))
+    inset = (panel_size - (_INSETS - 1) * GAP) // _INSETS
+    column = panel_size + GAP + inset
+    width = 2 * GAP + len(samples) * column + (len(samples) - 1) * 2 * GAP
+    lefts = [GAP + i * (column + 2 * GAP) for i in range(len(samples))]
+    strips = [_text_strip(width, [(GAP, heading, INK)], bold)] if heading else []
     strips.append(
         _text_strip(
-            width, [(x, _fit(name, font, column), _INK) for x, (name, _) in zip(lefts, samples, strict=True)], font
+            width, [(x, _fit(name, font, column), INK) for x, (name, _) in zip(lefts, samples, strict=True)], font
         )
     )
     for row, title in enumerate(titles):
@@ -78,10 +78,10 @@ def draw_stages(
         strips.append(_title_strip(width, f'{row + 1}  {title}', bold))
         texts = [_wrap(_facts(s, unchanged), font, column) for s, unchanged in zip(stages, same, strict=True)]
         for lines in zip_longest(*texts, fillvalue=''):
-            strips.append(_text_strip(width, [(x, text, _GREY) for x, text in zip(lefts, lines, strict=True)], font))
+            strips.append(_text_strip(width, [(x, text, _GRAY) for x, text in zip(lefts, lines, strict=True)], font))
         if not all(same):
             strips.append(_picture_strip(width, lefts, stages, panel_size, inset))
-    strips.append(np.full((_GAP // 2, width, 3), _PAPER, np.uint8))
+    strips.append(np.full((GAP // 2, width, 3), PAPER, np.uint8))
     return np.concatenate(strips)
 
 
@@ -102,8 +102,8 @@ def _facts(stage: Stage, unchanged: bool) -> str:
         return '; '.join(filter(None, ['unchanged', stage.note]))
     height, width = image.shape[:2]
     channels = image.shape[2] if image.ndim == 3 else 1
-    grey = channels > 1 and bool((image == image[..., :1]).all())
-    words = f'{channels} {"equal " if grey else ""}channel' + ('s' if channels > 1 else '')
+    gray = channels > 1 and bool((image == image[..., :1]).all())
+    words = f'{channels} {"equal " if gray else ""}channel' + ('s' if channels > 1 else '')
     low, high = (f'{v:.4g}' for v in (image.min(), image.max()))
     parts = [f'{width} x {height}, {image.dtype}, {words}, {low} to {high}']
     if mask is not None:
@@ -114,9 +114,9 @@ def _facts(stage: Stage, unchanged: bool) -> str:
 
 def _title_strip(width: int, title: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
     """A rule and the title."""
-    rule = [np.full((_GAP // 2, width, 3), _PAPER, np.uint8), np.full((1, width, 3), _GREY, np.uint8)]
-    lines = _wrap(title, font, width - 2 * _GAP, most=2)
-    return np.concatenate(rule + [_text_strip(width, [(_GAP, line, _INK)], font) for line in lines])
+    rule = [np.full((GAP // 2, width, 3), PAPER, np.uint8), np.full((1, width, 3), _GRAY, np.uint8)]
+    lines = _wrap(title, font, width - 2 * GAP, most=2)
+    return np.concatenate(rule + [_text_strip(width, [(GAP, line, INK)], font) for line in lines])
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, room: int, most: int = 4) -> list[str]:
@@ -145,10 +145,10 @@ def _text_strip(
     width: int, cells: list[tuple[int, str, tuple[int, int, int]]], font: ImageFont.FreeTypeFont
 ) -> np.ndarray:
     height = round(font.size * 1.45)
-    picture = Image.new('RGB', (width, height), _PAPER)
+    picture = Image.new('RGB', (width, height), PAPER)
     pen = ImageDraw.Draw(picture)
-    for x, text, colour in cells:
-        pen.text((x, height // 2), text, colour, font, anchor='lm')
+    for x, text, color in cells:
+        pen.text((x, height // 2), text, color, font, anchor='lm')
     return np.array(picture)
 
 
@@ -156,11 +156,11 @@ def _picture_strip(width: int, lefts: list[int], stages: list[Stage], panel_size
     sizes = [_panel(stage.image, panel_size) for stage in stages]
     tall = max(size[0] for size in sizes)
     insets = [min(_INSETS, len(label_components(s.mask == 1))) if s.mask is not None else 0 for s in stages]
-    tall = max([tall, *(n * inset + (n - 1) * _GAP for n in insets)])
-    canvas = np.full((tall + _GAP // 2, width, 3), _PAPER, np.uint8)
+    tall = max([tall, *(n * inset + (n - 1) * GAP for n in insets)])
+    canvas = np.full((tall + GAP // 2, width, 3), PAPER, np.uint8)
     for left, stage, (height, wide) in zip(lefts, stages, sizes, strict=True):
         if stage.image is not None:
-            _draw_cell(canvas, stage, (left, 0, wide, height), left + panel_size + _GAP, inset)
+            _draw_cell(canvas, stage, (left, 0, wide, height), left + panel_size + GAP, inset)
     return canvas
 
 
@@ -176,7 +176,7 @@ def _draw_cell(canvas: np.ndarray, stage: Stage, place: tuple[int, int, int, int
     left, top, width, height = place
     shown = _shown(stage.image)
     view = canvas[top : top + height, left : left + width]
-    view[:] = _resize(shown, height, width, smooth=True)
+    view[:] = resize_panel(shown, height, width, smooth=True)
     if stage.mask is None:
         return
     target = stage.mask == 1
@@ -187,13 +187,13 @@ def _draw_cell(canvas: np.ndarray, stage: Stage, place: tuple[int, int, int, int
     if height > target.shape[0]:
         grown = cv2.resize(target.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
     region = (grown > 0).astype(np.uint8)
-    view[cv2.dilate(region, np.ones((3, 3), np.uint8)) > region] = _OUTLINE
+    view[cv2.dilate(region, np.ones((3, 3), np.uint8)) > region] = OUTLINE
     scale = width / target.shape[1]
     for i, box in enumerate(label_components(target).boxes[:_INSETS].tolist()):
-        finding = Finding('target', tuple(box))
-        y = top + i * (inset + _GAP)
-        _draw_inset(canvas, shown, target, finding, (inset_left, y, inset), 1)
-        x0, y0, x1, y1 = _place(finding, scale, left, top, width, height)
+        mark = MarkedBox('target', tuple(box))
+        y = top + i * (inset + GAP)
+        draw_inset(canvas, shown, target, mark, (inset_left, y, inset), 1)
+        x0, y0, x1, y1 = place_box(mark, scale, left, top, width, height)
         cv2.rectangle(canvas, (x0, y0), (x1, y1), _MARK, 1)
         cv2.line(canvas, (x1, (y0 + y1) // 2), (inset_left - 1, y + inset // 2), _MARK, 1, cv2.LINE_AA)
 

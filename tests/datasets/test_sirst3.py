@@ -12,7 +12,7 @@ from small_sets import IDS, make, write_published
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.published_splits import load_published
-from mmirstd.engine.hooks.visualization_hook import picture_names
+from mmirstd.io.names import sample_names
 from mmirstd.registry import DATASETS, RUNNERS
 from mmirstd.utils.data_root import set_data_root
 
@@ -86,7 +86,7 @@ def test_ids_that_collide_stay_apart(tiny_config, tmp_path):
     # 8 images with 8 targets, in validation and in the test: none was taken for another.
     assert sum(line.startswith('8 images (0 without target): ') and ' of 8 targets' in line for line in lines) == 2
     names = [*(f'{i:06d}_{i}' for i in range(3)), '3', '4', *(f'{5 + i:06d}_{i}' for i in range(3))]
-    assert list(picture_names(runner.test_dataloader.dataset).values()) == names
+    assert list(sample_names(runner.test_dataloader.dataset).values()) == names
     assert sorted(path.stem for path in pictures.glob('*.png')) == sorted(names)
     one, two = (np.array(Image.open(pictures / f'{name}.png')) for name in ('000000_0', '000005_0'))
     assert not np.array_equal(one, two)

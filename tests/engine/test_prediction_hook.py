@@ -9,8 +9,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from mmirstd.engine import SavePredictionsHook
-from mmirstd.engine.hooks.prediction_hook import prediction_names
 from mmirstd.evaluation.analysis.predictions import read_prediction
+from mmirstd.io.names import sample_names
 from mmirstd.registry import HOOKS
 
 
@@ -65,15 +65,15 @@ def test_writes_every_image_of_a_test(tmp_path, options, dtype, tolerance):
         np.testing.assert_array_equal(read > 0.5, PROBABILITIES[0] > 0.5)
     # The sampler of a distributed test repeats images to fill up.
     hook.after_test_iter(runner(samples), 1, {}, batch[:1])
-    with pytest.raises(FileExistsError, match=r'Misc_1.* would be replaced: choose another folder for the predictions'):
+    with pytest.raises(FileExistsError, match=r'Misc_1.* exist: choose another place'):
         hook.before_test_epoch(runner(samples))
 
 
 def test_no_two_images_have_one_name():
     samples = Samples('a', '../b', 'a', 'c/d', 'c/d')
-    assert list(prediction_names(samples).values()) == ['000000_a', 'b', '000002_a', '000003_c_d', '000004_c_d']
+    assert list(sample_names(samples).values()) == ['000000_a', 'b', '000002_a', '000003_c_d', '000004_c_d']
     samples.infos = [{'img_path': 'images/x.png'}, {'img_path': 'y:?.png', 'img_id': 'y:?'}]
-    assert list(prediction_names(samples).values()) == ['x', 'y_']
+    assert list(sample_names(samples).values()) == ['x', 'y_']
 
 
 @pytest.mark.parametrize(('probabilities', 'found'), [(None, 'got none'), (np.zeros((2, 3, 3)), r'got .*\(2, 3, 3\)')])

@@ -7,13 +7,14 @@ from mmseg.structures import SegDataSample
 
 from mmirstd.registry import VISUALIZERS
 from mmirstd.visualization import IRSTDVisualizer, draw_detections, to_display
-from mmirstd.visualization.visualizer import COLOURS, _columns
+from mmirstd.visualization.canvas import COLORS
+from mmirstd.visualization.detections import _columns
 
 OUTLINE = (0, 235, 120)
 
 
-def has(picture, colour):
-    return int((picture == np.array(colour, np.uint8)).all(-1).sum())
+def has(picture, color):
+    return int((picture == np.array(color, np.uint8)).all(-1).sum())
 
 
 def panels(picture, number, size=512, gap=12):
@@ -41,19 +42,19 @@ def sample(gt=None, pred=None, prob=None):
     return data
 
 
-def test_colours_say_what_was_found():
+def test_colors_say_what_was_found():
     image, gt = scene(places=((10, 10), (40, 20)))
     hit, alarm = scene(places=((10, 11),))[1], scene(places=((50, 50),))[1]
     expected = {'detected': (gt, hit), 'missed': (gt, hit), 'false': (gt, hit | alarm)}
     for kind, (truth, pred) in expected.items():
-        assert has(draw_detections(image, truth, pred), COLOURS[kind]) > 500
+        assert has(draw_detections(image, truth, pred), COLORS[kind]) > 500
     perfect = draw_detections(image, gt, gt)
     legend = 200  # the squares in the caption
-    assert has(perfect, COLOURS['missed']) < legend > has(perfect, COLOURS['false'])
+    assert has(perfect, COLORS['missed']) < legend > has(perfect, COLORS['false'])
     blind = draw_detections(image, gt, np.zeros_like(gt))
-    assert has(blind, COLOURS['detected']) < legend > has(blind, COLOURS['false'])
+    assert has(blind, COLORS['detected']) < legend > has(blind, COLORS['false'])
     empty = draw_detections(image, np.zeros_like(gt), np.zeros_like(gt))
-    assert max(has(empty, COLOURS[kind]) for kind in ('detected', 'missed', 'false')) < legend
+    assert max(has(empty, COLORS[kind]) for kind in ('detected', 'missed', 'false')) < legend
 
 
 def test_boxes_stand_around_their_targets():
@@ -61,7 +62,7 @@ def test_boxes_stand_around_their_targets():
     picture = draw_detections(image, gt, gt)
     top = picture.shape[0] - 512 - 12 - round(17 * 1.6)  # the view of a target in the upper half stands above
     for panel in panels(picture, 3):
-        mask = (panel[top : top + 512] == np.array(COLOURS['detected'], np.uint8)).all(-1)
+        mask = (panel[top : top + 512] == np.array(COLORS['detected'], np.uint8)).all(-1)
         mask[: mask.shape[0] // 16] = False  # the line
         rows, cols = np.nonzero(mask[70:])
         assert rows.min() + 70 < 80 < 84 < rows.max() + 70
@@ -117,16 +118,16 @@ def test_one_or_two_panels():
     for options in ({'gt': gt}, {'pred': gt == 1}):
         picture = draw_detections(image, **options)
         assert picture.shape[1] == 2 * 524 + 12
-        assert has(picture, COLOURS['target']) > 500
-        assert has(picture, COLOURS['detected']) == 0
+        assert has(picture, COLORS['target']) > 500
+        assert has(picture, COLORS['detected']) == 0
     assert has(panels(draw_detections(image, gt), 2)[1], (90, 90, 90)) > 4000  # ignored
 
 
 def test_parameters():
     image, gt = scene((256, 256), ((40, 60), (90, 200)))
     pred = np.roll(gt, 5, 1)
-    assert has(draw_detections(image, gt, pred), COLOURS['missed']) > 500
-    assert has(draw_detections(image, gt, pred, distance=6), COLOURS['missed']) < 200
+    assert has(draw_detections(image, gt, pred), COLORS['missed']) > 500
+    assert has(draw_detections(image, gt, pred, distance=6), COLORS['missed']) < 200
     assert has(draw_detections(image, gt, gt, max_insets=0), OUTLINE) == 0
     assert draw_detections(image, gt, gt, panel_size=256, max_insets=16).shape[1] < 1000
     np.testing.assert_array_equal(draw_detections(image, gt, np.where(gt, 0.6, 0.4)), draw_detections(image, gt, gt))
@@ -236,7 +237,7 @@ def test_visualizer_draws_what_it_is_asked_for(tmp_path, monkeypatch):
     )
     two = sample(gt)
     two.seg_logits = PixelData(data=torch.zeros(2, 64, 64))
-    with pytest.raises(ValueError, match='n: a threshold needs probabilities of one channel'):
+    with pytest.raises(ValueError, match='n: probabilities of one channel are needed'):
         draw(IRSTDVisualizer(threshold=0.3), data_sample=two)
 
 
@@ -262,4 +263,4 @@ def test_real_images(real_data, name):
         image = cv2.imread(str(path.parent.parent / folder / path.name.replace('_pixels0', '')), cv2.IMREAD_COLOR_RGB)
         gt = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127).astype(np.uint8)
         picture = draw_detections(image, gt, gt, name=path.stem)
-        assert has(picture, COLOURS['detected']) > 500
+        assert has(picture, COLORS['detected']) > 500

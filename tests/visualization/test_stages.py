@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from mmirstd.visualization.canvas import load_font
 from mmirstd.visualization.stages import Stage, _facts, _shown, _wrap, draw_stages
-from mmirstd.visualization.visualizer import _font
 
 
 def stage(title, shape=(40, 60), seed=0, targets=(), note='', dtype=np.uint8):
@@ -78,7 +78,7 @@ def test_facts_say_what_an_image_is():
 
 
 def test_text_is_wrapped():
-    font = _font(12)
+    font = load_font(12)
     text = 'one two three four five six seven eight nine ten ' * 3
     for room in (60, 150, 2000):
         lines = _wrap(text, font, room)

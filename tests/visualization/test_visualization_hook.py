@@ -12,8 +12,10 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks import visualization_hook
-from mmirstd.engine.hooks.visualization_hook import IRSTDVisualizationHook, picture_names
+from mmirstd.engine.hooks.visualization_hook import IRSTDVisualizationHook, shown_image
+from mmirstd.io.names import sample_names
 from mmirstd.visualization import draw_detections
 
 
@@ -151,7 +153,7 @@ def test_nothing_is_drawn_unless_asked_for(tmp_path):
 
 def test_no_picture_replaces_another(tmp_path):
     both = ConcatDataset([Scenes(['a', 'b/1', 'b:1'], 'one'), Scenes(['a', 'c'], 'two')])
-    assert list(picture_names(both).values()) == ['000000_a', '000001_b_1', '000002_b_1', '000003_a', 'c']
+    assert list(sample_names(both).values()) == ['000000_a', 'b/1', 'b_1', '000003_a', 'c']
     make_runner(tmp_path, {'draw': True, 'show_dir': str(tmp_path / 'shown')}, both).test()
     assert len(names(tmp_path / 'shown')) == 5
 
@@ -160,7 +162,7 @@ def test_names_come_from_the_path_where_there_is_no_id():
     scenes = Scenes(['x', 'y'])
     for info in scenes.data_list:
         del info['img_id']
-    assert picture_names(scenes) == {'synthetic/x.png': 'x', 'synthetic/y.png': 'y'}
+    assert sample_names(scenes) == {'synthetic/x.png': 'x', 'synthetic/y.png': 'y'}
 
 
 def test_other_processes_write_to_the_folder_alone(tmp_path, monkeypatch):
@@ -182,28 +184,39 @@ def test_other_processes_write_to_the_folder_alone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'P', 'LA', 'I;16', 'F', '1'])
-def test_reads_the_file_where_the_batch_has_another_size(tmp_path, mode):
-    hook = IRSTDVisualizationHook(draw=True)
-    grey = np.linspace(0, 255, 35, dtype=np.uint8).reshape(5, 7)
+def test_the_loader_reads_the_file_where_the_batch_has_another_size(tmp_path, mode):
+    gray = np.linspace(0, 255, 35, dtype=np.uint8).reshape(5, 7)
+    suffix = 'png'
     if mode == 'I;16':
-        values, suffix = grey.astype(np.uint16) * 200, 'png'
-        image = Image.fromarray(values)
+        image = Image.fromarray(gray.astype(np.uint16) * 200)
     elif mode == 'F':
-        values, suffix = grey / np.float32(255), 'tif'
-        image = Image.fromarray(values)
+        image, suffix = Image.fromarray(gray / np.float32(255)), 'tif'
+    elif mode in ('RGB', 'RGBA'):
+        image = Image.fromarray(np.stack([gray, gray // 2, 255 - gray], 2)).convert(mode)
     else:
-        image, suffix = Image.fromarray(grey).convert('L' if mode == 'RGB' else mode), 'png'
-        image = image.convert('RGB') if mode == 'RGB' else image
-        values = np.array(image if mode == 'L' else image.convert('RGB'))
+        image = Image.fromarray(gray).convert(mode)
+    # Deep files are brought to 0..255, where their values have been.
+    values = gray if mode in ('I;16', 'F') else np.array(image.convert('RGB'))
     path = tmp_path / f'image.{suffix}'
     image.save(path)
     sample = SegDataSample(metainfo={'img_path': str(path), 'ori_shape': (5, 7)})
+    load = LoadIRImage()
     for packed in (torch.zeros(3, 6, 7), [torch.zeros(3, 5, 7)], torch.zeros(5, 5, 7)):
-        np.testing.assert_array_equal(hook._image(packed, sample), values)
-    assert hook._image(torch.ones(3, 5, 7), sample).mean() == 1
+        shown = shown_image(packed, sample, load)
+        np.testing.assert_array_equal(shown, np.broadcast_to(values.reshape(5, 7, -1), (5, 7, 3)))
+    assert shown_image(torch.ones(3, 5, 7), sample, load).mean() == 1
     path.unlink()
     with pytest.raises(FileNotFoundError, match=path.name):
-        hook._image(torch.zeros(3, 6, 7), sample)
+        shown_image(torch.zeros(3, 6, 7), sample, load)
+
+
+def test_the_loader_is_that_of_the_pipeline():
+    hook = IRSTDVisualizationHook(draw=True)
+    scenes = Scenes(['a'])
+    load = LoadIRImage(normalize='percentile')
+    scenes.pipeline.transforms.append(load)
+    hook.before_test_epoch(SimpleNamespace(test_dataloader=SimpleNamespace(dataset=ConcatDataset([scenes]))))
+    assert hook._load is load
 
 
 def test_bad_interval_is_refused():

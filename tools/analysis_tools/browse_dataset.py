@@ -45,9 +45,9 @@ from mmirstd.datasets.statistics_report import (
     target_rows,
     to_csv,
 )
-from mmirstd.engine.hooks.visualization_hook import picture_names
 from mmirstd.engine.seeding import seed_generators
 from mmirstd.io.files import write_atomically
+from mmirstd.io.names import flat_name, sample_names
 from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import ImageStatistics, image_statistics, target_statistics
 from mmirstd.visualization.stages import Stage, draw_stages
@@ -85,8 +85,8 @@ def load_parts(cfg: Config, split: str) -> list[Part]:
     parts = []
     for dataset in find_parts(DATASETS.build(loader['dataset'])):
         dataset.full_init()
-        names = picture_names(dataset)
-        names = [names[dataset.get_data_info(i)['img_path']] for i in range(len(dataset))]
+        names = sample_names(dataset)
+        names = [flat_name(names[dataset.get_data_info(i)['img_path']]) for i in range(len(dataset))]
         described = dataset.metainfo.get('split', {})
         name = f'{described.get("dataset", type(dataset).__name__)} {described.get("name", split)}'
         parts.append(Part(name, dataset, names))

@@ -1,5 +1,6 @@
 """Loading of infrared images and target masks."""
 
+from os import PathLike, fspath
 from typing import Literal
 
 import cv2
@@ -48,9 +49,14 @@ def rescale(img: np.ndarray, low: float, high: float) -> np.ndarray:
     return scaled.astype(np.float32)
 
 
-@TRANSFORMS.register_module()
+# The other names are those that MMSegmentation's inferencers look for, or put in the place of what they found.
+@TRANSFORMS.register_module(name=['LoadIRImage', 'LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader'])
 class LoadIRImage(LoadImageFromFile):
     """Load an image file of any type that :func:`decode_image` reads as ``img``, (H, W, channels) in BGR order.
+
+    The image may also be an array of any real type, gray (H, W) or (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4), which
+    is treated as a file that holds it. Inside a config, ``dict(type='LoadImageFromFile', _scope_='mmirstd')`` is this
+    transform under the name by which MMSegmentation's inferencers recognize it.
 
     8-bit files keep their values. Deeper ones, 16-bit, 32-bit and float, are brought to the scale of 0..255, so that
     the mean and standard deviation of a model mean the same for every file, see :func:`rescale`. Its ``low`` and
@@ -75,6 +81,7 @@ class LoadIRImage(LoadImageFromFile):
 
     Raises:
         ValueError: If the file cannot be decoded, or has values that are NaN or infinite; the message names it.
+            Likewise for an array of another shape or type.
     """
 
     def __init__(
@@ -107,10 +114,22 @@ class LoadIRImage(LoadImageFromFile):
         self.normalize_8bit = normalize_8bit
         self.dtype = dtype
 
-    def transform(self, results: dict) -> dict:
-        """Add ``img``, ``img_shape`` and ``ori_shape``."""
-        path = results['img_path']
-        img = decode_image(fileio.get(path, backend_args=self.backend_args), path)
+    def transform(self, results: dict | str | PathLike | np.ndarray) -> dict:
+        """Add ``img``, ``img_shape`` and ``ori_shape``.
+
+        Args:
+            results: Holds ``img_path``, or an array under ``img``, which then counts; or the path or array itself.
+        """
+        if isinstance(results, np.ndarray):
+            results = {'img': results}
+        elif isinstance(results, str | PathLike):
+            results = {'img_path': fspath(results)}
+        path = results.setdefault('img_path', None)
+        if results.get('img') is not None:
+            path = path or 'the image'
+            img = _as_decoded(results['img'], path)
+        else:
+            img = decode_image(fileio.get(path, backend_args=self.backend_args), path)
         if img.dtype != np.uint8 or self.normalize_8bit:
             img = self._rescale(img, path)
         img = to_channels(img, self.channels)
@@ -140,9 +159,22 @@ class LoadIRImage(LoadImageFromFile):
         )
 
 
-@TRANSFORMS.register_module()
+def _as_decoded(img: np.ndarray, source: str) -> np.ndarray:
+    """A copy of an array in a shape and type that :func:`decode_image` returns."""
+    if not isinstance(img, np.ndarray) or img.dtype.kind not in 'uif':
+        raise ValueError(f'{source}: an image must be an array of real numbers, got {getattr(img, "dtype", type(img))}')
+    if not img.size or img.ndim not in (2, 3) or (img.ndim == 3 and img.shape[2] not in (1, 3, 4)):
+        raise ValueError(f'{source}: an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {img.shape}')
+    return np.array(img[..., 0] if img.ndim == 3 and img.shape[2] == 1 else img)
+
+
+@TRANSFORMS.register_module(name=['LoadTargetMask', 'LoadAnnotations'])
 class LoadTargetMask(LoadAnnotations):
     """Load a target mask of any mode as ``gt_seg_map``, uint8 (H, W) in {0, 1}, see :mod:`mmirstd.io.masks`.
+
+    Without ``seg_map_path`` (a folder of images without masks, an image to predict) nothing is loaded. Inside a config,
+    ``dict(type='LoadAnnotations', _scope_='mmirstd')`` is this transform under the name by which MMSegmentation's
+    inferencers recognize and drop it.
 
     A palette mask is read by its colours, not its indices. A mask is resized to its image, by nearest neighbour at
     pixel centres, only where the dataset says ``mask_resize``.
@@ -162,7 +194,9 @@ class LoadTargetMask(LoadAnnotations):
         self.threshold = threshold
 
     def _load_seg_map(self, results: dict) -> None:
-        path = results['seg_map_path']
+        path = results.get('seg_map_path')
+        if path is None:
+            return
         mask = decode_image(fileio.get(path, backend_args=self.backend_args), path)
         mask = mask_labels(mask, self.threshold, path)
         if 'ori_shape' not in results:

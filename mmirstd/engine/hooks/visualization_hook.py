@@ -1,20 +1,19 @@
 """The hook that has predictions drawn while a model is validated and tested."""
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dist import is_main_process
-from mmengine.fileio import get
 from mmengine.runner import Runner
 from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.structures import SegDataSample
-from PIL import Image
+from torch import Tensor
 
+from mmirstd.datasets.transforms.loading import LoadIRImage
+from mmirstd.engine.provenance import leaves
+from mmirstd.io.names import flat_name, sample_names
 from mmirstd.registry import HOOKS
 
 
@@ -22,8 +21,8 @@ from mmirstd.registry import HOOKS
 class IRSTDVisualizationHook(SegVisualizationHook):
     """Draws the same images at every validation, and every image of a test.
 
-    The image comes from the batch where it has its native size there, otherwise from its file. A picture is named after
-    its `img_id`; where a set has an id twice, the position in the set goes before it, so no picture replaces another.
+    The image comes from the batch where it has its native size there, otherwise the pipeline's own loader reads it
+    again. Names are those of :func:`mmirstd.io.names.sample_names`, so no picture replaces another.
 
     Args:
         draw: Whether to draw at all.
@@ -50,24 +49,31 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         super().__init__(draw=draw, interval=interval, show=show, wait_time=wait_time, backend_args=backend_args)
         self.show_dir = show_dir
         self._names: dict[str, str] = {}
+        self._load = LoadIRImage(backend_args=backend_args)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Name the pictures."""
         if self.draw:
-            self._names = picture_names(runner.val_dataloader.dataset)
+            self._start(runner.val_dataloader.dataset)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Name the pictures."""
         self._test_index = 0
         if self.draw:
-            self._names = picture_names(runner.test_dataloader.dataset)
+            self._start(runner.test_dataloader.dataset)
+
+    def _start(self, dataset: Any) -> None:
+        self._names = sample_names(dataset)
+        pipelines = (getattr(leaf, 'pipeline', None) for leaf in leaves(dataset))
+        transforms = (t for pipeline in pipelines for t in getattr(pipeline, 'transforms', ()))
+        self._load = next((t for t in transforms if isinstance(t, LoadIRImage)), self._load)
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Mapping, outputs: Sequence[SegDataSample]
     ) -> None:
         """Draw the first image of the batch, every `interval` batches."""
         if self.draw and batch_idx % self.interval == 0 and is_main_process():
-            name = f'val_{self._names[outputs[0].img_path]}'
+            name = f'val_{flat_name(self._names[outputs[0].img_path])}'
             self._draw(name, data_batch, outputs, 0, runner.iter)
 
     def after_test_iter(
@@ -82,7 +88,7 @@ class IRSTDVisualizationHook(SegVisualizationHook):
             if self.show_dir:
                 self._draw(name, data_batch, outputs, position, 0, str(Path(self.show_dir, f'{name}.png')))
             else:
-                self._draw(f'test_{name}', data_batch, outputs, position, self._test_index)
+                self._draw(f'test_{flat_name(name)}', data_batch, outputs, position, self._test_index)
 
     def _draw(
         self,
@@ -95,7 +101,7 @@ class IRSTDVisualizationHook(SegVisualizationHook):
     ) -> None:
         self._visualizer.add_datasample(
             name,
-            self._image(data_batch['inputs'][position], outputs[position]),
+            shown_image(data_batch['inputs'][position], outputs[position], self._load),
             data_sample=outputs[position],
             show=self.show,
             wait_time=self.wait_time,
@@ -103,23 +109,19 @@ class IRSTDVisualizationHook(SegVisualizationHook):
             step=step,
         )
 
-    def _image(self, packed: object, sample: SegDataSample) -> np.ndarray:
-        """Image (H, W, 1) or (H, W, 3), RGB, of native size."""
-        # Test-time augmentation packs a list of versions.
-        native = tuple(sample.ori_shape[:2])
-        if isinstance(packed, torch.Tensor) and packed.shape[1:] == native and len(packed) in (1, 3):
-            return packed.flip(0).permute(1, 2, 0).cpu().numpy()  # packed is BGR
-        with Image.open(BytesIO(get(sample.img_path, backend_args=self.backend_args))) as image:
-            simple = image.mode in ('L', 'RGB', 'F') or image.mode.startswith('I')
-            return np.array(image if simple else image.convert('RGB'))
 
+def shown_image(packed: Tensor | Sequence[Tensor], sample: SegDataSample, load: LoadIRImage) -> np.ndarray:
+    """Return the image of a sample as it is drawn.
 
-def picture_names(dataset: object) -> dict[str, str]:
-    """A file name without suffix for each `img_path` of an mmengine dataset, no name twice."""
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    ids = [re.sub(r'[^\w.-]+', '_', info.get('img_id') or Path(info['img_path']).stem) for info in infos]
-    seen = Counter(ids)
-    return {
-        info['img_path']: name if seen[name] == 1 else f'{i:06d}_{name}'
-        for i, (info, name) in enumerate(zip(infos, ids, strict=True))
-    }
+    Args:
+        packed: What the pipeline made of it, (C, H, W) in BGR order; test-time augmentation packs several versions.
+        sample: Has `ori_shape` and `img_path`.
+        load: Reads the file where `packed` is not the image at its native size.
+
+    Returns:
+        (H, W, 1) or (H, W, 3), RGB, of native size.
+    """
+    native = tuple(sample.ori_shape[:2])
+    if isinstance(packed, Tensor) and packed.shape[1:] == native and len(packed) in (1, 3):
+        return packed.flip(0).permute(1, 2, 0).cpu().numpy()
+    return load({'img_path': sample.img_path})['img'][..., ::-1]
