@@ -52,6 +52,7 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['mmirstd', 'mmirstd.*']),
+    entry_points={'console_scripts': ['mmirstd = mmirstd.cli:main']},
     package_data={'mmirstd.datasets': ['splits/**/*.txt']},
     # OpenCV comes with either stack; which of its distributions is the user's choice.
     install_requires=[

@@ -76,6 +76,24 @@ def own_mmengine_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str | int | None]:
+    """Run a command of ``mmirstd`` in this process, in the test's folder; returns the line it exits with, or None."""
+    from mmirstd.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> str | int | None:
+        with monkeypatch.context() as m:
+            m.setattr(os, 'environ', os.environ.copy())
+            try:
+                return main(arguments)
+            except SystemExit as e:
+                return e.code
+
+    return run
+
+
+@pytest.fixture
 def tiny_data(tmp_path: Path) -> Path:
     """A dataset folder: five images of 32 x 32 with one bright 3 x 3 target each."""
     root = tmp_path / 'tiny'

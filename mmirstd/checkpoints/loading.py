@@ -33,6 +33,7 @@ from mmengine.runner.checkpoint import get_external_models, get_torchvision_mode
 from torch import Tensor, nn
 
 from mmirstd.checkpoints.state_dict import unwrap_state_dict
+from mmirstd.utils.errors import UserError
 
 MapLocation = str | torch.device | Callable | Mapping | None
 
@@ -48,7 +49,7 @@ JSON_KEYS = frozenset(
 )
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint is missing, damaged, unsafe, or of another model."""
 
 

@@ -5,25 +5,44 @@ MMEngine inside ``run``, so that ``mmirstd COMMAND --help`` answers at once.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
+from mmirstd.cli.errors import describe, needs_traceback
 from mmirstd.version import __version__
 
 COMMANDS: dict[str, str] = {
     # name of the subcommand and of its module -> one line of help
+    'train': 'train a model',
+    'test': 'evaluate a model on the test set of its config, and draw its detections',
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
-    """Run a subcommand; returns its exit status."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    """Run a subcommand.
+
+    Args:
+        argv: The command line without the program's name; by default that of this process.
+
+    Returns:
+        The exit status; None is success.
+
+    Raises:
+        SystemExit: With one line, if something is wrong with what the command was given.
+    """
+    argv = sys.argv[1:] if argv is None else list(map(str, argv))
     if argv and argv[0] in COMMANDS:
         command = import_module(f'mmirstd.cli.{argv[0]}')
-        parser = argparse.ArgumentParser(prog=f'mmirstd {argv[0]}', description=command.__doc__)
+        parser = argparse.ArgumentParser(
+            prog=f'mmirstd {argv[0]}',
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.add_arguments(parser)
-        return command.run(parser.parse_args(argv[1:]))
+        return _run(command, parser.parse_args(argv[1:]))
     parser = argparse.ArgumentParser(prog='mmirstd', description='Infrared small target detection.')
     parser.add_argument('--version', action='version', version=f'mmirstd {__version__}')
     subparsers = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
@@ -31,3 +50,23 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         subparsers.add_parser(name, help=line, add_help=False)
     parser.parse_args(argv)
     return None
+
+
+def _run(command: ModuleType, args: argparse.Namespace) -> int | None:
+    if (rank := getattr(args, 'local_rank', None)) is not None:
+        os.environ.setdefault('LOCAL_RANK', str(rank))
+
+    def run() -> int | None:
+        try:
+            return command.run(args)
+        except Exception as e:
+            if needs_traceback(e):
+                raise
+            rank = f'[rank {os.environ["RANK"]}] ' if 'RANK' in os.environ else ''
+            raise SystemExit(f'{rank}error: {describe(e)}') from None
+
+    if int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1) > 1:
+        from mmirstd.engine.distributed import one_of_many
+
+        return one_of_many(run)()
+    return run()

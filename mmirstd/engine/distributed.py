@@ -69,8 +69,13 @@ def stop_distributed(runner: Runner | None) -> None:
         torch_dist.destroy_process_group()
 
 
-def one_of_many(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorate the main function of a program that may be one process of a job; alone it runs as it is.
+def is_main() -> bool:
+    """Whether this is the first process of its job, also before there is a process group."""
+    return _rank() == '0'
+
+
+def one_of_many(main: Callable[[], int | None]) -> Callable[[], int | None]:
+    """Decorate the main function of a program that is one process of a job.
 
     - torchrun's summary ends with the error that came first, traceback or line, rather than with advice to record it.
     - A process that fails because another one has gone says so in one line, and only if nothing ends it before.
@@ -79,9 +84,7 @@ def one_of_many(main: Callable[[], None]) -> Callable[[], None]:
     """
 
     @wraps(main)
-    def wrapper() -> None:
-        if int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1) == 1:
-            return main()
+    def wrapper() -> int | None:
         _die_with_launcher()
         try:
             return main()

@@ -11,6 +11,7 @@ from os import path as osp
 from typing import Any, NamedTuple
 
 from mmirstd.io.ids import digest
+from mmirstd.utils.errors import UserError
 
 ImageList = dict[str, Any]  # dict(dataset, name, num, sha256, ids)
 
@@ -22,7 +23,7 @@ SHARED = {'SIRST-v2': ('NUAA-SIRST', 'Misc_')}
 DERIVED = {'SIRST-Aug': 'NUAA-SIRST'}
 
 
-class OverlapError(ValueError):
+class OverlapError(UserError, ValueError):
     """A model was, or would be, trained on images that it is evaluated on."""
 
 

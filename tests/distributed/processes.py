@@ -15,8 +15,8 @@ from torch.distributed import TCPStore
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(
-    ['mmirstd.apis.running', 'mmirstd.models', 'mmirstd.datasets', 'mmirstd.evaluation', 'mmirstd.visualization',
-     'mmengine._strategy', 'tensorboard', 'torch.distributed.fsdp']
+    ['mmirstd.apis.training', 'mmirstd.apis.testing', 'mmirstd.models', 'mmirstd.datasets', 'mmirstd.evaluation',
+     'mmirstd.visualization', 'mmengine._strategy', 'tensorboard', 'torch.distributed.fsdp']
 )  # fmt: skip
 
 
@@ -71,15 +71,14 @@ def launch(function, world, folder, *args, timeout=120):
 
 
 def tool(name, *argv):
-    """Run a tool, but for yapf's formatting of the config, which takes longer than the tool."""
-    import runpy
-
+    """Run a command, but for yapf's formatting of the config, which takes longer than the tool."""
     from mmengine.config import Config
+
+    from mmirstd.cli import main
 
     Config.pretty_text = property(lambda cfg: ''.join(f'{k} = {v!r}\n' for k, v in cfg._cfg_dict.to_dict().items()))
     sys.path.insert(0, str(Path(__file__).parent))
-    sys.argv = [name, *map(str, argv)]
-    runpy.run_path(str(ROOT / f'tools/{name}.py'), run_name='__main__')
+    main([name, *argv])
 
 
 def script(name, *argv, timeout=120, **kwargs):

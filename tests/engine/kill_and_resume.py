@@ -4,7 +4,7 @@
 of the file operations in the work dir (just before it: an open, rename or removal). After every kill each file under a
 checkpoint's name must load. At the end weights, averaged weights, optimizer, generators and the best checkpoint must
 be equal, bit for bit, and the same files be there. Processes are forked from this one, which has imported everything;
-the children run ``tools/train.py`` as it is.
+the children run ``mmirstd train`` as it is.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import random
-import runpy
 import shutil
 import signal
 import sys
@@ -27,8 +26,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-import mmirstd.apis.running  # noqa: F401 - everything that a child needs is imported once
+import mmirstd.apis.training
 from mmirstd.checkpoints.loading import load_file
+from mmirstd.cli import main as mmirstd
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = ('open', 'os.rename', 'os.remove')
@@ -112,8 +112,7 @@ def train(config: Path, work_dir: Path, log: Path, kill_event: int = 0) -> int:
         os.dup2(output, 2)
         if kill_event:
             _kill_at_event(kill_event, str(work_dir))
-        sys.argv = ['train.py', str(config), '--work-dir', str(work_dir), '--resume']
-        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+        mmirstd(['train', str(config), '--work-dir', str(work_dir), '--resume'])
         os._exit(0)
     except BaseException:
         import traceback

@@ -13,6 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmseg.apis import init_model
 
 from mmirstd.checkpoints.loading import CheckpointError, use_strict_loader
+from mmirstd.cli import main
 from mmirstd.registry import RUNNERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,13 @@ def tool(name, *arguments):
         sys.argv = old
 
 
+def command(*arguments):
+    try:
+        main(arguments)
+    except SystemExit as e:
+        raise CheckpointError(e.code) from None
+
+
 def automatic_resume(make, path, config):
     folder = Path(path).parent / 'run'
     folder.mkdir()
@@ -87,8 +95,8 @@ WAYS = {
     'by hand': lambda make, path, config: make().load_checkpoint(path),
     "MMEngine's publishing": publish_hook,
     "MMSegmentation's API": segmentation_api,
-    'tools/train.py --resume': lambda make, path, config: tool('train', config(), '--resume', path),
-    'tools/test.py': lambda make, path, config: tool('test', config(), path),
+    'mmirstd train --resume': lambda make, path, config: command('train', config(), '--resume', path),
+    'mmirstd test': lambda make, path, config: command('test', config(), path),
     'publish_model.py': lambda make, path, config: tool('model_converters/publish_model', path, 'out.pth'),
 }
 

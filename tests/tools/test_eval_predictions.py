@@ -4,7 +4,6 @@ import csv
 import importlib.util
 import json
 import math
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -330,9 +329,8 @@ def test_a_list_without_predictions(score):
 
 
 @pytest.fixture
-def test_tool(monkeypatch, tmp_path, tiny_config):
+def test_tool(call, tiny_config):
     """Train the tiny config for no step, and return a function that tests it."""
-    monkeypatch.chdir(tmp_path)
     config = tiny_config()
 
     def run(name, *arguments):
@@ -343,14 +341,7 @@ def test_tool(monkeypatch, tmp_path, tiny_config):
             Visualizer,
         ):  # of a run in the same second: one name for both
             manager._instance_dict.clear()
-        with monkeypatch.context() as m:
-            m.setattr(sys, 'argv', [name, *map(str, arguments)])
-            m.setattr(os, 'environ', os.environ.copy())
-            try:
-                load_tool(ROOT / f'tools/{name}.py').main()
-            except SystemExit as e:
-                return e.code
-        return None
+        return call(name, *arguments)
 
     assert run('train', config, '--work-dir', 'run', '--cfg-options', 'train_cfg.max_iters=3') is None
     return lambda *more: run('test', config, 'run/iter_3.pth', '--work-dir', 'run/test', *more)

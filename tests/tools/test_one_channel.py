@@ -1,9 +1,6 @@
 """A one-channel SimIR from the file to pictures of its detections, by the command lines."""
 
-import importlib.util
-import os
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,27 +50,6 @@ def config(tiny_data, tmp_path, own_mmengine_state):
     path = tmp_path / 'one_channel.py'
     path.write_text(SHRUNK.format(config=str(CONFIG), data=str(tiny_data)))
     return path
-
-
-@pytest.fixture
-def call(monkeypatch, tmp_path):
-    """Run a tool in this process; returns the line it exits with, or None."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(name, *arguments):
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        with monkeypatch.context() as m:
-            m.setattr(sys, 'argv', [name, *map(str, arguments)])
-            m.setattr(os, 'environ', os.environ.copy())
-            try:
-                module.main()
-            except SystemExit as e:
-                return e.code
-        return None
-
-    return run
 
 
 def test_trains_and_is_tested_with_pictures(call, config, capfd):

@@ -107,16 +107,6 @@ def set_up_fails_as_a_peer_has_gone():
         raise SystemExit('[rank 1] error: RuntimeError: ... closed by peer') from None
 
 
-def test_alone_nothing_is_changed(monkeypatch):
-    monkeypatch.setattr(dist, '_leave', None)
-    calls = []
-    dist.one_of_many(lambda: calls.append(1))()
-    assert calls == [1]
-    monkeypatch.setenv('WORLD_SIZE', '1')
-    with pytest.raises(KeyboardInterrupt):
-        dist.one_of_many(lambda: (_ for _ in ()).throw(KeyboardInterrupt))()
-
-
 def test_success_is_quiet(monkeypatch, tmp_path):
     monkeypatch.setenv('WORLD_SIZE', '2')
     assert dist.one_of_many(lambda: None)() is None

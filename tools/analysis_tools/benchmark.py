@@ -32,7 +32,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mmirstd.apis import running as cli
+from mmirstd.apis import tool_options as cli
 from mmirstd.checkpoints.loading import load_state_dict_file, load_strict
 from mmirstd.io.files import write_atomically
 from mmirstd.models.layers.reparam import switch_to_deploy

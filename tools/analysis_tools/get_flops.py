@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 try:
-    from mmirstd.apis import running as cli
+    from mmirstd.apis import tool_options as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from mmirstd.apis import running as cli
+    from mmirstd.apis import tool_options as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise

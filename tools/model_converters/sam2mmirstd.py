@@ -8,7 +8,7 @@ import argparse
 import os.path as osp
 
 try:
-    from mmirstd.apis import running as cli
+    from mmirstd.apis import tool_options as cli
 except ImportError as e:
     if e.name not in ('mmirstd', None):
         raise

@@ -7,9 +7,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmirstd.registry import HOOKS
+from mmirstd.utils.errors import UserError
 
 
-class CollapseError(RuntimeError):
+class CollapseError(UserError, RuntimeError):
     """Training has collapsed to background, or its loss is no number."""
 
 

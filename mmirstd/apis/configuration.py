@@ -1,0 +1,141 @@
+"""A config as a run uses it: found by name, changed by options, its data folders checked."""
+
+import argparse
+import inspect
+import os.path as osp
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+with redirect_stdout(sys.stderr):  # mmseg prints here what is not installed; a command's output may be JSON
+    import mmseg.datasets  # noqa: F401
+
+from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.engine.provenance import allowed_names
+from mmirstd.utils.configs import find_config
+from mmirstd.utils.data_root import check_data_root, set_data_root
+from mmirstd.utils.errors import UserError
+
+CfgOptions = Mapping[str, Any] | Sequence[str]
+
+# What the runner and the commands read from a config; anything else at top level is a variable of the file.
+CONFIG_KEYS = (frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
+    'activation_checkpointing', 'allow_overlap', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters',
+    'model_wrapper_cfg', 'runner_type', 'strategy', 'strict_load', 'sync_bn', 'tta_model',
+    'tta_pipeline',
+}  # fmt: skip
+
+
+class OptionError(UserError, ValueError):
+    """An option that has no effect, or not the one that is meant."""
+
+
+def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = None) -> Config:
+    """Read a config and change parts of it.
+
+    Args:
+        config: Path or name, as :func:`mmirstd.utils.configs.find_config` takes it; or a config, which is copied.
+        cfg_options: Dotted keys and values, or texts such as ``'train_dataloader.batch_size=4'``.
+
+    Raises:
+        ConfigNotFoundError: If there is no such config.
+        OptionError: If an option would have no effect.
+    """
+    cfg = config.copy() if isinstance(config, Config) else Config.fromfile(find_config(config))
+    options = parse_options(cfg_options)
+    for key in options:
+        check_option(cfg, key)
+    cfg.merge_from_dict(options)
+    return cfg
+
+
+def parse_options(options: CfgOptions | None) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` texts as MMEngine does; a mapping is taken as it is.
+
+    Raises:
+        OptionError: If a text has no ``=``.
+    """
+    if isinstance(options, Mapping):
+        return dict(options)
+    if wrong := [text for text in options or () if '=' not in text]:
+        raise OptionError(f'--cfg-options {wrong[0]}: expected KEY=VALUE')
+    parsed = argparse.Namespace()
+    DictAction(['--cfg-options'], 'options')(argparse.ArgumentParser(), parsed, list(options or ()))
+    return parsed.options
+
+
+def check_option(cfg: Config, key: str) -> None:
+    """See that changing ``key`` has an effect.
+
+    Raises:
+        OptionError: If it is no key of a config, or a variable whose value is already in the parts built from it.
+    """
+    top = key.split('.', 1)[0]
+    if top in CONFIG_KEYS:
+        return
+    if top == 'data_root':
+        raise OptionError('--cfg-options data_root: use --data-root, which reaches all datasets')
+    if top in cfg:
+        raise OptionError(
+            f'--cfg-options {key}: {top} is a variable of the config file, and changing it here would not '
+            'reach the parts built from it; change those (for example train_dataloader.batch_size)'
+        )
+    close = get_close_matches(top, CONFIG_KEYS, 1)
+    advice = f'; did you mean {close[0]}?' if close else ''
+    raise OptionError(f'--cfg-options {key}: configs have no {top}{advice}')
+
+
+def run_config(
+    config: str | Path | Config,
+    loaders: Sequence[str],
+    *,
+    cfg_options: CfgOptions | None = None,
+    data_root: str | Path | None = None,
+    work_dir: str | Path | None = None,
+    allow_overlap: Sequence[str] = (),
+    launcher: str = 'none',
+    subfolder: str = '',
+) -> Config:
+    """Read the config of a run that trains or tests, and see that the data folders of ``loaders`` exist.
+
+    Args:
+        config: See :func:`read_config`.
+        loaders: Those of ``'train'``, ``'val'`` and ``'test'`` that are used.
+        cfg_options: See :func:`read_config`.
+        data_root: Folder of the dataset; by default what the config says.
+        work_dir: Where to write; by default what the config says, or ``work_dirs/NAME``.
+        allow_overlap: Names of datasets, or of splits of them, that may be both trained on and evaluated.
+        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        subfolder: Goes below the default of ``work_dir``.
+
+    Raises:
+        ConfigNotFoundError: If there is no such config.
+        OptionError: If an option would have no effect.
+        DataRootError: If a folder does not exist.
+    """
+    cfg = read_config(config, cfg_options)
+    cfg.launcher = launcher
+    if allow_overlap:
+        cfg.allow_overlap = [*allowed_names(cfg.get('allow_overlap') or []), *allow_overlap]
+    default = cfg.get('work_dir') or osp.join('work_dirs', osp.splitext(osp.basename(cfg.filename or 'config'))[0])
+    cfg.work_dir = osp.normpath(work_dir or osp.join(default, subfolder))
+    if data_root:
+        set_data_root(cfg, str(data_root))
+    check_data_root(cfg, loaders)
+    return cfg
+
+
+def check_checkpoint(name: str) -> None:
+    """See early that a checkpoint exists, unless it is an address.
+
+    Raises:
+        CheckpointError: If not.
+    """
+    if '://' not in name and not osp.isfile(name):
+        raise CheckpointError(f'there is no checkpoint file {name}')

@@ -1,0 +1,113 @@
+"""Training."""
+
+import os
+import os.path as osp
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+
+from mmirstd.apis.configuration import CfgOptions, check_checkpoint, run_config
+from mmirstd.apis.running import running, say
+from mmirstd.checkpoints.loading import latest_checkpoint
+
+
+class TrainResult(NamedTuple):
+    """Where a training run wrote; None where it wrote nothing."""
+
+    last: str | None
+    best: str | None
+    log: str
+    curves: str
+
+
+def train(
+    config: str | Path | Config,
+    *,
+    work_dir: str | Path | None = None,
+    data_root: str | Path | None = None,
+    cfg_options: CfgOptions | None = None,
+    allow_overlap: Sequence[str] = (),
+    resume: bool | str | Path = False,
+    overwrite: bool = False,
+    amp: bool = False,
+    launcher: str = 'none',
+) -> TrainResult:
+    """Train the model of a config.
+
+    Args:
+        config: Path or name of a config, or a config.
+        work_dir: Where to write; by default what the config says, or ``work_dirs/NAME``.
+        data_root: Folder of the dataset; by default what the config says.
+        cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
+        allow_overlap: Names of datasets, or of splits of them, that may be both trained on and evaluated.
+        resume: Continue the latest run in ``work_dir`` (or start if there is none), or from this checkpoint.
+        overwrite: Allow replacing the checkpoints in ``work_dir``.
+        amp: Mixed precision; bfloat16 on a CPU.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
+
+    Returns:
+        The last and the best checkpoint, the log and the folder of the curves.
+
+    Raises:
+        FileExistsError: If ``work_dir`` holds checkpoints of another run.
+        CheckpointError: If a checkpoint is missing or does not fit.
+        OverlapError: If images are both trained on and evaluated.
+        CollapseError: If the loss is no finite number.
+    """
+    cfg = run_config(
+        config,
+        ('train', 'val'),
+        cfg_options=cfg_options,
+        data_root=data_root,
+        work_dir=work_dir,
+        allow_overlap=allow_overlap,
+        launcher=launcher,
+    )
+    if amp:
+        use_amp(cfg)
+    set_start(cfg, resume, overwrite)
+    with running(cfg) as runner:
+        runner.train()
+    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
+    return TrainResult(
+        last=getattr(hook, 'last_ckpt', None),
+        best=getattr(hook, 'best_ckpt_path', None),
+        log=osp.join(runner.log_dir, f'{runner.timestamp}.log'),
+        curves=osp.join(runner.log_dir, 'vis_data'),
+    )
+
+
+def use_amp(cfg: Config) -> None:
+    """Put the optimizer into an ``AmpOptimWrapper``."""
+    kind = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(f'--amp does not go with optim_wrapper.type={kind}')
+    if kind == 'OptimWrapper':
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+
+
+def set_start(cfg: Config, resume: bool | str | Path, overwrite: bool) -> None:
+    """Let training start anew, or continue from a checkpoint, or from the latest in the work dir.
+
+    Raises:
+        FileExistsError: If it would replace the checkpoints of another run, and ``overwrite`` is false.
+        CheckpointError: If a checkpoint is missing.
+    """
+    found = sorted(f for f in os.listdir(cfg.work_dir) if f.endswith('.pth')) if osp.isdir(cfg.work_dir) else []
+    checkpoint = latest_checkpoint(cfg.work_dir) if resume is True else str(resume) if resume else None
+    if resume:
+        say(f'resuming from {checkpoint}' if checkpoint else f'nothing to resume in {cfg.work_dir}: starting anew')
+    same_run = checkpoint and osp.realpath(osp.dirname(checkpoint)) == osp.realpath(cfg.work_dir)
+    if found and not same_run and not overwrite:
+        raise FileExistsError(
+            f'{cfg.work_dir} holds checkpoints of an earlier run ({", ".join(found[:3])}): continue it with '
+            '--resume, choose another --work-dir, or allow replacing them with --overwrite'
+        )
+    if checkpoint:
+        cfg.load_from = checkpoint
+    cfg.resume = bool(checkpoint)
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)

@@ -1,0 +1,48 @@
+"""Evaluate a model on the test set of its config, and draw what it found, what it missed and its false alarms."""
+
+import argparse
+
+from mmirstd.cli.options import add_config, add_run_options, report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_config(parser)
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    add_run_options(parser)
+    parser.add_argument('--show-dir', metavar='DIR', help='draw every image with its detections into this folder')
+    parser.add_argument(
+        '--preset',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='NAME',
+        help='evaluate as published code does, side by side: exact (the default), dnanet, basicirstd, ..., or all',
+    )
+    parser.add_argument('--out', metavar='DIR', help='save the predictions into this folder; replaces no file')
+    parser.add_argument(
+        '--out-format',
+        choices=['png', 'npz'],
+        default='png',
+        help='png: 255 * p, at least 128 where p > 0.5 (default); npz: the probabilities',
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate, and print where the pictures are."""
+    from mmirstd.apis import test
+
+    result = test(
+        args.config,
+        args.checkpoint,
+        work_dir=args.work_dir,
+        data_root=args.data_root,
+        cfg_options=args.cfg_options,
+        allow_overlap=args.allow_overlap,
+        show_dir=args.show_dir,
+        presets=args.preset,
+        out=args.out,
+        out_format=args.out_format,
+        launcher=args.launcher,
+    )
+    report(log=result.log, pictures=args.show_dir, out=args.out)

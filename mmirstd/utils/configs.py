@@ -1,0 +1,65 @@
+"""Configs by name: the files that ship with the package. Standard library only, so that a command line starts at once.
+
+Installed, they lie in ``mmirstd/.mim/configs``, where MMEngine looks for ``mmirstd::...``; in an editable install that
+is a link to the checkout.
+"""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+CONFIGS_DIR = Path(__file__).resolve().parents[1] / '.mim/configs'
+PREFIX = 'mmirstd::'
+
+
+class ConfigNotFoundError(FileNotFoundError):
+    """A config argument is neither a file nor the name of a shipped config."""
+
+
+def _shipped() -> Iterator[Path]:
+    if not CONFIGS_DIR.is_dir():
+        raise ConfigNotFoundError(f'mmirstd is installed without its configs ({CONFIGS_DIR} is missing): install again')
+    return (p for p in sorted(CONFIGS_DIR.glob('*/*.py')) if p.parent.name != '_base_')
+
+
+def list_configs(pattern: str | None = None) -> list[str]:
+    """List the names of the shipped configs, sorted.
+
+    Args:
+        pattern: Shell-style wildcards that a name must match, e.g. ``'simir_*_nudt'``; without a wildcard, a part of
+            the name. None lists all.
+
+    Raises:
+        ConfigNotFoundError: If mmirstd was installed without its configs.
+    """
+    names = sorted(path.stem for path in _shipped())
+    if pattern is None:
+        return names
+    if not any(c in pattern for c in '*?['):
+        pattern = f'*{pattern}*'
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+def find_config(config: str | Path) -> Path:
+    """Find the file of a config argument.
+
+    Args:
+        config: The path of a file; the name of a shipped config, ``'simir_repvit-fast_nudt'``; or its path below the
+            shipped configs, ``'mmirstd::simir/simir_repvit-fast_nudt.py'``.
+
+    Raises:
+        ConfigNotFoundError: If it is none of these; names close to it are in the message.
+    """
+    text = str(config)
+    if Path(text).is_file():
+        return Path(text)
+    name = text.removeprefix(PREFIX)
+    if text.startswith(PREFIX):
+        name = name.removesuffix('.py')  # without the prefix, a name with it is a file that is not there
+    for path in _shipped():
+        if name in (path.stem, f'{path.parent.name}/{path.stem}'):
+            return path
+    close = get_close_matches(Path(name).stem, list_configs(), 3)
+    advice = f'; did you mean {" or ".join(close)}?' if close else ' (`mmirstd models` lists those)'
+    raise ConfigNotFoundError(f'there is no config file {text}, and no shipped config of that name{advice}')

@@ -1,0 +1,72 @@
+"""The console script: its help without torch, its errors in one line."""
+
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from mmirstd import __version__
+from mmirstd.cli import main
+from mmirstd.cli.errors import describe
+from mmirstd.cli.main import COMMANDS
+
+# A module that is None in sys.modules cannot be imported.
+WITHOUT_TORCH = """
+import sys
+sys.modules.update(dict.fromkeys(['torch', 'mmengine', 'mmcv', 'mmseg', 'matplotlib', 'scipy', 'cv2', 'numpy']))
+from mmirstd.cli.main import COMMANDS, main
+for command in [None, *COMMANDS]:
+    try:
+        main([*filter(None, [command]), '--help'])
+    except SystemExit as e:
+        assert e.code == 0, command
+"""
+
+
+def test_help_needs_nothing_but_the_standard_library():
+    done = subprocess.run([sys.executable, '-c', WITHOUT_TORCH], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'usage: mmirstd [-h] [--version] COMMAND' in done.stdout
+    for command, line in COMMANDS.items():
+        assert f'usage: mmirstd {command} [-h]' in done.stdout
+        assert line.split()[0] in done.stdout
+
+
+def test_the_module_runs():
+    done = subprocess.run([sys.executable, '-m', 'mmirstd', '--version'], capture_output=True, text=True)
+    assert done.stdout == f'mmirstd {__version__}\n'
+
+
+@pytest.mark.parametrize(
+    ('argv', 'line'),
+    [([], 'required: COMMAND'), (['trian'], "invalid choice: 'trian'"), (['train'], 'required: config')],
+)
+def test_wrong_commands(argv, line, capsys):
+    with pytest.raises(SystemExit) as info:
+        main(argv)
+    assert info.value.code == 2
+    assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('processes', 'wrapped'), [(None, False), ('1', False), ('2', True)])
+def test_one_of_several_processes_ends_as_such(processes, wrapped, monkeypatch):
+    calls = []
+    monkeypatch.setitem(
+        sys.modules, 'mmirstd.cli.models', SimpleNamespace(add_arguments=lambda parser: None, run=calls.append)
+    )
+    monkeypatch.setitem(COMMANDS, 'models', '')
+    monkeypatch.setattr('mmirstd.engine.distributed.one_of_many', lambda run: lambda: calls.append('wrapped') or run())
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+    if processes:
+        monkeypatch.setenv('WORLD_SIZE', processes)
+    main(['models'])
+    assert ('wrapped' in calls) == wrapped
+    assert len(calls) == 1 + wrapped
+
+
+def test_a_bare_assertion_says_what_it_asserts():
+    with pytest.raises(AssertionError) as info:
+        exec('def check(x):\n    assert x\ncheck(0)')
+    assert re.match(r'AssertionError: .* \(<string>:2\)', describe(info.value))
