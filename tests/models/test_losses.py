@@ -227,3 +227,26 @@ def test_abstract_and_misbuilt_losses():
         losses.PointSampledLoss(losses=[])
     with pytest.raises(ValueError, match='importance_ratio=2'):
         losses.PointSampledLoss(losses=[dict(type='mmirstd.BinaryDiceLoss')], importance_ratio=2)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_structure_consistency_is_its_closed_form(seed):
+    logits, target, valid = random_case(seed)
+    p = np.where(valid, 1 / (1 + np.exp(-logits.numpy())), 0)
+    t = np.where(valid, target.numpy(), 0)
+
+    def local(x):
+        x = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+        return sum(x[:, i : i + 7, j : j + 11] for i in range(3) for j in range(3)) / 9
+
+    expected = np.abs(local(p) - local(t)) + np.abs(np.abs(p - local(p)) - np.abs(t - local(t)))
+    found = functional.structure_consistency_loss(logits, target, valid)
+    assert found.item() == pytest.approx(expected[valid.numpy()].mean(), rel=1e-12)
+
+
+def test_structure_consistency_of_ignored_images_is_zero_with_a_graph():
+    logits, target, valid = random_case(0)
+    loss = functional.structure_consistency_loss(logits.requires_grad_(), target, torch.zeros_like(valid))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()

@@ -6,9 +6,17 @@ from .functional import (
     mask_boundary,
     sample_points,
     soft_iou_loss,
+    structure_consistency_loss,
     target_probability,
 )
-from .losses import BinaryCrossEntropyLoss, BinaryDiceLoss, BinaryLoss, PointSampledLoss, SoftIoULoss
+from .losses import (
+    BinaryCrossEntropyLoss,
+    BinaryDiceLoss,
+    BinaryLoss,
+    PointSampledLoss,
+    SoftIoULoss,
+    StructureConsistencyLoss,
+)
 
 __all__ = [
     'BinaryCrossEntropyLoss',
@@ -16,10 +24,12 @@ __all__ = [
     'BinaryLoss',
     'PointSampledLoss',
     'SoftIoULoss',
+    'StructureConsistencyLoss',
     'binary_cross_entropy',
     'dice_loss',
     'mask_boundary',
     'sample_points',
     'soft_iou_loss',
+    'structure_consistency_loss',
     'target_probability',
 ]

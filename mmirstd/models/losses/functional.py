@@ -68,6 +68,20 @@ def soft_iou_loss(
     return _mean_over_images(torch.where(has_target, with_target, without), valid)
 
 
+def structure_consistency_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Compare local means, and how far pixels stand out from them (Han et al., ADGFNet, 2026).
+
+    With m(x) the mean over 3x3 pixels (zero beyond the border and where pixels are ignored), the loss is the mean over
+    the valid pixels of |m(p) - m(t)| + ||p - m(p)| - |t - m(t)||.
+    """
+    shape = (logits.shape[0], 1, *logits.shape[-2:])
+    _, target, valid = _flatten(logits, target, valid)
+    p = torch.where(valid, logits.reshape(valid.shape).to(target.dtype).sigmoid(), 0)
+    (local_p, local_t) = (F.avg_pool2d(x.reshape(shape), 3, stride=1, padding=1).reshape(x.shape) for x in (p, target))
+    loss = (local_p - local_t).abs() + ((p - local_p).abs() - (target - local_t).abs()).abs()
+    return torch.where(valid, loss, 0 * loss).sum() / valid.sum().clamp(min=1)
+
+
 def sample_points(
     logits: Tensor,
     target: Tensor,

@@ -99,6 +99,18 @@ class SoftIoULoss(BinaryLoss):
 
 
 @MODELS.register_module()
+class StructureConsistencyLoss(BinaryLoss):
+    """Difference of local means and of what stands out from them; see functional.structure_consistency_loss."""
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_structure') -> None:
+        super().__init__(loss_weight, loss_name)
+
+    def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See :class:`BinaryLoss`."""
+        return functional.structure_consistency_loss(logits, target, valid)
+
+
+@MODELS.register_module()
 class PointSampledLoss(BinaryLoss):
     """Sum of losses over one set of sampled points, as SimIR and Mask2Former train; see functional.sample_points.
 

@@ -1,0 +1,33 @@
+"""ADGFNet (Han et al., 2026): 0.578 M parameters, 7.74 G multiply-adds at 256 x 256. One gray channel."""
+
+channels = [16, 32, 64, 128]
+width = 32
+data_preprocessor = dict(
+    type='mmirstd.IRSTDDataPreProcessor',
+    # NUDT-SIRST's; a config of another set gives its own.
+    mean=[107.81],
+    std=[33.02],
+    pad_val=0,
+    seg_pad_val=255,
+    size=(256, 256),
+    test_divisor=32,
+    test_pad_mode='constant',
+)
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(type='mmirstd.ResidualEncoder', in_channels=1, channels=channels),
+    neck=dict(type='mmirstd.AnomalyGatedFPN', in_channels=channels, channels=width),
+    decode_head=dict(
+        type='mmirstd.ADGFHead',
+        in_channels=width,
+        num_refine=2,
+        loss_decode=[
+            dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=1.0),
+            dict(type='mmirstd.SoftIoULoss', per_image=False, loss_weight=1.0),
+            dict(type='mmirstd.StructureConsistencyLoss', loss_weight=0.2),
+        ],
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)

@@ -1,0 +1,28 @@
+"""Weights and inputs that a rule makes, so that a published network and its port can be given the same without a file.
+
+The rule: every tensor of a state dict is drawn by NumPy's PCG64 seeded with the CRC-32 of its published name, in
+float64. Running variances are uniform in [0.5, 1.5], other statistics, norm weights and biases are normal with standard
+deviation 0.3 (norm weights around 1), and weights of more than one axis are normal with variance 2 / fan-in.
+"""
+
+import zlib
+
+import numpy as np
+import torch
+
+
+def drawn(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """The tensor of a published name."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    if name.endswith('num_batches_tracked'):
+        return torch.tensor(1)
+    if name.endswith('running_var'):
+        return torch.from_numpy(rng.uniform(0.5, 1.5, shape))
+    if len(shape) > 1:
+        return torch.from_numpy(rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape))
+    return torch.from_numpy(rng.normal(1.0 if name.endswith('weight') else 0.0, 0.3, shape))
+
+
+def image(seed: int, *shape: int) -> torch.Tensor:
+    """A random input of a shape."""
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
