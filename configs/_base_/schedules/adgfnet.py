@@ -5,7 +5,7 @@
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
 max_iters = 30000
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=750)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=400)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
