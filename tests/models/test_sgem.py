@@ -7,7 +7,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,25 +25,25 @@ DECODERS = {
     'grid': lambda: SGEM(WIDTHS, sgem=dict(channels=4, num_tokens=4, linearization='grid')),
     'all levels': lambda: SGEM(WIDTHS, sgem_levels=range(4), sgem=dict(channels=4, num_tokens=4)),
     'kept skip': lambda: SGEM(WIDTHS, keep_skip=True, sgem=dict(channels=4, num_tokens=4)),
+    'value': lambda: SGEM(WIDTHS, sgem=dict(channels=4, num_tokens=4, reading='value')),
+    'value grid': lambda: SGEM(WIDTHS, sgem=dict(channels=4, num_tokens=4, reading='value', linearization='grid')),
     'plain': lambda: SGEM(WIDTHS, sgem_levels=()),
+    'bare': lambda: SGEM(WIDTHS, sgem_levels=(), bare_levels=(2,)),
     'narrow': lambda: SGEM(WIDTHS, narrow=True, sgem=dict(channels=4, num_tokens=4)),
     'nested': lambda: DenseNestedDecoder(WIDTHS),
 }
 
 
 class Network(nn.Module):
-    """Encoder, decoder and FCNHead's classifier as one function of the image."""
+    """Encoder, decoder and classifier as one function of the image."""
 
     def __init__(self, decoder='sgem', in_channels=3):
         super().__init__()
         self.encoder, self.decoder = UNetEncoder(in_channels, WIDTHS), DECODERS[decoder]()
         init_default_scope('mmseg')
         self.head = MODELS.build(
-            dict(
-                type='FCNHead', in_channels=4, channels=4, in_index=0, num_convs=0, concat_input=False,
-                dropout_ratio=0, num_classes=2, out_channels=1, threshold=0.5,
-            )
-        )  # fmt: skip
+            dict(type='mmirstd.ConvHead', in_channels=4, in_index=0, loss_decode=dict(type='mmirstd.SoftIoULoss'))
+        )
 
     def forward(self, image):
         return self.head(self.decoder(self.encoder(image)))
@@ -62,11 +64,12 @@ def trained(model, seed=0):
 @pytest.mark.parametrize('softmax', ['channel', 'space'])
 @pytest.mark.parametrize('linearization', ['tokens', 'grid'])
 @pytest.mark.parametrize('out_channels', [7, 5])
-def test_sgem_equals_the_equations(linearization, softmax, out_channels):
+@pytest.mark.parametrize('reading', ['additive', 'value'])
+def test_sgem_equals_the_equations(linearization, softmax, out_channels, reading):
     torch.manual_seed(0)
     shallow = torch.randn(2, 6, 12, 8, dtype=torch.float64)
     deep = torch.randn(2, 7, 6, 4, dtype=torch.float64)
-    sgem = SemanticGapElimination(6, 7, out_channels, 3, 4, linearization, softmax).double()
+    sgem = SemanticGapElimination(6, 7, out_channels, 3, 4, linearization, softmax, reading).double()
     trained(sgem)
 
     def conv1x1(conv, x):
@@ -79,15 +82,18 @@ def test_sgem_equals_the_equations(linearization, softmax, out_channels):
     # (1): every pixel of E is a vector.
     q = conv1x1(sgem.query, shallow).reshape(2, 3, 96)
     # (2): the pixels of D become four vectors.
-    k = conv1x1(sgem.key, deep)
-    if linearization == 'tokens':
-        k = torch.einsum('bdhw,brhw->bdr', k, normalise(conv1x1(sgem.pool, k), (2, 3)))
-    else:
-        k = torch.einsum('bdihjw->bdij', k.reshape(2, 3, 2, 3, 2, 2)).reshape(2, 3, 4) / 6
+    key_map = conv1x1(sgem.key, deep)
+
+    def tokens(x):
+        if linearization == 'tokens':
+            return torch.einsum('bdhw,brhw->bdr', x, normalise(conv1x1(sgem.pool, key_map), (2, 3)))
+        return torch.einsum('bdihjw->bdij', x.reshape(2, -1, 2, 3, 2, 2)).reshape(2, -1, 4) / 6
+
+    k = tokens(key_map)
     # (3)
     product = torch.einsum('bdn,bdr->brn', q, k).reshape(2, 4, 12, 8) / 3**0.5
     matrix = normalise(conv1x1(sgem.restore, product), 1 if softmax == 'channel' else (2, 3))
-    torch.testing.assert_close(sgem.distribution(shallow, deep), matrix)
+    torch.testing.assert_close(sgem.distribution(shallow, k), matrix)
     assert (matrix >= 0).all()
     sums = matrix.sum(1 if softmax == 'channel' else (2, 3))
     torch.testing.assert_close(sums, torch.ones_like(sums))
@@ -99,12 +105,25 @@ def test_sgem_equals_the_equations(linearization, softmax, out_channels):
         residual = torch.einsum('o,oc,bchw->bohw', scale, weight, deep)
         residual = residual + (bn.bias - scale * bn.running_mean)[:, None, None]
     residual = nn.Upsample(scale_factor=2, mode='bilinear')(residual)
-    torch.testing.assert_close(sgem(shallow, deep), matrix + residual)
+    added = matrix
+    if reading == 'value':
+        added = torch.einsum('bcr,brhw->bchw', tokens(conv1x1(sgem.value, deep)), matrix)
+    torch.testing.assert_close(sgem(shallow, deep), added + residual)
+
+
+def test_a_bare_level_sees_no_encoder_map():
+    torch.manual_seed(0)
+    decoder = trained(SGEM(WIDTHS, sgem_levels=(), bare_levels=(2,)))
+    maps = tuple(torch.randn(1, c, 32 >> i, 32 >> i) for i, c in enumerate(WIDTHS))
+    changed = (*maps[:2], torch.randn_like(maps[2]), *maps[3:])
+    for a, b in zip(decoder(maps), decoder(changed), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize('linearization', ['tokens', 'grid'])
-def test_sgem_is_linear_in_the_number_of_pixels(linearization):
-    sgem = SemanticGapElimination(6, 7, 5, 3, 4, linearization).eval()
+@pytest.mark.parametrize('reading', ['additive', 'value'])
+def test_sgem_is_linear_in_the_number_of_pixels(linearization, reading):
+    sgem = SemanticGapElimination(6, 7, 5, 3, 4, linearization, reading=reading).eval()
 
     def flops_and_largest(size):
         largest = 0
@@ -211,7 +230,9 @@ def test_nested_decoder_equals_its_definition():
         (lambda: SemanticGapElimination(4, 4, 4, softmax='tokens'), "softmax='tokens'"),
         (lambda: SemanticGapElimination(4, 4, 4, num_tokens=8, linearization='grid'), 'num_tokens=8'),
         (lambda: SemanticGapElimination(4, 4, 4, num_tokens=0), 'num_tokens=0'),
+        (lambda: SemanticGapElimination(4, 4, 4, reading='both'), "reading='both'"),
         (lambda: SGEM((4, 8), sgem_levels=(1,)), 'not levels 0 to 0'),
+        (lambda: SGEM((4, 8), sgem_levels=(0,), bare_levels=(0,)), 'without SGEM'),
         (lambda: SGEM((4,)), '1 in_channels'),
         (lambda: DenseNestedDecoder((4, 8), out_channels=(4, 8)), '2 out_channels for 2'),
         (lambda: DenseNestedDecoder((4, 8))((torch.zeros(1, 4, 4, 4),)), r'\[4, 8\] channels, got \[4\]'),
@@ -248,15 +269,16 @@ def test_channels_last_gives_equal_outputs(decoder):
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
-def test_sgem_keeps_the_layout(layout):
+@pytest.mark.parametrize('reading', ['additive', 'value'])
+def test_sgem_keeps_the_layout(layout, reading):
     """A change of layout costs more than the module: all convolutions behind it would run on the slower one."""
-    sgem = SemanticGapElimination(6, 8, 8, 4, 4).eval().to(memory_format=layout)
+    sgem = SemanticGapElimination(6, 8, 8, 4, 4, reading=reading).eval().to(memory_format=layout)
     maps = (torch.randn(2, c, s, s).contiguous(memory_format=layout) for c, s in ((6, 16), (8, 8)))
     with torch.no_grad():
         assert sgem(*maps).is_contiguous(memory_format=layout)
 
 
-@pytest.mark.parametrize('decoder', ['sgem', 'grid', 'nested'])
+@pytest.mark.parametrize('decoder', ['sgem', 'grid', 'value', 'nested'])
 def test_export_is_one_graph_with_equal_outputs(decoder):
     torch.manual_seed(0)
     network = trained(Network(decoder))
@@ -363,3 +385,14 @@ def test_an_all_black_start_needs_a_remedy(per_image, seed):
     assert train_from_black(linear, seed) == 0
     assert train_from_black(SoftIoULoss(per_image=per_image, log=True), seed) > 0
     assert train_from_black(lambda *args: linear(*args) + cross_entropy(*args), seed) > 0.95
+
+
+def test_head_logs_the_target_probability_and_no_pixel_accuracy():
+    model = load('sgem_unet-s_nudt').train()
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 32, 32, dtype=torch.long)))
+    sample.gt_sem_seg.data[0, 9:12, 9:12] = 1
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.loss(torch.randn(2, 3, 32, 32), [sample, sample])
+        probabilities = model.eval().predict(torch.randn(1, 3, 32, 32))[0].seg_logits.data
+    assert set(losses) == {'decode.loss_bce', 'decode.loss_iou', 'decode.target_prob'}
+    assert probabilities.dtype == torch.float32

@@ -19,9 +19,10 @@ model = dict(
     backbone=dict(type='mmirstd.ResidualEncoder', in_channels=1, channels=channels),
     neck=dict(type='mmirstd.AnomalyGatedFPN', in_channels=channels, channels=width),
     decode_head=dict(
-        type='mmirstd.ADGFHead',
+        type='mmirstd.ConvHead',
         in_channels=width,
         num_refine=2,
+        num_convs=1,
         loss_decode=[
             dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=1.0),
             dict(type='mmirstd.SoftIoULoss', per_image=False, loss_weight=1.0),

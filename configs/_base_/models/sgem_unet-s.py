@@ -8,7 +8,6 @@ model = dict(
     neck=dict(in_channels=widths, narrow=True, sgem=dict(channels=32, num_tokens=32)),
     decode_head=dict(
         in_channels=widths[0],
-        channels=widths[0],
         # Targets are rare: from even odds, hundreds of iterations would go by until all else is black.
         init_cfg=dict(type='Normal', std=0.01, bias=-4.0, override=dict(name='conv_seg')),
         loss_decode=[

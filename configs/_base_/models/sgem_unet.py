@@ -19,17 +19,9 @@ model = dict(
     backbone=dict(type='mmirstd.UNetEncoder', in_channels=3, channels=(48, 72, 128, 256, 592)),
     neck=dict(type='mmirstd.SGEM', in_channels=[48, 72, 128, 256, 592], sgem_levels=(2,)),
     decode_head=dict(
-        type='FCNHead',
+        type='mmirstd.ConvHead',
         in_channels=48,
-        channels=48,
         in_index=0,
-        num_convs=0,
-        concat_input=False,
-        dropout_ratio=0,
-        num_classes=2,
-        out_channels=1,
-        threshold=0.5,
-        align_corners=False,
         # Equation 4, over the pixels of the batch as IoU is over the set.
         loss_decode=dict(type='mmirstd.SoftIoULoss', per_image=False),
     ),

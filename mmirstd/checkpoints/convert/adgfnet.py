@@ -22,11 +22,11 @@ _PARTS = (
     (r'neck\.fuse(\d)\.', 'neck.fusions.{0}.'),
     (r'neck\.', 'neck.'),
     (r'refine\.', 'decode_head.refine.'),
-    (r'head\.0\.', 'decode_head.conv.'),
-    (r'head\.1\.', 'decode_head.predict_logit.'),
+    (r'head\.0\.', 'decode_head.convs.0.'),
+    (r'head\.1\.', 'decode_head.conv_seg.'),
 )
 # Not a convolution with batch norm: a convolution with bias at place 1 of a sequence, or alone.
-_PLAIN = re.compile(r'\.(scale|gate)\.1\.|(locate|predict_logit|dw3|dw5)\.')
+_PLAIN = re.compile(r'\.(scale|gate)\.1\.|(locate|conv_seg|dw3|dw5)\.')
 # Convolution, batch norm, ReLU of the authors is one sequence; here the first two are one module that folds.
 _PAIR = re.compile(r'(.*)\.([01])\.(\w+)$')
 _NO_RELU = re.compile(r'\.(conv2|shortcut)$')

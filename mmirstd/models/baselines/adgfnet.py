@@ -1,7 +1,7 @@
 """ADGFNet and ADGFNet-Lite: anomaly-driven gated fusion (Han et al., 2026; public code under the MIT license).
 
 A residual encoder whose first stage keeps the full resolution, a neck that finds local anomalies at three levels and
-lets their maps gate the fusion of levels, and a convolutional head.
+lets their maps gate the fusion of levels, and a convolutional head (``ConvHead``).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmirstd.models.decode_heads.binary_head import BinaryHead
 from mmirstd.models.layers.residual import ConvBNReLU, ResidualBlock
 from mmirstd.registry import MODELS
 
@@ -166,27 +165,6 @@ class AnomalyGatedFPN(BaseModule):
             levels.insert(0, self.fusions[i](levels[0], self.laterals[i](enhanced), anomaly))
         fine = levels[0]
         return (self.aggregate(torch.cat([_resize(level, fine) for level in levels], dim=1)),)
-
-
-@MODELS.register_module()
-class ADGFHead(BinaryHead):
-    """Residual refinement, a 3x3 convolution and a 1x1 one that gives the target logit.
-
-    Args:
-        in_channels: channels of the input map, kept throughout.
-        num_refine: residual blocks before the convolutions; ADGFNet has two, ADGFNet-Lite none.
-        kwargs: arguments of :class:`BinaryHead`, among them `in_index`.
-    """
-
-    def __init__(self, in_channels: int, num_refine: int = 0, **kwargs: object) -> None:
-        super().__init__(in_channels, in_channels, **kwargs)
-        self.refine = nn.Sequential(*(ResidualBlock(in_channels, in_channels) for _ in range(num_refine)))
-        self.conv = ConvBNReLU(in_channels, in_channels, 3)
-        self.predict_logit = nn.Conv2d(in_channels, 1, 1)
-
-    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Logits (B, 1, H, W) of the map at `in_index`."""
-        return self.predict_logit(self.conv(self.refine(self._transform_inputs(inputs))))
 
 
 def _resize(x: Tensor, like: Tensor) -> Tensor:

@@ -19,20 +19,25 @@ def upsample(x: Tensor, like: Tensor) -> Tensor:
 
 
 class SemanticGapElimination(nn.Module):
-    """SGEM: what a shallow map shares with a deep one, as a distribution that is added to the deep one.
+    """SGEM: what a shallow map shares with a deep one is added to the deep one.
 
     With E the shallow and D the deep map (the paper's E3 and D1), n and m their numbers of pixels::
 
         Q = Linearization(Conv1x1(E))           d x n    (1)
         K = Linearization(Conv1x1(D))           d x r    (2)
-        M = Softmax(Conv1x1(Q^T K / sqrt(d)))   C' x n   (3)
-        output = M + D, upsampled to E
+        M = Softmax(Conv1x1(Q^T K / sqrt(d)))   r x n    (3)
+        output = V M + D, upsampled to E        C' x n
 
-    The product is an n x r matrix, that is r maps of E's size, which the convolution of (3) turns into C' channels. An
-    n x m matrix is never formed: work and memory grow with n + m. The constant 1 / sqrt(d) is not in the paper; the
-    convolution behind it could learn it, but the softmax would begin saturated.
+    The product is an n x r matrix, that is r maps of E's size. An n x m matrix is never formed: work and memory grow
+    with n + m. The constant 1 / sqrt(d) is not in the paper; the convolution behind it could learn it, but the softmax
+    would begin saturated.
 
-    The paper leaves open what follows. Q is linearised by flattening its pixels. K is also reduced to r vectors, or
+    The paper says that features are modeled as Q, K and V and that linearized attention is performed; its equations
+    name no V. Both readings are here. `reading='value'`: V = Linearization(Conv1x1(D)), C' x r, and M says for each
+    pixel of E how much of each vector of V it takes. `reading='additive'`: the convolution of (3) turns the r maps into
+    C' and M itself is added, as the equations say; trained so, M becomes constant over the image, a bias.
+
+    The paper leaves open what follows too. Q is linearised by flattening its pixels. K is also reduced to r vectors, or
     the product would be quadratic; a linear layer over the pixels would fix the size of the image, so they are
     weighted means.
 
@@ -44,8 +49,10 @@ class SemanticGapElimination(nn.Module):
         num_tokens: r; with `linearization='grid'` a square number.
         linearization: how D's pixels become r vectors. 'tokens': means weighted by r learned attention maps, softmax
             over the pixels of a 1x1 convolution. 'grid': plain means over a grid of cells, nothing learned.
-        softmax: axis of (3). 'channel': each pixel has a distribution over the C' channels. 'space': each channel has
-            one over the pixels, whose values are of the order of 1 / n.
+        softmax: axis of (3). 'channel': each pixel has a distribution over the channels of M, that is over the vectors
+            of V or, additive, over the C' channels. 'space': each channel has one over the pixels, whose values are of
+            the order of 1 / n.
+        reading: 'additive' or 'value', see above.
     """
 
     def __init__(
@@ -57,12 +64,15 @@ class SemanticGapElimination(nn.Module):
         num_tokens: int = 64,
         linearization: Literal['tokens', 'grid'] = 'tokens',
         softmax: Literal['channel', 'space'] = 'channel',
+        reading: Literal['additive', 'value'] = 'additive',
     ) -> None:
         super().__init__()
         if linearization not in ('tokens', 'grid'):
             raise ValueError(f"SGEM: linearization={linearization!r} is neither 'tokens' nor 'grid'")
         if softmax not in ('channel', 'space'):
             raise ValueError(f"SGEM: softmax={softmax!r} is neither 'channel' nor 'space'")
+        if reading not in ('value', 'additive'):
+            raise ValueError(f"SGEM: reading={reading!r} is neither 'value' nor 'additive'")
         self.grid = round(num_tokens**0.5)
         if num_tokens < 1 or (linearization == 'grid' and self.grid**2 != num_tokens):
             raise ValueError(f'SGEM: num_tokens={num_tokens} must be positive, and a square for a grid')
@@ -70,37 +80,46 @@ class SemanticGapElimination(nn.Module):
         self.query = nn.Conv2d(shallow_channels, channels, 1)
         self.key = nn.Conv2d(deep_channels, channels, 1)
         self.pool = nn.Conv2d(channels, num_tokens, 1) if linearization == 'tokens' else None
-        self.restore = nn.Conv2d(num_tokens, out_channels, 1)
+        self.value = nn.Conv2d(deep_channels, out_channels, 1) if reading == 'value' else None
+        self.restore = nn.Conv2d(num_tokens, out_channels if self.value is None else num_tokens, 1)
         self.residual = nn.Identity() if out_channels == deep_channels else ConvBN(deep_channels, out_channels, 1)
 
-    def linearize(self, key: Tensor) -> Tensor:
-        """Reduce the pixels of (B, d, h, w) to tokens (B, d, r)."""
+    def linearize(self, key: Tensor, *others: Tensor) -> list[Tensor]:
+        """Reduce the pixels of maps (B, C, h, w) to tokens (B, C, r), all by the weights that the first one gives."""
         if self.pool is None:
-            return F.adaptive_avg_pool2d(key, self.grid).flatten(2)
-        weights = self.pool(key).flatten(2).softmax(dim=2)
-        return key.flatten(2) @ weights.to(key.dtype).transpose(1, 2)
+            return [F.adaptive_avg_pool2d(x, self.grid).flatten(2) for x in (key, *others)]
+        weights = self.pool(key).flatten(2).softmax(dim=2).to(key.dtype).transpose(1, 2)
+        return [x.flatten(2) @ weights for x in (key, *others)]
 
-    def distribution(self, shallow: Tensor, deep: Tensor) -> Tensor:
-        """Compute M of equation 3, (B, C', H, W)."""
+    def distribution(self, shallow: Tensor, key: Tensor) -> Tensor:
+        """Compute M of equation 3, (B, r, H, W) or, additive, (B, C', H, W), from E and the tokens K (B, d, r)."""
         query = self.query(shallow)
-        key = self.linearize(self.key(deep)) * query.shape[1] ** -0.5
-        pixels = query.flatten(2)
-        # (B, r, H, W), in the layout of the maps: on another all that follows would be slow.
-        channels_last = query.is_contiguous(memory_format=torch.channels_last)
-        if channels_last:
-            product = (pixels.transpose(1, 2) @ key).transpose(1, 2).unflatten(2, query.shape[2:])
-        else:
-            product = (key.transpose(1, 2) @ pixels).unflatten(2, query.shape[2:])
-        logits = self.restore(product)
+        logits = self.restore(_multiply(key.transpose(1, 2) * query.shape[1] ** -0.5, query))
         if self.softmax == 'space':
             return logits.flatten(2).softmax(dim=2).unflatten(2, logits.shape[2:])
-        if channels_last:
+        if _is_channels_last(query):
             return logits.permute(0, 2, 3, 1).softmax(dim=3).permute(0, 3, 1, 2)
         return logits.softmax(dim=1)
 
     def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:
         """Maps E (B, C, H, W) and D (B, C2, h, w) to (B, C', H, W)."""
-        return self.distribution(shallow, deep) + upsample(self.residual(deep), shallow)
+        residual = upsample(self.residual(deep), shallow)
+        key = self.key(deep)
+        if self.value is None:
+            return self.distribution(shallow, *self.linearize(key)) + residual
+        key, value = self.linearize(key, self.value(deep))
+        return _multiply(value, self.distribution(shallow, key)) + residual
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _multiply(matrix: Tensor, x: Tensor) -> Tensor:
+    """Multiply matrices (B, C', C) with every pixel of maps (B, C, H, W), in the memory layout of the maps."""
+    if _is_channels_last(x):  # in another layout all that follows would be slow
+        return (x.flatten(2).transpose(1, 2) @ matrix.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+    return (matrix @ x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 class _PyramidDecoder(BaseModule):
@@ -137,6 +156,8 @@ class SGEM(_PyramidDecoder):
         in_channels: widths of the input maps, fine to coarse.
         out_channels: widths of the decoder's levels, fine to coarse, one less than inputs; None takes the inputs'.
         sgem_levels: levels with SGEM; () is the plain U-Net.
+        bare_levels: levels with neither skip nor SGEM: the level below, brought to this level's width and upsampled.
+            The control of an ablation.
         keep_skip: keep the skip beside SGEM: conv(cat(encoder map, SGEM's output)).
         narrow: bring the level below to this level's width, by a 1x1 convolution with batch norm, before it is
             upsampled for a skip. The up-convolution of the original U-Net halves channels likewise; less is convolved
@@ -154,6 +175,7 @@ class SGEM(_PyramidDecoder):
         in_channels: Sequence[int],
         out_channels: Sequence[int] | None = None,
         sgem_levels: Sequence[int] = (2,),
+        bare_levels: Sequence[int] = (),
         keep_skip: bool = False,
         narrow: bool = False,
         num_convs: int = 2,
@@ -164,12 +186,17 @@ class SGEM(_PyramidDecoder):
         depth = len(in_channels) - 1
         if not set(sgem_levels) <= set(range(depth)):
             raise ValueError(f'SGEM: sgem_levels={tuple(sgem_levels)} are not levels 0 to {depth - 1}')
+        if not set(bare_levels) <= set(range(depth)) - set(sgem_levels):
+            raise ValueError(f'SGEM: bare_levels={tuple(bare_levels)} are not levels 0 to {depth - 1} without SGEM')
         self.sgem, self.narrow, self.convs = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for i, width in enumerate(self.out_channels[:-1]):
             skip, below = in_channels[i], self.out_channels[i + 1]
             if i in sgem_levels:
                 self.sgem[str(i)] = SemanticGapElimination(skip, below, width, **(sgem or {}))
                 below = width
+            elif i in bare_levels:
+                self.narrow[str(i)] = nn.Identity() if below == width else ConvBN(below, width, 1)
+                continue
             elif narrow and below > width:
                 self.narrow[str(i)] = ConvBN(below, width, 1)
                 below = width
