@@ -79,7 +79,7 @@ test-wheel:
 test-interop: $(INTEROP_READY)
 	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/utils/test_checkpoint.py $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
 
-# The same tests on the original packages; see docs/get-started/stacks.md.
+# The same tests on the original packages; see docs/get-started/install.md.
 test-openmmlab: $(OPENMMLAB_READY)
 	$(OPENMMLAB_VENV)/bin/python -m pytest tests --ignore=tests/interop $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
 

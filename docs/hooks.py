@@ -24,6 +24,7 @@ FAMILIES = [path.parent.name for path in sorted(ROOT.glob('configs/*/README.md')
 # Link target in the repository -> page of the site.
 PAGES = {f'configs/{family}/README.md': f'reference/configs/{family}.md' for family in FAMILIES} | {
     'README.md': 'index.md',
+    'CONTRIBUTING.md': 'contributing/index.md',
 }
 SOURCES = {page: source for source, page in PAGES.items()}
 API = [
@@ -48,18 +49,17 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {'Config families': [PAGES[f'configs/{family}/README.md'] for family in FAMILIES]},
         {'API': [f'reference/api/{layer}.md' for layer in API]},
     ]
-    config.plugins['mkdocstrings'].config.handlers['python']['options']['extensions'] = [f'{__file__}:PlainRoles']
+    config.plugins['mkdocstrings'].config.handlers['python']['options']['extensions'] = [f'{__file__}:PlainDocstrings']
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Write the generated pages."""
     pages = {
-        'index.md': _read('README.md'),
         'reference/cli.md': cli_page(),
         'reference/configs.md': configs_page(),
     }
-    pages |= {PAGES[f'configs/{family}/README.md']: _read(f'configs/{family}/README.md') for family in FAMILIES}
+    pages |= {page: _read(source) for source, page in PAGES.items()}
     pages |= {f'reference/api/{layer}.md': api_page(layer) for layer in API}
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text))
@@ -194,12 +194,11 @@ def _read(name: str) -> str:
     return (ROOT / name).read_text(encoding='utf-8')
 
 
-class PlainRoles(Extension):
-    """Shows ``:class:`x``` and the other Sphinx roles of docstrings as code."""
+class PlainDocstrings(Extension):
+    """Shows ``:class:`x``` and the other Sphinx roles of docstrings as code, and doctests as blocks of code."""
 
     def on_object(self, *, obj: Object, **_: object) -> None:
         """Rewrite the docstring of one object."""
         if obj.docstring:
-            obj.docstring.value = re.sub(
-                r':(?:class|func|meth|mod|attr|data):`~?([^`]+)`', r'`\1`', obj.docstring.value
-            )
+            text = re.sub(r':(?:class|func|meth|mod|attr|data):`~?([^`]+)`', r'`\1`', obj.docstring.value)
+            obj.docstring.value = re.sub(r'^>>> (?:.+\n?)+', r'```pycon\n\g<0>\n```\n', text, flags=re.MULTILINE)

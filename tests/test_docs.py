@@ -1,0 +1,71 @@
+"""What the README and the pages of the docs show works as it stands there."""
+
+import doctest
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / 'README.md', *sorted(ROOT.glob('docs/**/*.md')), *sorted(ROOT.glob('configs/*/README.md')))
+]
+
+
+def read(page):
+    return (ROOT / page).read_text(encoding='utf-8')
+
+
+def snippet(page, start):
+    (found,) = [
+        text for text in re.findall(r'```python\n(.*?)```', read(page), flags=re.DOTALL) if text.startswith(start)
+    ]
+    return found
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if '>>> ' in read(page)])
+def test_sessions_print_what_is_shown(page):
+    text = re.sub(r'^```$', '', read(page), flags=re.MULTILINE)
+    test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
+    assert doctest.DocTestRunner().run(test) == (0, len(test.examples))
+
+
+def test_own_data(tmp_path):
+    text = snippet('docs/how-to/own-data.md', '# my_config.py').replace('data/mine', str(tmp_path / 'mine'))
+    (tmp_path / 'my_config.py').write_text(text)
+    rng = np.random.default_rng(0)
+    for folder in ('images', 'masks'):
+        (tmp_path / 'mine' / folder).mkdir(parents=True)
+    for i in range(3):
+        size = (150 + i, 140)
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / f'mine/images/{i}.bmp')
+        mask = np.zeros(size, np.uint8)
+        mask[70:73, 60:64] = 255
+        Image.fromarray(mask).save(tmp_path / f'mine/masks/{i}.png')
+    for name, ids in {'train': '0\n1', 'val': '2', 'test': '2'}.items():
+        (tmp_path / f'mine/{name}.txt').write_text(ids)
+    cfg = Config.fromfile(tmp_path / 'my_config.py')
+    init_default_scope(cfg.default_scope)
+    train, val, test = (DATASETS.build(cfg[f'{name}_dataloader'].dataset) for name in ('train', 'val', 'test'))
+    assert [len(d) for d in (train, val, test)] == [2, 1, 1]
+    assert train[0]['inputs'].shape == (3, 128, 128)
+    assert test[0]['data_samples'].gt_sem_seg.data.sum() == 12
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_links_lead_somewhere(page):
+    links = [link for link in re.findall(r'\]\(([^)#\s]+)', read(page)) if not re.match(r'\w+:', link)]
+    # docs/hooks.py makes these pages when the site is built.
+    missing = [
+        link
+        for link in links
+        if not (ROOT / page).parent.joinpath(link).exists()
+        and not re.search(r'reference/(cli|configs|api/\w+)\.md$', link)
+    ]
+    assert not missing
