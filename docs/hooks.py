@@ -112,7 +112,9 @@ def _wide(prog: str) -> argparse.HelpFormatter:
 
 
 def _shown(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return [action for action in parser._actions if action.help not in (argparse.SUPPRESS, None)]
+    return [
+        action for action in parser._actions if action.help not in (argparse.SUPPRESS, None) and action.dest != 'help'
+    ]
 
 
 def _argument_row(action: argparse.Action) -> str:
@@ -142,24 +144,27 @@ def configs_page() -> str:
         models = yaml.safe_load(metafile.read_text(encoding='utf-8'))['Models'] if metafile.exists() else []
         metrics = {model['Name']: model['Results'][0]['Metrics'] for model in models}
         title = f'[{folder.name}](configs/{folder.name}.md)' if folder.name in FAMILIES else folder.name
-        parts += [f'\n## {title}\n', '| config | what it is | metrics |\n|---|---|---|']
+        parts += [f'\n## {title}\n', '| config | what it is | bases | metrics |\n|---|---|---|---|']
         for path in sorted(folder.glob('*.py')):
             values = ', '.join(f'{name} {value}' for name, value in (metrics.get(path.stem) or {}).items())
-            parts.append(f'| `{path.stem}` | {_cell(_purpose(path))} | {values} |')
+            parts.append(f'| `{path.stem}` | {_cell(_purpose(path))} | {_bases(path)} | {values} |')
     return '\n'.join(parts) + '\n'
 
 
 def _purpose(path: Path) -> str:
-    """The docstring or the leading comment of a config, else the names of its bases."""
+    """The docstring or the leading comment of a config."""
     text = path.read_text(encoding='utf-8')
-    tree = ast.parse(text)
-    if docstring := ast.get_docstring(tree):
+    if docstring := ast.get_docstring(ast.parse(text)):
         return docstring.split('\n\n')[0]
-    if comment := re.match(r'(?:#.*\n)+', text):
-        return re.sub(r'^# ?', '', comment[0], flags=re.MULTILINE)
-    bases = next((re.findall(r"'([^']+)\.py'", ast.unparse(node.value)) for node in tree.body
-                  if isinstance(node, ast.Assign) and node.targets[0].id == '_base_'), [])  # fmt: skip
-    return ' + '.join(f'`{base.split("/")[-1]}`' for base in bases if not base.endswith('default_runtime'))
+    comment = re.match(r'(?:#.*\n)*', text)[0]
+    return re.sub(r'^# ?', '', comment, flags=re.MULTILINE)
+
+
+def _bases(path: Path) -> str:
+    assigned = {n.targets[0].id: n.value for n in ast.parse(path.read_text('utf-8')).body if isinstance(n, ast.Assign)}
+    bases = ast.literal_eval(assigned['_base_']) if '_base_' in assigned else []
+    stems = [Path(base).stem for base in ([bases] if isinstance(bases, str) else bases)]
+    return ', '.join(f'`{stem}`' for stem in stems if stem != 'default_runtime')
 
 
 def api_page(layer: str) -> str:
