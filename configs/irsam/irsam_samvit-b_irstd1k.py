@@ -1,7 +1,8 @@
 _base_ = [
     '../_base_/models/irsam_samvit-b.py',
     '../_base_/datasets/irstd1k.py',
+    '../_base_/pipelines/irsam512.py',
     '../_base_/schedules/irsam.py',
     '../_base_/default_runtime.py',
 ]
-train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.irsam_train_pipeline}}))
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.train_pipeline}}))

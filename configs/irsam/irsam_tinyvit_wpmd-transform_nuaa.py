@@ -1,8 +1,7 @@
-# WPMD of the image alone, at its native size.
+"""WPMD of the image alone, at its native size."""
+
 _base_ = './irsam_tinyvit_no-wpmd_nuaa.py'
 wpmd = dict(type='mmirstd.WPMD')
-train_pipeline = [*_base_.irsam_train_pipeline[:2], wpmd, *_base_.irsam_train_pipeline[2:]]
-test_pipeline = [*_base_.test_pipeline[:2], wpmd, *_base_.test_pipeline[2:]]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[*_base_.load_pipeline, wpmd])))
+val_dataloader = dict(dataset=dict(pipeline=[*_base_.load_pipeline, wpmd, _base_.test_pipeline[-1]]))
+test_dataloader = val_dataloader

@@ -2,9 +2,11 @@
 _base_ = [
     'mmirstd::_base_/models/simir_repvit-fast.py',
     'mmirstd::_base_/datasets/nudt.py',
+    'mmirstd::_base_/pipelines/crop256.py',
     'mmirstd::_base_/schedules/simir.py',
     'mmirstd::_base_/default_runtime.py',
 ]
+train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
 model = dict(
     data_preprocessor=dict(size=(256, 256)),
     backbone=dict(

@@ -38,8 +38,7 @@ class IRSTDDataset(BaseSegDataset):
     """Images and target masks of one dataset, whole or one split of it.
 
     Every ``data_info`` has ``img_path``, ``seg_map_path``, ``img_id`` (file name without suffix), ``mask_resize``
-    (whether the mask may be resized to its image), and what :class:`BaseSegDataset` adds. In training mode
-    ``results['dataset']`` is the dataset itself, so that transforms can draw other samples. Once loaded,
+    (whether the mask may be resized to its image), and what :class:`BaseSegDataset` adds. Once loaded,
     ``metainfo['split']`` is ``dict(dataset=, name=, num=, sha256=)``, the hash being that of the sorted ids;
     ``ConcatDataset`` needs ``ignore_keys=['split']`` to join datasets. ``skipped`` maps the reasons for which
     ``on_bad='skip'`` left pairs out to their ids.
@@ -172,12 +171,6 @@ class IRSTDDataset(BaseSegDataset):
     def corrupt_ids(self, found: Collection[str]) -> Collection[str]:
         """Return the ids to leave out, given those of all files that were found."""
         return self.CORRUPT_IDS
-
-    def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on one sample; in training mode ``results['dataset']`` is this dataset."""
-        if self.test_mode:
-            return super().prepare_data(idx)
-        return self.pipeline(self.get_data_info(idx) | {'dataset': self})
 
     def check(self) -> dict:
         """Verify every file, see :func:`~mmirstd.io.images.read_header`: about a second per 1,000 pairs.

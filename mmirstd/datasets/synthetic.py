@@ -21,7 +21,7 @@ class SyntheticIRSTDDataset(BaseSegDataset):
     A scene depends on ``seed``, ``part``, its index, ``size`` and ``scene``, and on nothing else: not on workers,
     threads, ``length`` or the order of access. Parts have disjoint random streams. Shares no code with
     :class:`IRSTDDataset`, which is about files, but its interface: ``data_info`` has ``img_path`` (of no file),
-    ``img_id`` and ``mask_resize``, in training mode ``results['dataset']`` is the dataset, and ``metainfo['split']`` is
+    ``img_id`` and ``mask_resize``, and ``metainfo['split']`` is
     ``dict(dataset=, name=, num=, sha256=)``, the hash being that of all parameters.
 
     Args:
@@ -103,12 +103,6 @@ class SyntheticIRSTDDataset(BaseSegDataset):
     def get_data_info(self, idx: int) -> dict:
         """As usual, and ``scene_config``."""
         return super().get_data_info(idx) | {'scene_config': self.scene}
-
-    def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on one scene; in training mode ``results['dataset']`` is this dataset."""
-        if self.test_mode:
-            return super().prepare_data(idx)
-        return self.pipeline(self.get_data_info(idx) | {'dataset': self})
 
     def check(self) -> dict:
         """Render the first scene, and report as :meth:`IRSTDDataset.check` does for files."""

@@ -7,7 +7,7 @@ from scipy import ndimage
 from mmirstd.datasets import FolderDataset
 from mmirstd.datasets.transforms import CopyPasteTargets, LoadIRImage, LoadTargetMask
 from mmirstd.datasets.transforms.copy_paste import TargetPatch, add_target, cut_target
-from mmirstd.registry import TRANSFORMS
+from mmirstd.registry import DATASETS, TRANSFORMS
 
 # ruff: noqa: NPY002 - the transforms draw from numpy's global generator
 
@@ -17,16 +17,16 @@ def seed():
     np.random.seed(0)
 
 
-def blob(shape, centre, sigma=1.2, height=100.0):
+def blob(shape, center, sigma=1.2, height=100.0):
     y, x = np.indices(shape)
-    return height * np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / (2 * sigma**2))
+    return height * np.exp(-((y - center[0]) ** 2 + (x - center[1]) ** 2) / (2 * sigma**2))
 
 
-def scene(shape=(80, 90), centres=((40, 45),), noise=1.0, channels=3, seed=1):
+def scene(shape=(80, 90), centers=((40, 45),), noise=1.0, channels=3, seed=1):
     """A tilted plane with noise and point targets; masks hold the pixels above a third of the peak."""
     rng = np.random.default_rng(seed)
     y, x = np.indices(shape)
-    light = sum((blob(shape, c) for c in centres), np.zeros(shape))
+    light = sum((blob(shape, c) for c in centers), np.zeros(shape))
     img = 60 + 0.3 * y + 0.2 * x + light + noise * rng.standard_normal(shape)
     return {
         'img': np.rint(img).clip(0, 255).astype(np.uint8)[..., None].repeat(channels, axis=2),
@@ -141,9 +141,9 @@ def test_places_without_room_are_left_alone():
     ignored['gt_seg_map'][ignored['gt_seg_map'] == 0] = 255
     ignored['gt_seg_map'][30:50, 35:55][ignored['gt_seg_map'][30:50, 35:55] == 255] = 0
     for results in (
-        scene(centres=()),
-        scene(centres=((3, 3),)),  # too close to the border to be copied whole
-        scene(centres=((40, 40), (40, 45))),  # two in one window
+        scene(centers=()),
+        scene(centers=((3, 3),)),  # too close to the border to be copied whole
+        scene(centers=((40, 40), (40, 45))),  # two in one window
         ignored,  # all that is left is ignored
     ):
         after = paste(dict(results))
@@ -154,59 +154,71 @@ def test_places_without_room_are_left_alone():
     np.testing.assert_array_equal(paste(dict(bright))['img'], bright['img'])
 
 
-def dataset_of(root, scenes, extra=()):
+def dataset_of(root, scenes):
     for i, results in enumerate(scenes):
         for folder, array in (('images', results['img']), ('masks', results['gt_seg_map'] * 255)):
             (root / folder).mkdir(exist_ok=True)
             Image.fromarray(array).save(root / folder / f'{i}.png')
-    return FolderDataset(data_root=root, pipeline=[LoadIRImage(), LoadTargetMask(), *extra])
+    return FolderDataset(data_root=root, pipeline=[LoadIRImage(), LoadTargetMask()])
+
+
+def mixed(dataset, **options):
+    """The dataset in MMSegmentation's wrapper, as configs have it."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        wrapper = dict(
+            type='MultiImageMixDataset',
+            dataset=dict(type='ConcatDataset', datasets=[dataset]),
+            pipeline=[dict(type='mmirstd.CopyPasteTargets', **options)],
+        )
+        return DATASETS.build(wrapper)
 
 
 def test_targets_of_another_sample(tmp_path):
-    dataset = dataset_of(tmp_path, [scene(seed=3)], [CopyPasteTargets(prob=1, max_num=1, other_prob=1)])
-    results = dataset[0]
-    assert count(results['gt_seg_map']) == 2
-    empty = scene(centres=()) | {'dataset': dataset}
-    results = CopyPasteTargets(prob=1, max_num=1, other_prob=1)(empty)
-    assert results['gt_seg_map'].sum() == scene()['gt_seg_map'].sum()
-    assert not CopyPasteTargets(prob=1, other_prob=0)(empty | scene(centres=()))['gt_seg_map'].any()
+    dataset = dataset_of(tmp_path, [scene(seed=3), scene(centers=())])
+    pasted = mixed(dataset, prob=1, max_num=1, other_prob=1)
+    numbers = [(count(pasted[0]['gt_seg_map']), count(pasted[1]['gt_seg_map'])) for _ in range(20)]
+    assert set(numbers) == {(1, 0), (1, 1), (2, 0), (2, 1)}  # the other sample is one of both
+    assert {pasted[1]['gt_seg_map'].sum() for _ in range(10)} == {0, scene()['gt_seg_map'].sum()}
+    assert 'mix_results' not in pasted[0]
+    alone = mixed(dataset, prob=1, max_num=1, other_prob=0)
+    assert {count(alone[0]['gt_seg_map']) for _ in range(5)} == {2}
+    assert not alone[1]['gt_seg_map'].any()
+
+
+@pytest.mark.parametrize(('prob', 'other_prob'), [(0.5, 0.5), (1, 0.3), (0.4, 1), (0.8, 0)])
+def test_probabilities_of_own_and_other_targets(prob, other_prob):
+    """Three outcomes: nothing, own targets, another sample's; an image is loaded for the third alone."""
+    paste = CopyPasteTargets(prob=prob, other_prob=other_prob)
+    paste._donor_windows = lambda mask: seen.append(mask) or []
+    own, other = (scene(shape=(20, 20), centers=centers) for centers in ((), ((10, 10),)))
+    seen, drawn = [], 0
+    for _ in range(2000):
+        indices = paste.get_indices(range(7))
+        assert set(indices) <= set(range(7))
+        drawn += len(indices)
+        paste(own | {'mix_results': [other] * len(indices)})
+    shares = np.mean([mask.any() for mask in seen]) * len(seen) / 2000, len(seen) / 2000
+    assert drawn == sum(mask.any() for mask in seen)
+    # Within four standard errors.
+    assert shares == pytest.approx((prob * other_prob, prob), abs=4 * 0.5 / 2000**0.5)
 
 
 def test_donor_may_be_larger_than_the_image(tmp_path):
-    dataset = dataset_of(tmp_path, [scene()])
-    small = scene(shape=(8, 8), centres=()) | {'dataset': dataset}
+    small = scene(shape=(8, 8), centers=()) | {'mix_results': [scene()]}
     assert not CopyPasteTargets(prob=1, other_prob=1)(small)['gt_seg_map'].any()
 
 
-def test_donors_of_scenes_that_one_transform_makes():
-    """As synthetic scenes: no files, image and mask from the first transform; the rest of the pipeline is not run."""
-
-    class Scenes:
-        class pipeline:
-            transforms = (lambda results: results | scene(seed=results['sample_idx']), pytest.fail)
-
-        def __len__(self):
-            return 5
-
-        def get_data_info(self, i):
-            return {'sample_idx': i}
-
-    results = scene(centres=()) | {'dataset': Scenes()}
-    assert CopyPasteTargets(prob=1, other_prob=1)(results)['gt_seg_map'].any()
-    Scenes.pipeline.transforms = (lambda results: results,)
-    with pytest.raises(ValueError, match='pipeline of Scenes loads no img with gt_seg_map'):
-        CopyPasteTargets(prob=1, other_prob=1)(results)
-
-
-def test_missing_dataset_and_probability():
-    with pytest.raises(KeyError, match="other_prob > 0 needs results\\['dataset'\\]"):
+def test_missing_samples_and_probability():
+    with pytest.raises(KeyError, match="other_prob > 0 needs results\\['mix_results'\\]"):
         CopyPasteTargets(prob=1, other_prob=1)(scene())
+    with pytest.raises(KeyError, match='no gt_seg_map and no img; the dataset inside MultiImageMixDataset must load'):
+        CopyPasteTargets(prob=1, other_prob=1)(scene() | {'mix_results': [{'inputs': 1}]})
     paste = CopyPasteTargets(prob=0.3, other_prob=0)
-    changed = np.mean([paste(scene(shape=(40, 40), centres=((20, 20),)))['gt_seg_map'].sum() > 13 for _ in range(300)])
+    changed = np.mean([paste(scene(shape=(40, 40), centers=((20, 20),)))['gt_seg_map'].sum() > 13 for _ in range(300)])
     assert 0.2 < changed < 0.4
 
 
-def test_grey_image_without_channel_axis():
+def test_gray_image_without_channel_axis():
     results = scene(channels=1)
     results['img'] = results['img'][..., 0]
     after = CopyPasteTargets(prob=1, other_prob=0)(dict(results))

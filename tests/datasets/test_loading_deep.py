@@ -221,7 +221,7 @@ def test_deep_files_through_a_pipeline_and_a_model(channels, dtype, tmp_path):
         augment = [
             AlignedResize(scale=(90, 90), keep_ratio=True),
             TargetAwareCrop((64, 64), target_prob=1),
-            CopyPasteTargets(prob=1, other_prob=0.5),
+            CopyPasteTargets(prob=1, other_prob=0),
             TRANSFORMS.build({'type': 'RandomFlip', 'prob': 0.5}),
         ]
         train = FolderDataset(data_root=tmp_path, pipeline=[*load, *augment, pack])

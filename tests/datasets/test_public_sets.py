@@ -19,7 +19,7 @@ from mmirstd.datasets import (
     SIRSTv2Dataset,
 )
 from mmirstd.datasets.published_splits import choose_val
-from mmirstd.datasets.transforms import CopyPasteTargets, LoadIRImage, LoadTargetMask, TargetAwareCrop
+from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.io.ids import digest
 from mmirstd.registry import DATASETS
 
@@ -182,11 +182,13 @@ def test_sirst_v2_modes_sizes_and_empty_masks(tmp_path, monkeypatch):
         np.testing.assert_array_equal(sample['img'][..., ::-1], expected)
     # Targets are pasted into images without one, and crops of such images are any.
     np.random.seed(0)  # noqa: NPY002
-    dataset = SIRSTv2Dataset(
-        data_root=tmp_path,
-        split='small/train',
-        pipeline=[*LOADING, TargetAwareCrop(64, target_prob=1), CopyPasteTargets(prob=1, halo=1)],
-    )
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        inner = dict(type='mmirstd.SIRSTv2Dataset', data_root=tmp_path, split='small/train', pipeline=LOADING)
+        augment = [
+            dict(type='mmirstd.TargetAwareCrop', crop_size=64, target_prob=1),
+            dict(type='mmirstd.CopyPasteTargets', prob=1, halo=1),
+        ]
+        dataset = DATASETS.build(dict(type='MultiImageMixDataset', dataset=inner, pipeline=augment))
     pasted = [dataset[0]['gt_seg_map'] for _ in range(10)]
     assert all(mask.shape == (64, 64) for mask in pasted)
     assert any((mask == 1).any() for mask in pasted)
@@ -229,20 +231,22 @@ def test_base_configs_load_batches(name, tmp_path, monkeypatch):
     assert dataset == cls.NAME
     assert config.data_root == f'data/{dataset}'
     assert config.val_evaluator.type == config.test_evaluator.type == 'mmirstd.IRSTDMetric'
-    assert config.train_dataloader.dataset.split == train_split
+    assert config.train_dataloader.dataset.dataset.split == train_split
+    config.train_dataloader.dataset.pipeline = Config.fromfile(CONFIGS.parent / 'pipelines/crop128.py').train_pipeline
     with DefaultScope.overwrite_default_scope('mmseg'):
         for part in ('train', 'val', 'test'):
             loader = config[f'{part}_dataloader']
-            assert loader.dataset.data_root == config.data_root
-            assert loader.dataset.get('test_mode', False) == (part != 'train')
-            split = loader.dataset.split
+            dataset_config = loader.dataset.dataset if part == 'train' else loader.dataset
+            assert dataset_config.data_root == config.data_root
+            assert dataset_config.get('test_mode', False) == (part != 'train')
+            split = dataset_config.split
             loader.update(num_workers=0, persistent_workers=False)
-            loader.dataset.data_root = str(tmp_path)
+            dataset_config.data_root = str(tmp_path)
             loader = Runner.build_dataloader(loader, seed=0)
             assert loader.dataset.metainfo['split']['name'] == split
             assert cls.OFFICIAL_PARTS or asked.pop() == (dataset, split)
             batch = next(iter(loader))
-            shape = tuple(config.crop_size) if part == 'train' else (40, 43)
+            shape = (128, 128) if part == 'train' else (40, 43)
             assert len(batch['inputs']) == (batch_size if part == 'train' else 1)
             for image, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
                 assert tuple(image.shape) == (3, *shape)

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 from scipy import ndimage
 
 from mmirstd.datasets import FolderDataset, IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SIRSTv2Dataset
 from mmirstd.datasets.published_splits import load_published
-from mmirstd.datasets.transforms import AlignedResize, CopyPasteTargets, LoadIRImage, LoadTargetMask, TargetAwareCrop
+from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.datasets.transforms.target_crop import find_targets
 from mmirstd.io.ids import read_ids
 from mmirstd.io.masks import mask_labels
+from mmirstd.registry import DATASETS
 
 # ruff: noqa: NPY002 - the transforms draw from numpy's global generator
 
@@ -110,19 +112,19 @@ def test_misc_111(real_data):
 @pytest.mark.parametrize('cls', FACTS)
 def test_training_transforms(cls, real_data):
     np.random.seed(0)
-    pipeline = [
-        *LOADING,
-        AlignedResize(scale_factor=0.8),
-        TargetAwareCrop(96, target_prob=1),
-        CopyPasteTargets(prob=1, max_num=3),
-    ]
-    dataset = cls(data_root=real_data / cls.NAME, split='basicirstd/val', pipeline=pipeline)
+    inner = cls(data_root=real_data / cls.NAME, split='basicirstd/val', pipeline=LOADING)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        augment = [
+            dict(type='mmirstd.AlignedResize', scale_factor=0.8),
+            dict(type='mmirstd.TargetAwareCrop', crop_size=96, target_prob=1),
+            dict(type='mmirstd.CopyPasteTargets', prob=1, max_num=3),
+        ]
+        joined = dict(type='ConcatDataset', datasets=[inner])
+        dataset = DATASETS.build(dict(type='MultiImageMixDataset', dataset=joined, pipeline=augment))
     pasted = 0
     for i in range(20):
         sample = dataset[i]
-        plain = dataset.get_data_info(i)
-        for transform in LOADING:
-            plain = transform(plain)
+        plain = inner[i]
         assert sample['img'].shape == (96, 96, 3)
         assert sample['img'].dtype == np.uint8
         targets = ndimage.label(sample['gt_seg_map'] == 1, np.ones((3, 3)))[1]

@@ -12,6 +12,7 @@ from small_sets import IDS, make, write_published
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.published_splits import load_published
+from mmirstd.engine.provenance import leaves
 from mmirstd.io.names import sample_names
 from mmirstd.registry import DATASETS, RUNNERS
 from mmirstd.utils.data_root import set_data_root
@@ -27,6 +28,9 @@ def config(tmp_path, monkeypatch):
         write_published(cls, tmp_path / cls.NAME, IDS[cls.NAME], size=(40, 30))
     monkeypatch.setattr('mmirstd.datasets.base.load_published', lambda of, split, others: (split, IDS[of]))
     config = Config.fromfile(CONFIG)
+    config.train_dataloader.dataset.pipeline = Config.fromfile(
+        CONFIG.parents[1] / 'pipelines/crop256.py'
+    ).train_pipeline
     set_data_root(config, str(tmp_path))
     return config
 
@@ -37,9 +41,10 @@ def test_config_joins_three_sets(part, split, config, tmp_path):
         joined = DATASETS.build(config[f'{part}_dataloader'].dataset)
     assert len(joined) == 3 * NUM
     assert joined.metainfo['classes'] == ('background', 'target')
-    assert [d.metainfo['split']['dataset'] for d in joined.datasets] == [cls.NAME for cls in PARTS]
-    assert {d.metainfo['split']['name'] for d in joined.datasets} == {f'basicirstd/{split}'}
-    assert {d.test_mode for d in joined.datasets} == {part != 'train'}
+    sets = list(leaves(joined))
+    assert [d.metainfo['split']['dataset'] for d in sets] == [cls.NAME for cls in PARTS]
+    assert {d.metainfo['split']['name'] for d in sets} == {f'basicirstd/{split}'}
+    assert {d.test_mode for d in sets} == {part != 'train'}
     samples = [joined[i] for i in range(len(joined))]
     assert [s['data_samples'].img_id for s in samples] == [i for cls in PARTS for i in IDS[cls.NAME]]
     shape = (256, 256) if part == 'train' else (30, 40)

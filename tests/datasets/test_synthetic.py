@@ -97,12 +97,12 @@ def test_render_scene_transform():
         RenderScene()({'img_path': 'a.png'})
 
 
-def test_training_results_carry_the_dataset():
-    assert dataset(pipeline=[lambda r: r])[0]['dataset'].length == 6
-    assert 'dataset' not in dataset(pipeline=[lambda r: r], test_mode=True)[0]
-    pasted = dataset(
-        pipeline=[{'type': 'mmirstd.RenderScene'}, {'type': 'mmirstd.CopyPasteTargets', 'prob': 1, 'other_prob': 1}]
-    )
+def test_targets_of_other_scenes_are_pasted():
+    load = [{'type': 'mmirstd.RenderScene'}]
+    inner = dict(type='mmirstd.SyntheticIRSTDDataset', length=6, size=(64, 80), pipeline=load)
+    paste = [{'type': 'mmirstd.CopyPasteTargets', 'prob': 1, 'other_prob': 1}]
+    init_default_scope('mmseg')
+    pasted = MMENGINE_DATASETS.build(dict(type='MultiImageMixDataset', dataset=inner, pipeline=paste))
     np.random.seed(0)  # noqa: NPY002 - transforms draw from the global generator
     assert any(pasted[i]['gt_seg_map'].sum() > scene(i, (64, 80))[1].sum() for i in range(6))
 
@@ -153,10 +153,11 @@ def test_config():
     cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/synthetic.py')
     init_default_scope('mmseg')
     for part in PARTS:
-        loader = cfg[f'{part}_dataloader']
-        data = MMENGINE_DATASETS.build(loader.dataset)
+        config = cfg[f'{part}_dataloader'].dataset
+        data = MMENGINE_DATASETS.build(config.dataset if part == 'train' else config)
         assert (data.part, data.test_mode) == (part, part != 'train')
-        assert data[0]['inputs'].shape == (3, 256, 256)
+        shape = data[0]['img'].shape[:2] if part == 'train' else data[0]['inputs'].shape[1:]
+        assert shape == (256, 256)
     assert cfg.train_dataloader.sampler.type == 'InfiniteSampler'
     assert cfg.val_evaluator == cfg.test_evaluator == {'type': 'mmirstd.IRSTDMetric'}
 

@@ -68,7 +68,8 @@ def make_config(path: Path, data: Path, max_iters: int) -> None:
         ]
         train_dataloader = dict(
             batch_size=2, num_workers=2, persistent_workers=True, sampler=dict(type='InfiniteSampler', shuffle=True),
-            dataset=dict(**data, ann_file='train.txt', pipeline=[*load, *augment, pack]))
+            dataset=dict(type='MultiImageMixDataset', dataset=dict(**data, ann_file='train.txt', pipeline=load),
+                         pipeline=[*augment, pack]))
         val_dataloader = dict(
             batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
             dataset=dict(**data, ann_file='val.txt', pipeline=[*load, pack], test_mode=True))

@@ -40,13 +40,12 @@ def browse(tool, monkeypatch, tmp_path, own_mmengine_state):
 
 
 AUGMENTED = """
-train_dataloader['dataset'] = dict(dataset, pipeline=[
-    dict(type='mmirstd.LoadIRImage'),
-    dict(type='mmirstd.LoadTargetMask'),
+load = [dict(type='mmirstd.LoadIRImage'), dict(type='mmirstd.LoadTargetMask')]
+train_dataloader['dataset'] = dict(type='MultiImageMixDataset', dataset=dict(dataset, pipeline=load), pipeline=[
     dict(type='mmirstd.CopyPasteTargets', prob=1.0),
     dict(type='mmirstd.TargetAwareCrop', crop_size=24),
     dict(type='mmirstd.InfraredPhotometric', prob=1.0),
-    dict(type='PackSegInputs'),
+    dict(type='mmirstd.PackIRSTDInputs'),
 ])
 """
 
@@ -93,7 +92,7 @@ def test_the_pipeline_is_put_back_and_its_stages_are_named(tool, tiny_config, ow
         'CopyPasteTargets',
         'TargetAwareCrop',
         'InfraredPhotometric',
-        'PackSegInputs',
+        'PackIRSTDInputs',
     ]
     assert [s.title.split('(')[0] for s in stages] == names
     assert stages[0].mask is None
@@ -251,7 +250,7 @@ def test_numbers_out_of_range(browse, tiny_config, option, capfd):
 
 
 def test_datasets_that_cannot_be_looked_into(tool):
-    with pytest.raises(TypeError, match='list: neither a dataset nor a wrapper'):
+    with pytest.raises(TypeError, match='list: neither a dataset nor a known wrapper'):
         list(tool.find_parts([]))
 
 

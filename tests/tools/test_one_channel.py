@@ -18,17 +18,17 @@ CONFIG = ROOT / 'configs/simir/simir_repvit-fast-1ch_nudt.py'
 
 SHRUNK = """
 _base_ = {config!r}
-pipeline = [_base_.load, dict(type='mmirstd.LoadTargetMask'), dict(type='PackSegInputs', meta_keys=_base_.meta_keys)]
-augmented = [
-    *pipeline[:2],
+pack = dict(type='mmirstd.PackIRSTDInputs')
+load_pipeline = [_base_.load, dict(type='mmirstd.LoadTargetMask')]
+augment = [
     dict(type='mmirstd.CopyPasteTargets', prob=1.0),
     dict(type='mmirstd.TargetAwareCrop', crop_size=(32, 32)),
     dict(type='mmirstd.InfraredPhotometric'),
-    pipeline[2],
+    pack,
 ]
 small = dict(_delete_=True, type='mmirstd.FolderDataset', data_root={data!r})
-train_set = dict(pipeline=augmented, ann_file='train.txt', **small)
-test_set = dict(pipeline=pipeline, ann_file='test.txt', test_mode=True, **small)
+train_set = dict(dataset=dict(pipeline=load_pipeline, ann_file='train.txt', **small), pipeline=augment)
+test_set = dict(pipeline=[*load_pipeline, pack], ann_file='test.txt', test_mode=True, **small)
 train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False, dataset=train_set)
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=test_set)
 test_dataloader = val_dataloader
@@ -75,7 +75,7 @@ def test_trains_and_is_tested_with_pictures(call, config, capfd):
             'images have 1 channel(s), but model.data_preprocessor.mean and .std 3 value(s)',
         ),
         (
-            ('train_dataloader.dataset.pipeline.0.channels=3',),
+            ('train_dataloader.dataset.dataset.pipeline.0.channels=3',),
             'images have 3 channel(s), but model.data_preprocessor.mean and .std 1 value(s)',
         ),
     ],

@@ -5,12 +5,13 @@ its files are, before any augmentation: printed, and written as CSV, JSON and a 
 """
 
 import argparse
+import copy
 import io
 import json
 import os
 import os.path as osp
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, Compose, ConcatDataset, RepeatDataset
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
+from mmseg.datasets import MultiImageMixDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
@@ -59,21 +61,41 @@ class Part(NamedTuple):
     name: str
     dataset: BaseDataset
     names: list[str]
+    augment: tuple[Callable[[dict], dict | None], ...] = ()  # transforms of the wrappers around the dataset
 
 
-def find_parts(dataset: Any) -> Iterator[BaseDataset]:
-    """Walk the datasets inside MMEngine's wrappers; a repeated one comes once."""
+class Mix:
+    """A transform of ``MultiImageMixDataset``, which draws the other samples that it mixes in."""
+
+    def __init__(self, transform: Any, dataset: Any) -> None:
+        self.transform, self.dataset = transform, dataset
+
+    def __call__(self, results: dict) -> dict | None:
+        """Transform one sample."""
+        results['mix_results'] = [copy.deepcopy(self.dataset[i]) for i in self.transform.get_indices(self.dataset)]
+        results = self.transform(results)
+        if results is not None:
+            results.pop('mix_results', None)
+        return results
+
+    def __repr__(self) -> str:
+        return repr(self.transform)
+
+
+def find_parts(dataset: Any, augment: tuple = ()) -> Iterator[tuple[BaseDataset, tuple]]:
+    """Walk the datasets inside wrappers, each with the wrappers' transforms; a repeated one comes once."""
     if isinstance(dataset, ConcatDataset):
         for inner in dataset.datasets:
-            yield from find_parts(inner)
+            yield from find_parts(inner, augment)
     elif isinstance(dataset, (RepeatDataset, ClassBalancedDataset)):
-        yield from find_parts(dataset.dataset)
+        yield from find_parts(dataset.dataset, augment)
+    elif isinstance(dataset, MultiImageMixDataset):
+        own = [Mix(t, dataset.dataset) if hasattr(t, 'get_indices') else t for t in dataset.pipeline]
+        yield from find_parts(dataset.dataset, (*own, *augment))
     elif isinstance(dataset, BaseDataset):
-        yield dataset
+        yield dataset, augment
     else:
-        raise TypeError(
-            f'{type(dataset).__name__}: neither a dataset nor a wrapper of MMEngine, so not to be looked into'
-        )
+        raise TypeError(f'{type(dataset).__name__}: neither a dataset nor a known wrapper, so not to be looked into')
 
 
 def load_parts(cfg: Config, split: str) -> list[Part]:
@@ -83,21 +105,21 @@ def load_parts(cfg: Config, split: str) -> list[Part]:
         raise SystemExit(f'error: the config has no {split}_dataloader')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     parts = []
-    for dataset in find_parts(DATASETS.build(loader['dataset'])):
+    for dataset, augment in find_parts(DATASETS.build(loader['dataset'])):
         dataset.full_init()
         names = sample_names(dataset)
         names = [flat_name(names[dataset.get_data_info(i)['img_path']]) for i in range(len(dataset))]
         described = dataset.metainfo.get('split', {})
         name = f'{described.get("dataset", type(dataset).__name__)} {described.get("name", split)}'
-        parts.append(Part(name, dataset, names))
+        parts.append(Part(name, dataset, names, augment))
     return parts
 
 
 class Recorder(Compose):
     """A pipeline that keeps what each transform makes of a sample."""
 
-    def __init__(self, pipeline: Compose) -> None:
-        self.transforms = pipeline.transforms
+    def __init__(self, transforms: Sequence[Callable[[dict], dict | None]]) -> None:
+        self.transforms = transforms
         self.stages: list[Stage] = []
 
     def __call__(self, data: dict) -> dict | None:
@@ -155,14 +177,10 @@ def _picture(data: dict) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 
 def trace(part: Part, index: int, key: Sequence[int]) -> list[Stage]:
-    """Run a sample through the pipeline of its dataset, with generators seeded by ``key``; one stage per transform."""
-    dataset, pipeline = part.dataset, part.dataset.pipeline
-    dataset.pipeline = recorder = Recorder(pipeline)
-    try:
-        seed_generators(*key)
-        dataset.prepare_data(index)
-    finally:
-        dataset.pipeline = pipeline
+    """Run a sample through all transforms, with generators seeded by ``key``; one stage per transform."""
+    recorder = Recorder([*part.dataset.pipeline.transforms, *part.augment])
+    seed_generators(*key)
+    recorder(part.dataset.get_data_info(index))
     return recorder.stages
 
 

@@ -1,52 +1,9 @@
-# NUAA-SIRST (SIRST v1), 213/214: subtrain + val = 213 training images. Test images keep their size.
+"""NUAA-SIRST (SIRST v1), 213/214: subtrain + val = 213 training images of 96 to 456 pixels."""
+
+_base_ = './_loaders.py'
 dataset_type = 'mmirstd.NUAASIRSTDataset'
 data_root = 'data/NUAA-SIRST'
-crop_size = (256, 256)
-meta_keys = ('img_id', 'img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-train_pipeline = [
-    dict(type='mmirstd.LoadIRImage'),
-    dict(type='mmirstd.LoadTargetMask'),
-    # Large-scale jitter: the image fits a square of 0.1 to 2.0 times the crop. Padding is near the ImageNet mean.
-    dict(
-        type='RandomResize',
-        resize_type='mmirstd.AlignedResize',
-        scale=crop_size,
-        ratio_range=(0.1, 2.0),
-        keep_ratio=True,
-    ),
-    dict(type='mmirstd.TargetAwareCrop', crop_size=crop_size, target_prob=0.5, pad_val=114),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs', meta_keys=meta_keys),
-]
-test_pipeline = [
-    dict(type='mmirstd.LoadIRImage'),
-    dict(type='mmirstd.LoadTargetMask'),
-    dict(type='PackSegInputs', meta_keys=meta_keys),
-]
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(type=dataset_type, data_root=data_root, split='basicirstd/subtrain', pipeline=train_pipeline),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, split='basicirstd/val', pipeline=test_pipeline, test_mode=True
-    ),
-)
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, split='basicirstd/test', pipeline=test_pipeline, test_mode=True
-    ),
-)
-val_evaluator = dict(type='mmirstd.IRSTDMetric')
-test_evaluator = val_evaluator
+part = dict(type=dataset_type, data_root=data_root)
+train_dataloader = dict(dataset=dict(dataset=dict(split='basicirstd/subtrain', **part)))
+val_dataloader = dict(dataset=dict(split='basicirstd/val', **part))
+test_dataloader = dict(dataset=dict(split='basicirstd/test', **part))

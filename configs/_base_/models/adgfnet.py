@@ -1,21 +1,11 @@
 """ADGFNet (Han et al., 2026): 0.578 M parameters, 7.74 G multiply-adds at 256 x 256. One gray channel."""
 
+_base_ = './_segmentor.py'
 channels = [16, 32, 64, 128]
 width = 32
-data_preprocessor = dict(
-    type='mmirstd.IRSTDDataPreProcessor',
-    # NUDT-SIRST's; a config of another set gives its own.
-    mean=[107.81],
-    std=[33.02],
-    pad_val=0,
-    seg_pad_val=255,
-    size=(256, 256),
-    test_divisor=32,
-    test_pad_mode='constant',
-)
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=data_preprocessor,
+    # Mean and deviation are NUDT-SIRST's; a config of another set gives its own.
+    data_preprocessor=dict(mean=[107.81], std=[33.02], bgr_to_rgb=False, test_divisor=32, test_pad_mode='constant'),
     backbone=dict(type='mmirstd.ResidualEncoder', in_channels=1, channels=channels),
     neck=dict(type='mmirstd.AnomalyGatedFPN', in_channels=channels, channels=width),
     decode_head=dict(
@@ -29,6 +19,4 @@ model = dict(
             dict(type='mmirstd.StructureConsistencyLoss', loss_weight=0.2),
         ],
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -4,21 +4,10 @@ Starts from MobileSAM's weights, full fine-tuning. The network works at `inside_
 whatever the size of the image: 1024 as SAM, or 512 or 256, which cost about a quarter and a sixteenth.
 """
 
+_base_ = './_segmentor.py'
 _mobile_sam = dict(type='Pretrained', checkpoint='data/weights/mobile_sam.pt')
-data_preprocessor = dict(
-    type='mmirstd.IRSTDDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_val=0,
-    seg_pad_val=255,
-    size=(512, 512),
-    inside_size=1024,
-    test_divisor=16,
-)
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(size=(512, 512), inside_size=1024),
     backbone=dict(
         type='mmirstd.DiffusedBackbone',
         levels=(0, 1),
@@ -39,6 +28,4 @@ model = dict(
         loss_edge=dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=5.0, loss_name='loss_edge'),
         init_cfg=_mobile_sam,
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

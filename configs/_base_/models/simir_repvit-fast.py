@@ -5,19 +5,9 @@ The two-way transformer runs at stride 8; its map joins the stride-2 one in the 
 convolution brings to the size of the image. 2.18 GMAC at 256 x 256 (tools/analysis_tools/get_flops.py).
 """
 
-data_preprocessor = dict(
-    type='mmirstd.IRSTDDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_val=0,
-    seg_pad_val=255,
-    size=(128, 128),
-    test_divisor=16,
-)
+_base_ = './_segmentor.py'
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(size=(128, 128)),
     backbone=dict(
         type='mmirstd.QueryEncoder',
         backbone=dict(
@@ -63,6 +53,4 @@ model = dict(
             dict(type='mmirstd.SoftIoULoss', per_image=False, loss_weight=1.0),
         ],
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -1,5 +1,6 @@
 """SimIR as in the paper and its released code: RepViT-M1.1 with stem strides 1, 256 channels everywhere."""
 
+_base_ = './_segmentor.py'
 _point_loss = dict(
     type='mmirstd.PointSampledLoss',
     num_points=12544,
@@ -10,19 +11,8 @@ _point_loss = dict(
         dict(type='mmirstd.BinaryDiceLoss', loss_weight=5.0),
     ],
 )
-data_preprocessor = dict(
-    type='mmirstd.IRSTDDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_val=0,
-    seg_pad_val=255,
-    size=(256, 256),
-    test_divisor=8,
-)
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(test_divisor=8),
     backbone=dict(
         type='mmirstd.QueryEncoder',
         backbone=dict(type='mmirstd.RepViT', arch='m1_1', stem_strides=(1, 1), with_cp=True),
@@ -51,6 +41,4 @@ model = dict(
         with_cp=True,
         loss_decode=_point_loss,
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -1,25 +1,22 @@
 """A short schedule for small models on a CPU: AdamW at a high rate, cosine to zero, averaged weights."""
 
+_base_ = './_loops.py'
 max_iters = 2200
+lr = 2e-3
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=lr, weight_decay=0.01),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         custom_keys={key: dict(decay_mult=0.0) for key in ('queries', 'query_pos', 'decoder_query')},
     ),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+train_cfg = dict(max_iters=max_iters, val_interval=200)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=max_iters),
 ]
 # Averaged weights and BatchNorm statistics are what is validated, saved and tested.
-custom_hooks = [
-    dict(type='mmirstd.CollapseGuardHook'),
-    dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.01, update_buffers=True),
-    dict(type='mmirstd.SwitchToDeployHook'),
-]
+averaging = dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.01, update_buffers=True)
+custom_hooks = [*_base_.custom_hooks[:1], averaging, *_base_.custom_hooks[1:]]

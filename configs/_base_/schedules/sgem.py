@@ -1,11 +1,11 @@
-"""SGEM's training: 1,500 epochs of batch 8 at a rate of 1e-4. The optimiser is not published; here Adam, rate constant.
+"""SGEM's training: 1,500 epochs of batch 8 at a rate of 1e-4. The optimizer is not published; here Adam, rate constant.
 
 112,000 iterations are 1,500 epochs of the 597 NUDT-SIRST images that are left to train on beside the validation list.
 """
 
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=112000, val_interval=400)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+_base_ = './_loops.py'
+max_iters = 112000
+lr = 1e-4
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=lr))
+train_cfg = dict(max_iters=max_iters)
 param_scheduler = []
-custom_hooks = [dict(type='mmirstd.CollapseGuardHook'), dict(type='mmirstd.SwitchToDeployHook')]

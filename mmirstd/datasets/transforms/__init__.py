@@ -3,6 +3,7 @@
 from .copy_paste import CopyPasteTargets
 from .edge import CannyEdge
 from .loading import LoadIRImage, LoadTargetMask
+from .packing import PackIRSTDInputs
 from .photometric import InfraredPhotometric
 from .render import RenderScene
 from .resize import AlignedResize
@@ -17,6 +18,7 @@ __all__ = [
     'InfraredPhotometric',
     'LoadIRImage',
     'LoadTargetMask',
+    'PackIRSTDInputs',
     'RenderScene',
     'TargetAwareCrop',
 ]

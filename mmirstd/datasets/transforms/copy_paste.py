@@ -1,5 +1,6 @@
 """Copy-paste of small targets with their halo."""
 
+from collections.abc import Sized
 from typing import NamedTuple
 
 import cv2
@@ -64,20 +65,21 @@ def add_target(window: np.ndarray, patch: TargetPatch, min_scr: float = 0) -> np
 class CopyPasteTargets(BaseTransform):
     """Paste up to ``max_num`` targets, from this image or another random sample of the dataset.
 
+    Targets of other samples come through MMSegmentation's ``MultiImageMixDataset``: this transform is part of the
+    wrapper's pipeline, and the dataset inside loads samples.
+
     A target comes with its halo as a difference from its local background (:func:`cut_target`), optionally flipped,
     rotated by multiples of 90 degrees and scaled in contrast, and is added at a uniformly random place where its window
     holds neither a target nor ignored pixels, and where it stays visible (:func:`add_target`). Targets closer than
     ``halo`` + 1 pixels to another or to the border are not copied. A place is tried ten times per target.
 
-    The other sample is loaded with the transforms of the dataset's own pipeline up to the one that completes ``img``
-    and ``gt_seg_map``, so files and synthetic scenes work alike. Its targets keep their native size: put this after
-    the crop, and after scale jitter only if that is wanted.
+    Targets of another sample keep their native size: put this after the crop, and after scale jitter only if that is
+    wanted.
 
     Args:
         prob: Probability that an image gets targets at all.
         max_num: Largest number of pasted targets; the number is uniform from 1.
-        other_prob: Probability that they come from another sample; that needs ``results['dataset']``, which
-            :class:`mmirstd.IRSTDDataset` gives in training mode.
+        other_prob: Probability that they come from another sample.
         halo: Width of the halo in pixels.
         gain: Range of the factor on a target's contrast.
         min_scr: Smallest signal-to-clutter ratio, see :func:`add_target`; 1 in 100 targets of the public sets has less
@@ -116,11 +118,27 @@ class CopyPasteTargets(BaseTransform):
         self.flip = flip
         self.rotate = rotate
 
+    def get_indices(self, dataset: Sized) -> list[int]:
+        """Draw the sample that targets are taken from: its index, or none with probability 1 - prob * other_prob."""
+        if np.random.rand() < self.prob * self.other_prob:
+            return [np.random.randint(len(dataset))]
+        return []
+
     def transform(self, results: dict) -> dict:
-        """Change ``img`` and ``gt_seg_map``; the arrays given are left as they were."""
-        if np.random.rand() >= self.prob:
+        """Change ``img`` and ``gt_seg_map``; the arrays given are left as they were.
+
+        Raises:
+            KeyError: If ``results['mix_results']`` is missing, which ``MultiImageMixDataset`` gives, or what it holds
+                is not loaded.
+        """
+        if self.other_prob and 'mix_results' not in results:
+            raise KeyError(
+                "CopyPasteTargets: other_prob > 0 needs results['mix_results'], which MultiImageMixDataset gives to "
+                'the transforms of its own pipeline; elsewhere set other_prob=0'
+            )
+        donor = self._choose_donor(results)
+        if donor is None:
             return results
-        donor = self._load_other(results) if np.random.rand() < self.other_prob else results
         donor_img = _three_d(donor['img'])
         windows = self._donor_windows(donor['gt_seg_map'])
         if not windows:
@@ -171,19 +189,17 @@ class CopyPasteTargets(BaseTransform):
             mask[window][patch.mask] = 1
             return
 
-    def _load_other(self, results: dict) -> dict:
-        if 'dataset' not in results:
-            raise KeyError(
-                "CopyPasteTargets: other_prob > 0 needs results['dataset'], which mmirstd's datasets give in training "
-                'mode; with another dataset set other_prob=0'
-            )
-        dataset = results['dataset']
-        donor = dataset.get_data_info(np.random.randint(len(dataset)))
-        for transform in dataset.pipeline.transforms:
-            donor = transform(donor)
-            if 'img' in donor and 'gt_seg_map' in donor:
-                return donor
-        raise ValueError(f'CopyPasteTargets: the pipeline of {type(dataset).__name__} loads no img with gt_seg_map')
+    def _choose_donor(self, results: dict) -> dict | None:
+        """The other sample where there is one; this one as often as makes up for :meth:`get_indices`, or none."""
+        if others := results.get('mix_results'):
+            if missing := {'img', 'gt_seg_map'} - others[0].keys():
+                raise KeyError(
+                    f'CopyPasteTargets: the other sample has no {" and no ".join(sorted(missing))}; the dataset inside '
+                    'MultiImageMixDataset must load samples and not pack them'
+                )
+            return others[0]
+        from_other = self.prob * self.other_prob
+        return results if np.random.rand() * (1 - from_other) < self.prob - from_other else None
 
     def __repr__(self) -> str:
         arguments = ', '.join(f'{key}={value!r}' for key, value in vars(self).items())

@@ -20,6 +20,7 @@ class BinaryLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
         self.loss_name = loss_name
+        self._labels_checked = False
 
     def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the unweighted loss of logits (B, ...) against target in [0, 1] on the valid pixels."""
@@ -45,8 +46,13 @@ class BinaryLoss(nn.Module):
         if weight is not None:
             raise ValueError(f'{name} takes no pixel weights: leave the pixel sampler out, or use PointSampledLoss')
         valid = torch.ones_like(target, dtype=torch.bool) if ignore_index is None else target != ignore_index
-        if bool((valid & (target != 0) & (target != 1)).any()):
-            raise ValueError(f'{name}: labels {target[valid].unique().tolist()}; a mask holds 0, 1 and {ignore_index}')
+        # PackIRSTDInputs checks every mask in the memory of a worker. For other pipelines this is the check; on a GPU
+        # it waits for all that is queued there, so it sees the first batch alone.
+        if target.device.type == 'cpu' or not self._labels_checked:
+            if bool((valid & (target != 0) & (target != 1)).any()):
+                labels = target[valid].unique().tolist()
+                raise ValueError(f'{name}: labels {labels}; a mask holds 0, 1 and {ignore_index}')
+            self._labels_checked = True
         return self.loss_weight * self.compute(pred[:, 0], target, valid)
 
 
