@@ -2,10 +2,9 @@
 
 Two families of distributions install the import names ``mmengine``, ``mmcv`` and ``mmseg``: the maintained ``onedl-*``
 and the original ones. Neither is required outright, so this module looks for either. It runs before anything else is
-imported and by ``setup.py``: standard library only.
+imported and by ``setup.py``: at import, standard library only.
 """
 
-import re
 import sys
 import warnings
 from importlib.abc import MetaPathFinder
@@ -62,18 +61,10 @@ def _installed(dist: str) -> str | None:
         return None
 
 
-def _release(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.match(r'[\d.]+', text)[0].strip('.').split('.'))
+def _fits(found: str, specifiers: str) -> bool:
+    from packaging.specifiers import SpecifierSet  # not there yet when setup.py runs this module
 
-
-def _fits(found: str, spec: str) -> bool:
-    for clause in spec.split(','):
-        bound = _release(clause.lstrip('<>='))
-        if clause.startswith('>=') and _release(found) < bound:
-            return False
-        if clause.startswith('<') and _release(found) >= bound:
-            return False
-    return True
+    return SpecifierSet(specifiers).contains(found, prereleases=True)
 
 
 def check_stack() -> dict[str, str]:

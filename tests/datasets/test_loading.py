@@ -16,7 +16,7 @@ from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.datasets.transforms.loading import to_channels
 from mmirstd.registry import TRANSFORMS
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'io'))
 from image_writers import tiff
 
 RNG = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from mmirstd.datasets.transforms import AlignedResize, CopyPasteTargets, LoadIRI
 from mmirstd.datasets.transforms.loading import rescale
 from mmirstd.registry import MODELS, TRANSFORMS
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'io'))
 from image_writers import png, tiff
 
 RNG = np.random.default_rng(0)

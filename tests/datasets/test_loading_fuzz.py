@@ -20,7 +20,7 @@ from PIL import Image
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.io.images import decode_image, read_header
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'io'))
 from image_writers import COMPRESSIONS, bmp, png, tiff
 
 EXAMPLES = int(os.environ.get('MMIRSTD_FUZZ', 20))

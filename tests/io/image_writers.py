@@ -59,9 +59,12 @@ def _png_rows(rows, step, filters):
 
 def _pack(pixels, bits, order):
     """(H, W, C) to rows of bytes."""
-    if bits >= 8:
+    if bits % 8 == 0:
         pixels = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder(order)))
         return pixels.view(np.uint8).reshape(len(pixels), -1)
+    if bits > 8:
+        wide = np.unpackbits(pixels.astype('>u2')[..., None].view(np.uint8), axis=3)[..., 16 - bits :]
+        return np.packbits(wide.reshape(len(pixels), -1), axis=1)
     return np.packbits(np.unpackbits(pixels.astype(np.uint8), axis=2)[..., 8 - bits :].reshape(len(pixels), -1), axis=1)
 
 
