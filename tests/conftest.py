@@ -177,3 +177,27 @@ def tiny_config(tmp_path: Path, tiny_data: Path, own_mmengine_state: None) -> Ca
         return path
 
     return write
+
+
+@pytest.fixture
+def tiny_checkpoint(tmp_path: Path, tiny_config: Callable[..., Path]) -> Path:
+    """Weights for ``tiny_config`` without training: random, and scaled so that some pixels are above 0.5."""
+    import torch
+    from mmengine.config import Config
+    from mmengine.registry import DefaultScope
+    from mmseg.registry import MODELS
+
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(Config.fromfile(tiny_config()).model).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):  # so that folding changes something
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+        model.decode_head.conv_seg.weight.mul_(20)
+        logits = model(torch.randn(1, 3, 64, 64))
+        model.decode_head.conv_seg.bias.sub_(logits.quantile(0.8))
+    path = tmp_path / 'tiny.pth'
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
+    return path

@@ -8,6 +8,11 @@ from typing import Any
 
 # Name -> module. No module is called as what is in it: importing a submodule sets its name here to the module.
 _MODULES = {
+    'IRSTDInferencer': 'inferencer',
+    'infer': 'infer_files',
+    'init_model': 'inference',
+    'list_models': 'inference',
+    'predict': 'inference',
     'test': 'testing',
     'train': 'training',
 }

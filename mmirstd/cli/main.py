@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     # name of the subcommand and of its module -> one line of help
     'train': 'train a model',
     'test': 'evaluate a model on the test set of its config, and draw its detections',
+    'infer': 'find the targets in images: masks, pictures and a table',
 }
 
 

@@ -55,7 +55,7 @@ class TargetStatistics:
         return len(self.area)
 
 
-def to_grey(image: np.ndarray) -> np.ndarray:
+def to_gray(image: np.ndarray) -> np.ndarray:
     """(H, W), (H, W, 1) or BGR (H, W, 3) of any real type to float64 (H, W).
 
     Three equal channels give exactly that channel, others are weighted as in ITU-R BT.601.
@@ -67,15 +67,25 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     return (image if image.ndim == 2 else image[..., 0]).astype(np.float64)
 
 
-def noise_level(grey: np.ndarray) -> float:
+def noise_level(gray: np.ndarray) -> float:
     """Estimate the standard deviation of white noise in (H, W) by Immerkaer's second differences; nan below 3 x 3.
 
     J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64(2), 1996. Fine texture
     counts as noise, and noise that was filtered does not: a bound for the cameras of a set rather than a measurement.
     """
-    if min(grey.shape) < 3:
+    if min(gray.shape) < 3:
         return float('nan')
-    return float(np.sqrt(np.pi / 2) / 6 * np.abs(ndimage.convolve(grey, _HIGH_PASS)[1:-1, 1:-1]).mean())
+    return float(np.sqrt(np.pi / 2) / 6 * np.abs(ndimage.convolve(gray, _HIGH_PASS)[1:-1, 1:-1]).mean())
+
+
+def signal_to_clutter(contrast: np.ndarray | float, clutter: np.ndarray | float) -> np.ndarray:
+    """|contrast| / clutter, the signal-to-clutter ratio; inf where only the clutter is 0, nan where both are.
+
+    >>> signal_to_clutter([-6.0, 6.0], [2.0, 0.0]).tolist()
+    [3.0, inf]
+    """
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.abs(contrast) / np.asarray(clutter, np.float64)
 
 
 def image_statistics(
@@ -86,26 +96,26 @@ def image_statistics(
     ignore: int = 255,
     components: Components | None = None,
 ) -> ImageStatistics:
-    """Statistics of an image (see :func:`to_grey`) and its mask (H, W) in {0, 1, ignore}.
+    """Statistics of an image (see :func:`to_gray`) and its mask (H, W) in {0, 1, ignore}.
 
     `mean`, `std`, `low` and `high` are of all pixels, `noise` is that of :func:`noise_level`.
 
     Args:
-        image: Any image that :func:`to_grey` takes.
+        image: Any image that :func:`to_gray` takes.
         mask: (H, W).
         connectivity: 4 or 8 neighbours make a target.
         ignore: Label of pixels that are neither target nor background.
         components: Those of ``mask == 1``, where they are known already.
     """
-    grey = _checked_grey(image, mask, ignore)
+    gray = _checked_gray(image, mask, ignore)
     components = label_components(mask == 1, connectivity) if components is None else components
     return ImageStatistics(
-        *grey.shape,
-        mean=float(grey.mean()),
-        std=float(grey.std()),
-        low=float(grey.min()),
-        high=float(grey.max()),
-        noise=noise_level(grey),
+        *gray.shape,
+        mean=float(gray.mean()),
+        std=float(gray.std()),
+        low=float(gray.min()),
+        high=float(gray.max()),
+        noise=noise_level(gray),
         targets=len(components),
         target_pixels=int(components.area.sum()),
         ignored_pixels=int(np.count_nonzero(mask == ignore)),
@@ -128,14 +138,14 @@ def target_statistics(
     image", IEEE TIP 22(12), 2013), with mu_t the mean over the target's pixels, and mu_b and sigma_b the mean and the
     standard deviation over its surroundings: the bounding box, a x b, grown to (a + 2 `width`) x (b + 2 `width`) and
     cut at the border of the image, without the pixels of this and any other target and without ignored ones. With
-    rounded boxes and widths of their own, published figures are comparable only where both agree.
+    rounded boxes and widths of their own, published numbers are comparable only where both agree.
 
     What has no value is not hidden: a background that is constant has `clutter` 0 and `scr` inf (nan if the contrast is
     0 too); where targets and ignored pixels fill the surroundings, `contrast`, `clutter` and `scr` are nan. A target at
     the border is judged by what is in the image.
 
     Args:
-        image: Any image that :func:`to_grey` takes.
+        image: Any image that :func:`to_gray` takes.
         mask: (H, W).
         width: Width of the surroundings in pixels; 20 is common in papers.
         gap: Pixels within this distance (Chebyshev) of any target are not background either, so that the halo of a
@@ -147,12 +157,12 @@ def target_statistics(
     """
     if width < 1 or not 0 <= gap < width:
         raise ValueError(f'width must be at least 1 and gap in [0, width), got {width} and {gap}')
-    grey = _checked_grey(image, mask, ignore)
+    gray = _checked_gray(image, mask, ignore)
     components = label_components(mask == 1, connectivity) if components is None else components
     number, boxes = len(components), components.boxes
     contrast, clutter = np.full(number, np.nan), np.full(number, np.nan)
     background = np.zeros(number, np.int64)
-    sums = np.bincount(components.index, weights=grey[components.rows, components.cols], minlength=number)
+    sums = np.bincount(components.index, weights=gray[components.rows, components.cols], minlength=number)
     for i, (top, left, bottom, right) in enumerate(boxes.tolist()):
         window = slice(max(0, top - width), bottom + width), slice(max(0, left - width), right + width)
         # The gap of targets outside the window reaches into it.
@@ -163,14 +173,13 @@ def target_statistics(
         inner = tuple(
             slice(w.start - h.start, min(w.stop, n) - h.start) for w, h, n in zip(window, halo, mask.shape, strict=True)
         )
-        around = grey[window][~taken[inner] & (mask[window] != ignore)]
+        around = gray[window][~taken[inner] & (mask[window] != ignore)]
         background[i] = around.size
         if around.size:
             contrast[i] = sums[i] / components.area[i] - around.mean()
             # A rounding error in the mean of a constant must not pass for clutter.
             clutter[i] = around.std() if np.ptp(around) else 0.0
-    with np.errstate(divide='ignore', invalid='ignore'):
-        scr = np.abs(contrast) / clutter
+    scr = signal_to_clutter(contrast, clutter)
     at_border = (boxes[:, :2] == 0).any(1) | (boxes[:, 2:] == mask.shape).any(1)
     return TargetStatistics(components.area, contrast, clutter, scr, background, boxes, at_border)
 
@@ -187,10 +196,10 @@ def quantiles(values: Iterable[float], at: Sequence[float] = (0, 0.01, 0.1, 0.5,
     return np.quantile(numbers, at, method='inverted_cdf').tolist()
 
 
-def _checked_grey(image: np.ndarray, mask: np.ndarray, ignore: int) -> np.ndarray:
-    grey = to_grey(image)
-    if mask.shape != grey.shape or not mask.size:
+def _checked_gray(image: np.ndarray, mask: np.ndarray, ignore: int) -> np.ndarray:
+    gray = to_gray(image)
+    if mask.shape != gray.shape or not mask.size:
         raise ValueError(f'image and mask must be of one size, and not empty: got {image.shape} and {mask.shape}')
     if mask.dtype != bool and not np.isin(mask, (0, 1, ignore)).all():
         raise ValueError(f'a mask must hold 0, 1 and {ignore} (ignored) alone, got {np.unique(mask)[:5].tolist()}')
-    return grey
+    return gray

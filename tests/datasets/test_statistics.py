@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmirstd.evaluation import match_targets
-from mmirstd.ops.target_statistics import image_statistics, noise_level, quantiles, target_statistics, to_grey
+from mmirstd.ops.target_statistics import image_statistics, noise_level, quantiles, target_statistics, to_gray
 
 
 def flood(mask):
@@ -174,14 +174,14 @@ def test_noise_is_found_under_a_ramp(sigma):
 def test_grey():
     bgr = np.random.default_rng(3).integers(0, 256, (5, 4, 3)).astype(np.uint8)
     b, g, r = np.moveaxis(bgr.astype(float), 2, 0)
-    np.testing.assert_allclose(to_grey(bgr), 0.299 * r + 0.587 * g + 0.114 * b)
-    np.testing.assert_array_equal(to_grey(np.repeat(bgr[..., :1], 3, 2)), bgr[..., 0])
+    np.testing.assert_allclose(to_gray(bgr), 0.299 * r + 0.587 * g + 0.114 * b)
+    np.testing.assert_array_equal(to_gray(np.repeat(bgr[..., :1], 3, 2)), bgr[..., 0])
 
 
 @pytest.mark.parametrize('shape', [(4,), (4, 4, 2), (4, 4, 4), (1, 2, 3, 4)])
 def test_no_image(shape):
     with pytest.raises(ValueError, match='an image must be'):
-        to_grey(np.zeros(shape))
+        to_gray(np.zeros(shape))
 
 
 def test_mistakes():

@@ -114,7 +114,7 @@ def image_record(
     """Record the targets and the false components of one image.
 
     `prediction`, `mask` and `ignore` are those of :func:`mmirstd.evaluation.functional.sweeps.pixel_sweep`. With the
-    `image`, any that :func:`mmirstd.ops.target_statistics.to_grey` takes, targets have an SCR; `scr_width` and
+    `image`, any that :func:`mmirstd.ops.target_statistics.to_gray` takes, targets have an SCR; `scr_width` and
     `scr_gap` are the arguments `width` and `gap` of :func:`target_statistics`.
 
     Raises:

@@ -1,0 +1,174 @@
+"""From a config and an image to detections: models by name, and prediction in one call."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS, TRANSFORMS
+from torch import nn
+
+from mmirstd.apis.configuration import CfgOptions, check_checkpoint, read_config
+from mmirstd.checkpoints.loading import checkpoint_weights, load_checkpoint, load_strict, use_strict_loader
+from mmirstd.datasets.base import IRSTDDataset
+from mmirstd.datasets.transforms import LoadIRImage, RenderScene
+from mmirstd.models.layers.reparam import switch_to_deploy
+from mmirstd.ops.components import Connectivity
+from mmirstd.ops.detections import Detections
+from mmirstd.utils.configs import list_configs
+from mmirstd.utils.data_root import iter_datasets
+
+Image = str | Path | np.ndarray
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """List the names of the models that :func:`init_model` knows: those of the shipped configs, sorted.
+
+    Args:
+        pattern: A part of the name, or shell-style wildcards such as ``'simir_*_nudt'``; None lists all.
+
+    >>> list_models('sgem_unet-s_nu*')
+    ['sgem_unet-s_nuaa', 'sgem_unet-s_nudt']
+    """
+    return list_configs(pattern)
+
+
+def init_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    cfg_options: CfgOptions | None = None,
+) -> nn.Module:
+    """Build a model for prediction: weights loaded strictly, folded as it is deployed, in evaluation mode.
+
+    Args:
+        config: Name of a model (see :func:`list_models`), path of a config, or a config.
+        checkpoint: Path or address of the weights. Without, the weights are random, which is a warning.
+        device: Such as ``'cpu'`` or ``'cuda:0'``; by default the GPU where there is one.
+        cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
+
+    Returns:
+        The segmentor, which keeps its config as ``cfg`` and the classes as ``dataset_meta``, so that MMSegmentation's
+        ``inference_model`` takes it, too.
+
+    Raises:
+        ConfigNotFoundError: If there is no such config.
+        CheckpointError: If the checkpoint is missing, unsafe, or of another model than the config describes.
+    """
+    cfg = read_config(config, cfg_options)
+    if checkpoint is not None:
+        check_checkpoint(str(checkpoint))
+    device = device or get_device()
+    use_strict_loader()
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+        model = MODELS.build(cfg.model)
+    if str(device) == 'cpu':
+        model = revert_sync_batchnorm(model)
+    model.dataset_meta = IRSTDDataset.METAINFO
+    if checkpoint is None:
+        warnings.warn(
+            f'{cfg.filename or "the model"}: no checkpoint is given, so the weights are random and the predictions '
+            'mean nothing',
+            stacklevel=2,
+        )
+    else:
+        content = load_checkpoint(checkpoint)
+        load_strict(model, checkpoint_weights(content, str(checkpoint)), str(checkpoint))
+        meta = content.get('meta')
+        model.dataset_meta = (meta.get('dataset_meta') if isinstance(meta, Mapping) else None) or model.dataset_meta
+    model.cfg = cfg
+    model.to(device).eval()
+    switch_to_deploy(model)
+    return model
+
+
+def predict(
+    model: nn.Module,
+    images: Image | Sequence[Image],
+    *,
+    threshold: float | None = None,
+    connectivity: Connectivity = 8,
+    min_area: int = 1,
+    batch_size: int = 1,
+) -> Detections | list[Detections]:
+    """Find the targets in an image, by the same steps as a test does.
+
+    Args:
+        model: From :func:`init_model`.
+        images: An image, or a list of images: paths of files as :class:`mmirstd.datasets.transforms.LoadIRImage` reads
+            them, or arrays, gray (H, W) or BGR (H, W, 3), of any real type. Folders and glob patterns are lists.
+        threshold: A pixel is target when its probability is above; by default the model's own.
+        connectivity: 4 or 8 neighbors make a target.
+        min_area: Targets of fewer pixels are left out.
+        batch_size: Number of images, of equal size, that the network sees at once.
+
+    Returns:
+        The detections of one image, or a list of them in the order of the images.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file cannot be read; the message names it.
+    """
+    from mmirstd.apis.inferencer import IRSTDInferencer, is_single
+
+    found = IRSTDInferencer(model, show_progress=False)(
+        images, batch_size=batch_size, threshold=threshold, connectivity=connectivity, min_area=min_area
+    )['predictions']
+    return found[0] if is_single(images) else found
+
+
+def image_pipeline(cfg: Config) -> list[dict[str, Any]]:
+    """Return the test pipeline of a config for images alone: no annotations, and arrays as well as files.
+
+    Raises:
+        ValueError: If the config has no test pipeline, or none that begins with the loading of an image.
+    """
+    pipelines = [leaf['pipeline'] for _, leaf in iter_datasets(cfg, ('test', 'val')) if leaf.get('pipeline')]
+    if not pipelines:
+        raise ValueError(f'{cfg.filename or "the config"} has no test_dataloader with a pipeline')
+    steps = pipelines[0]
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+        if not steps or not issubclass(_transform_class(steps[0]), (LoadImageFromFile, RenderScene)):
+            first = steps[0].get('type') if steps else 'nothing'
+            raise ValueError(
+                f'{cfg.filename or "the config"}: the test pipeline must begin with LoadIRImage, not {first}'
+            )
+        return _without_annotations(steps)
+
+
+def _without_annotations(steps: Sequence[Any]) -> list[Any]:
+    kept = []
+    for step in steps:
+        if isinstance(step, (list, tuple)):  # alternatives of TestTimeAug
+            if inner := _without_annotations(step):
+                kept.append(inner)
+            continue
+        cls = _transform_class(step)
+        if issubclass(cls, LoadAnnotations):
+            continue
+        step = dict(step)
+        if issubclass(cls, RenderScene):  # trained on scenes that are no files
+            step = {'type': LoadIRImage, 'channels': step.get('channels', 3)}
+        elif cls is LoadImageFromFile:
+            step['type'] = 'mmseg.InferencerLoader'  # it takes arrays, too
+        if 'transforms' in step:
+            step['transforms'] = _without_annotations(step['transforms'])
+        kept.append(step)
+    return kept
+
+
+def _transform_class(step: Mapping[str, Any]) -> type:
+    kind = step['type']
+    if not isinstance(kind, str):
+        return kind
+    with TRANSFORMS.switch_scope_and_registry(step.get('_scope_')) as registry:
+        found = registry.get(kind)
+    if found is None:
+        raise ValueError(f'{kind}: there is no such transform')
+    return found

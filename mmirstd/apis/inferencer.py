@@ -1,0 +1,303 @@
+"""MMEngine's inferencer for infrared small targets: folders, files and arrays in, detections and pictures out."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.infer import BaseInferencer
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from mmirstd.apis.configuration import CfgOptions, read_config
+from mmirstd.apis.inference import Image, image_pipeline, init_model
+from mmirstd.datasets.transforms import LoadIRImage
+from mmirstd.engine.hooks.visualization_hook import shown_image
+from mmirstd.io.images import IMAGE_EXTENSIONS
+from mmirstd.io.names import file_names, image_id
+from mmirstd.ops.components import Connectivity
+from mmirstd.ops.detections import Detections, detect_targets
+from mmirstd.ops.samples import probability_map
+from mmirstd.utils.progress import progress_bar
+from mmirstd.visualization import IRSTDVisualizer, draw_detections
+
+
+class Prediction(NamedTuple):
+    """Detections, and the image they were found in as (H, W, 1) or (H, W, 3), RGB."""
+
+    detections: Detections
+    image: np.ndarray
+
+
+class IRSTDInferencer(BaseInferencer):
+    """Finds targets in images, by the same steps as a test does: one reader, one network call, one threshold.
+
+    The four steps of MMEngine's inferencers: :meth:`preprocess` reads images and makes batches, :meth:`forward` runs
+    the network and makes :class:`~mmirstd.ops.detections.Detections`, :meth:`visualize` draws, :meth:`postprocess`
+    returns. :meth:`stream` does the first two for any number of images in constant memory.
+
+    Args:
+        model: Name of a model, path of a config or a config, as :func:`mmirstd.apis.init_model` takes it; or a model
+            from that function.
+        weights: Path or address of the checkpoint.
+        device: Such as ``'cpu'`` or ``'cuda:0'``; by default the GPU where there is one.
+        cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
+        show_progress: Show a progress bar where stderr is a terminal.
+    """
+
+    forward_kwargs: set = {'threshold', 'connectivity', 'min_area'}  # noqa: RUF012 - as MMEngine declares them
+    visualize_kwargs: set = {'return_vis', 'show', 'wait_time'}  # noqa: RUF012
+
+    def __init__(
+        self,
+        model: str | Path | Config | nn.Module,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        cfg_options: CfgOptions | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        self._given = model if isinstance(model, nn.Module) else None
+        if self._given is not None and not hasattr(model, 'cfg'):
+            raise TypeError('IRSTDInferencer takes a model from init_model: this one has no config (model.cfg)')
+        if self._given is not None and (weights or device or cfg_options):
+            raise ValueError('IRSTDInferencer: weights, device and cfg_options are for a model that is yet to be built')
+        cfg = model.cfg if self._given is not None else read_config(model, cfg_options)
+        super().__init__(cfg, None if weights is None else str(weights), device, 'mmseg', show_progress)
+
+    def __call__(
+        self,
+        inputs: Image | Sequence[Image],
+        return_datasamples: bool = False,
+        batch_size: int = 1,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Find the targets of images.
+
+        Args:
+            inputs: A path, folder, glob pattern or array, or a list of them, see :func:`list_images`.
+            return_datasamples: Not supported: predictions are :class:`~mmirstd.ops.detections.Detections`.
+            batch_size: Number of images, of equal size, that the network sees at once.
+            **kwargs: ``threshold``, ``connectivity`` and ``min_area`` of :meth:`forward`; ``return_vis``, ``show`` and
+                ``wait_time`` of :meth:`visualize`.
+
+        Returns:
+            ``predictions``, a list of detections in the order of the images, and ``visualization``, a list of pictures
+            or None.
+        """
+        if return_datasamples:
+            raise ValueError('IRSTDInferencer returns Detections; for data samples use mmseg.apis.inference_model')
+        _, forward_kwargs, visualize_kwargs, _ = self._dispatch_kwargs(**kwargs)
+        predictions, pictures = [], []
+        for prediction in self.stream(inputs, batch_size, **forward_kwargs):
+            predictions.append(prediction.detections)
+            pictures += self.visualize([prediction.image], [prediction.detections], **visualize_kwargs)
+        return self.postprocess(predictions, pictures)
+
+    def stream(
+        self,
+        inputs: Image | Sequence[Image],
+        batch_size: int = 1,
+        failures: dict[str, str] | None = None,
+        **forward_kwargs: Any,
+    ) -> Iterator[Prediction]:
+        """Yield a prediction for each image, in order, while the next ones are yet to be read.
+
+        Args:
+            inputs: As in :meth:`__call__`.
+            batch_size: As in :meth:`__call__`.
+            failures: Takes the names of images that cannot be read, with the reason; they are passed over. None: the
+                first one is an error.
+            **forward_kwargs: Of :meth:`forward`.
+        """
+        images = self._inputs_to_list(inputs)
+        with progress_bar(total=len(images), unit='image', disable=not self.show_progress) as bar:
+            seen = 0
+            for batch in self.preprocess(images, batch_size, failures=failures):
+                yield from self.forward(batch, **forward_kwargs)
+                seen += len(batch)
+                bar.update(seen + len(failures or ()) - bar.n)
+
+    def preprocess(
+        self,
+        inputs: Iterable[Mapping[str, Any]],
+        batch_size: int = 1,
+        failures: dict[str, str] | None = None,
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Read and pack images, a list of `batch_size` at a time; see :meth:`stream` for `failures`."""
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+
+        def packed() -> Iterator[dict[str, Any]]:
+            for image in inputs:
+                try:
+                    yield {**self.pipeline(dict(image)), 'name': image['img_id']}
+                except (OSError, ValueError) as error:
+                    if failures is None:
+                        raise
+                    failures[image.get('img_path') or image['img_id']] = ' '.join(str(error).split())
+
+        yield from self._get_chunk_data(packed(), batch_size)
+
+    def forward(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        threshold: float | None = None,
+        connectivity: Connectivity = 8,
+        min_area: int = 1,
+    ) -> list[Prediction]:
+        """Run the network, and find the targets in what it predicts.
+
+        Args:
+            inputs: Packed images; those of equal size go through the network together.
+            threshold: A pixel is target when its probability is above; by default the model's own.
+            connectivity: 4 or 8 neighbors make a target.
+            min_area: Targets of fewer pixels are left out.
+        """
+        threshold = self._own_threshold() if threshold is None else threshold
+        groups: dict[Any, list[int]] = {}
+        for i, item in enumerate(inputs):
+            groups.setdefault(item['inputs'].shape if isinstance(item['inputs'], Tensor) else i, []).append(i)
+        predictions: list[Any] = [None] * len(inputs)
+        for indices in groups.values():
+            items = [inputs[i] for i in indices]
+            batch = self.collate_fn([{k: v for k, v in item.items() if k != 'name'} for item in items])
+            for i, item, sample in zip(indices, items, super().forward(batch), strict=True):
+                name = item['name']
+                image = shown_image(item['inputs'], sample, self._load)
+                found = detect_targets(
+                    probability_map(sample, name),
+                    image[..., ::-1],
+                    threshold=threshold,
+                    connectivity=connectivity,
+                    min_area=min_area,
+                    name=name,
+                )
+                predictions[i] = Prediction(found, image)
+        return predictions
+
+    def visualize(
+        self,
+        inputs: Sequence[np.ndarray],
+        preds: Sequence[Detections],
+        return_vis: bool = False,
+        show: bool = False,
+        wait_time: float = 0.0,
+    ) -> list[np.ndarray]:
+        """Draw images with the targets found.
+
+        Args:
+            inputs: The images, RGB.
+            preds: What was found in them.
+            return_vis: Return the pictures.
+            show: Show each in a window.
+            wait_time: Seconds a window stays; 0 waits for a key.
+
+        Returns:
+            Pictures (H', W', 3) uint8 RGB; none if neither is asked for.
+        """
+        pictures = []
+        for image, found in zip(inputs, preds, strict=True) if return_vis or show else ():
+            options = self.visualizer.drawing | {'connectivity': found.connectivity}
+            picture = draw_detections(image, pred=found.mask, name=found.name, **options)
+            if show:
+                self.visualizer.show(picture, win_name=found.name, wait_time=wait_time)
+            pictures.append(picture)
+        return pictures if return_vis else []
+
+    def postprocess(
+        self,
+        preds: list[Detections],
+        visualization: list[np.ndarray],
+        return_datasample: bool = False,
+    ) -> dict[str, Any]:
+        """Return predictions and pictures."""
+        return {'predictions': preds, 'visualization': visualization or None}
+
+    def _inputs_to_list(self, inputs: Image | Sequence[Image]) -> list[dict[str, Any]]:
+        return list_images(inputs)
+
+    def _init_model(self, cfg: Config, weights: str | None, device: str = 'cpu') -> nn.Module:
+        return init_model(cfg, weights, device) if self._given is None else self._given
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+            pipeline = Compose(image_pipeline(cfg))
+        self._load = next((t for t in pipeline.transforms if isinstance(t, LoadIRImage)), LoadIRImage())
+        return pipeline
+
+    def _init_collate(self, cfg: Config) -> Any:
+        return pseudo_collate
+
+    def _init_visualizer(self, cfg: Config) -> IRSTDVisualizer:
+        own = cfg.get('visualizer') or {}
+        drawing = {k: v for k, v in own.items() if k in ('panel_size', 'max_insets')}
+        return IRSTDVisualizer(f'inferencer-{id(self)}', **drawing if 'IRSTDVisualizer' in str(own.get('type')) else {})
+
+    def _own_threshold(self) -> float:
+        head = getattr(self.model, 'module', self.model).decode_head
+        head = head[-1] if isinstance(head, nn.ModuleList) else head
+        threshold = getattr(head, 'threshold', None)
+        return 0.5 if threshold is None else threshold
+
+
+def is_single(images: Image | Sequence[Image]) -> bool:
+    """Whether it is one array, or the path of one file, and no list, folder or pattern."""
+    if isinstance(images, np.ndarray):
+        return True
+    return (
+        isinstance(images, str | Path) and (_exists(images) or not glob.has_magic(str(images))) and not _isdir(images)
+    )
+
+
+def list_images(inputs: Image | Sequence[Image]) -> list[dict[str, Any]]:
+    """Turn what a user names into samples for a pipeline: ``img_path`` or ``img``, and a unique name as ``img_id``.
+
+    Args:
+        inputs: A file; a folder, of which all images are taken, sorted, those in folders below left out; a glob pattern
+            (``'video/**/*.png'`` finds those below, too); an array; or a list of any of them. Names are those of files
+            without extension, see :func:`mmirstd.io.names.file_names`; an array is called ``image``.
+
+    Raises:
+        FileNotFoundError: If a file does not exist, or a folder or pattern holds no image.
+        TypeError: If something is none of these.
+    """
+    samples: list[dict[str, Any]] = []
+    for item in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
+        if isinstance(item, np.ndarray):
+            samples.append({'img': item, 'img_id': 'image'})
+        elif isinstance(item, str | os.PathLike):
+            samples += ({'img_path': path, 'img_id': image_id(path)} for path in _expand(os.fspath(item)))
+        else:
+            raise TypeError(f'an image is a path or an array, not {type(item).__name__}')
+    if not samples:
+        raise FileNotFoundError('no images are given')
+    for sample, name in zip(samples, file_names(s['img_id'] for s in samples), strict=True):
+        sample['img_id'] = name
+    return samples
+
+
+def _expand(path: str) -> list[str]:
+    if _isdir(path):
+        found, what = [entry.path for entry in os.scandir(path) if entry.is_file()], 'the folder'
+    elif _exists(path):
+        return [path]
+    elif glob.has_magic(path):
+        found, what = glob.glob(path, recursive=True), 'the pattern'
+    else:
+        raise FileNotFoundError(f'there is no image {path}')
+    if not (images := sorted(p for p in found if p.lower().endswith(IMAGE_EXTENSIONS))):
+        raise FileNotFoundError(f'{what} {path} holds no images ({", ".join(IMAGE_EXTENSIONS)})')
+    return images
+
+
+def _exists(path: str | Path) -> bool:
+    return '://' in str(path) or os.path.exists(path)
+
+
+def _isdir(path: str | Path) -> bool:
+    return '://' not in str(path) and os.path.isdir(path)

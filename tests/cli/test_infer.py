@@ -1,0 +1,102 @@
+"""``mmirstd infer``: masks, pictures and tables, nothing replaced, unreadable files passed over."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmirstd.apis import infer, init_model, predict
+from mmirstd.evaluation.analysis.predictions import read_prediction
+
+
+@pytest.fixture
+def run(call, tiny_config, tiny_checkpoint):
+    """Infer with the tiny model into ``out``."""
+    return lambda *arguments: call(
+        'infer',
+        *arguments,
+        '--model',
+        tiny_config(),
+        '--checkpoint',
+        tiny_checkpoint,
+        '--out',
+        'out',
+        '--device',
+        'cpu',
+    )
+
+
+def test_writes_masks_pictures_and_tables(run, tiny_config, tiny_checkpoint, tiny_data, capsys):
+    assert run('tiny/images', '--probabilities', 'npz', '--batch-size', 2) == 0
+    model = init_model(tiny_config(), tiny_checkpoint, 'cpu')
+    expected = predict(model, tiny_data / 'images', batch_size=2)
+    assert sum(map(len, expected)) > 5
+    assert f'{sum(map(len, expected))} targets in 5 images: out' in capsys.readouterr().out
+    for found in expected:
+        mask = cv2.imread(f'out/masks/{found.name}.png', cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(mask, found.mask * np.uint8(255))
+        np.testing.assert_array_equal(read_prediction(Path(f'out/probabilities/{found.name}.npz')), found.probability)
+        assert cv2.imread(f'out/pictures/{found.name}.png').shape[1] == 2 * 512 + 3 * 12
+    report = json.loads(Path('out/targets.json').read_text())
+    assert report['images'] == [json.loads(found.to_json()) for found in expected]
+    assert report['checkpoint'] == str(tiny_checkpoint)
+    assert report['failures'] == {}
+    rows = list(csv.DictReader(Path('out/targets.csv').read_text().splitlines()))
+    assert [row['image'] for row in rows] == [found.name for found in expected for _ in range(len(found))]
+    assert [float(row['peak']) for row in rows] == [peak for found in expected for peak in found.peaks.tolist()]
+
+
+def test_replaces_nothing_unasked(run):
+    assert run('tiny/images/0.png', '--no-pictures') == 0
+    assert not Path('out/pictures').exists()
+    written = Path('out/masks/0.png').stat().st_mtime_ns
+    message = run('tiny/images')
+    assert 'out/targets.csv' in message
+    assert 'allow replacing with --overwrite' in message
+    assert not Path('out/masks/1.png').exists()
+    assert Path('out/masks/0.png').stat().st_mtime_ns == written
+    assert run('tiny/images', '--overwrite', '--no-pictures') == 0
+    assert Path('out/masks/1.png').exists()
+
+
+def test_unreadable_files_are_reported_and_passed_over(run, capsys):
+    Path('tiny/images/2.png').write_bytes(b'no image')
+    Path('tiny/images/4.png').write_bytes(Path('tiny/images/4.png').read_bytes()[:100])
+    assert run('tiny/images', '--no-pictures') == 1
+    captured = capsys.readouterr()
+    assert ' targets in 3 images: out' in captured.out
+    lines = [line for line in captured.err.splitlines() if line.startswith('not read: ')]
+    assert ['2.png' in lines[0], '4.png' in lines[1]] == [True, True]
+    assert sorted(p.name for p in Path('out/masks').iterdir()) == ['0.png', '1.png', '3.png']
+    assert len(json.loads(Path('out/targets.json').read_text())['failures']) == 2
+    message = run('tiny/images/2.png', 'tiny/images/4.png', '--overwrite')
+    assert 'none of 2 images could be read' in message
+    assert '2.png' in message
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['nowhere.png'], 'error: there is no image nowhere.png'),
+        (['tiny/images', '--threshold', '1.5'], 'error: --threshold lies in [0, 1), --connectivity is 4 or 8; got 1.5'),
+        (['tiny/images', '--batch-size', '0'], 'error: --min-area and --batch-size are at least 1; got 1 and 0'),
+        (['tiny/images', '--model', 'simir_repvit-fast_nud'], 'did you mean simir_repvit-fast_nudt'),
+        (['tiny/images', '--checkpoint', 'none.pth'], 'error: there is no checkpoint file none.pth'),
+    ],
+)
+def test_mistakes_are_one_line(call, tiny_config, tiny_checkpoint, arguments, message):
+    given = ['--model', tiny_config(), '--checkpoint', tiny_checkpoint, '--out', 'out']
+    line = call('infer', *given, *arguments)
+    assert message in line
+    assert '\n' not in line
+    assert not Path('out').exists()
+
+
+def test_arrays_from_a_notebook(tiny_config, tiny_checkpoint, tiny_data, tmp_path):
+    image = cv2.imread(str(tiny_data / 'images/0.png'))
+    summary = infer([image, image], tiny_config(), tiny_checkpoint, tmp_path / 'out', device='cpu', pictures=False)
+    assert (summary.images, summary.failures) == (2, {})
+    assert sorted(p.name for p in (tmp_path / 'out/masks').iterdir()) == ['000000_image.png', '000001_image.png']
