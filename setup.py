@@ -73,7 +73,7 @@ setup(
         # Compressions of TIFF beside Deflate, PackBits and LZMA: LZW, Zstandard, JPEG; packed samples of 10 to 14 bits.
         'tiff': ['imagecodecs>=2025.3.30'],
         'interop': ['onedl-mmpretrain', 'timm', 'torchvision', 'segment-anything'],
-        'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=1.0'],
+        'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=1.0', 'ruff'],
         'dev': [
             'pytest',
             'pytest-cov',
