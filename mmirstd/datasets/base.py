@@ -3,45 +3,28 @@
 import logging
 import os.path as osp
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 from mmengine import fileio
-from mmengine.dist import is_main_process
 from mmengine.logging import print_log
-from mmseg.datasets import BaseSegDataset
-from tqdm import tqdm
 
 from mmirstd.datasets.layout import Layout, Place, describe_suffixes, index_files, override_layouts
+from mmirstd.datasets.pair_checks import find_faults, inspect_pairs, read_pair, size_text
 from mmirstd.datasets.published_splits import OFFICIAL_SPLITS, hold_out, load_published, official_prefix
+from mmirstd.datasets.target_dataset import TargetDataset
 from mmirstd.io.ids import digest, expand_folders, read_ids
-from mmirstd.io.images import Header, read_header
 from mmirstd.registry import DATASETS
 from mmirstd.utils.text import abridge
 
-# Seconds.
-PROGRESS_AFTER = 2
-
-
-class BadPairError(ValueError):
-    """A pair of files that cannot be used: ``reason`` is one of few, the message names the files."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
 
 @DATASETS.register_module()
-class IRSTDDataset(BaseSegDataset):
+class IRSTDDataset(TargetDataset):
     """Images and target masks of one dataset, whole or one split of it.
 
-    Every ``data_info`` has ``img_path``, ``seg_map_path``, ``img_id`` (file name without suffix), ``mask_resize``
-    (whether the mask may be resized to its image), and what :class:`BaseSegDataset` adds. Once loaded,
-    ``metainfo['split']`` is ``dict(dataset=, name=, num=, sha256=)``, the hash being that of the sorted ids;
-    ``ConcatDataset`` needs ``ignore_keys=['split']`` to join datasets. ``skipped`` maps the reasons for which
-    ``on_bad='skip'`` left pairs out to their ids.
+    An id is a file name without suffix, and the hash of the split that of the sorted ids. ``skipped`` maps the reasons
+    for which ``on_bad='skip'`` left pairs out to their ids.
 
     Args:
         split: A published list such as ``'basicirstd/train'`` (see
@@ -66,7 +49,6 @@ class IRSTDDataset(BaseSegDataset):
         ValueError: If a split is unknown, a list has duplicates, two files belong to one id, or no pair is left.
     """
 
-    METAINFO: ClassVar[dict] = {'classes': ('background', 'target'), 'palette': [[0, 0, 0], [255, 0, 0]]}
     # Spelled as in ``splits/``; None means that the dataset has no published lists and is named after its folder.
     NAME: ClassVar[str | None] = None
     # The first that is there is taken. A tuple of layouts is read as one dataset.
@@ -114,33 +96,25 @@ class IRSTDDataset(BaseSegDataset):
         """Name of the dataset as reported."""
         return self.NAME or osp.basename(osp.abspath(self.data_root))
 
-    @property
-    def img_ids(self) -> list[str]:
-        """Ids of the samples, in order."""
-        self.full_init()
-        return [self.get_data_info(i)['img_id'] for i in range(len(self))]
-
     def full_init(self) -> None:
         """Load the list of samples, and report the split with its hash."""
         if self._fully_initialized:
             return
-        if self.label_map is not None or self.reduce_zero_label:
-            raise ValueError(f'classes are fixed to {self.METAINFO["classes"]}, and reduce_zero_label to False')
         super().full_init()
-        ids = self.img_ids
-        split = {'dataset': self.name, 'name': self.split_name, 'num': len(ids), 'sha256': digest(ids)}
-        self._metainfo['split'] = split
-        print_log('{dataset} {name}: {num} images, sha256 of the ids {sha256}'.format(**split), logger='current')
         if note := self.SPLIT_NOTES.get(self.split_name.split('/')[0]):
             self._warn(note)
-        for i, img_id in enumerate(ids):
+        for i, img_id in enumerate(self.img_ids if self.MASK_RESIZE_IDS else ()):
             if img_id in self.MASK_RESIZE_IDS:
-                image, mask = self._read_pair(self.get_data_info(i))
+                image, mask = read_pair(self.get_data_info(i), self.backend_args)
                 if image[:2] != mask[:2]:
                     self._warn(
-                        f'the mask of {img_id} is {_size(mask)} and its image {_size(image)}; '
-                        'it is resized to its image by nearest neighbour'
+                        f'the mask of {img_id} is {size_text(mask)} and its image {size_text(image)}; '
+                        'it is resized to its image by nearest neighbor'
                     )
+
+    def split_hash(self) -> str:
+        """That of the sorted ids."""
+        return digest(self.img_ids)
 
     def load_data_list(self) -> list[dict]:
         """Find the folders, list each once, and pair the files of every id of the split."""
@@ -154,18 +128,7 @@ class IRSTDDataset(BaseSegDataset):
                     raise FileNotFoundError(self._describe_missing(kind, missing, len(ids), places, images | masks))
                 self.skipped[f'no {kind}'] = missing
                 ids = [i for i in ids if i in index]
-        infos = [
-            {
-                'img_path': images[i],
-                'seg_map_path': masks[i],
-                'img_id': i,
-                'mask_resize': i in self.MASK_RESIZE_IDS,
-                'label_map': self.label_map,
-                'reduce_zero_label': self.reduce_zero_label,
-                'seg_fields': [],
-            }
-            for i in ids
-        ]
+        infos = [self.sample_info(images[i], masks[i], i, i in self.MASK_RESIZE_IDS) for i in ids]
         return infos if self.on_bad == 'error' else self._leave_out_bad(infos)
 
     def corrupt_ids(self, found: Collection[str]) -> Collection[str]:
@@ -187,7 +150,7 @@ class IRSTDDataset(BaseSegDataset):
         """
         self.full_init()
         infos = [self.get_data_info(i) for i in range(len(self))]
-        headers = _map(partial(self._inspect, verify=self.on_bad == 'error'), infos)
+        headers = inspect_pairs(infos, self.backend_args, verify=self.on_bad == 'error')
         return {
             'num': len(headers),
             'min_size': (min(h.width for h in headers), min(h.height for h in headers)),
@@ -274,17 +237,8 @@ class IRSTDDataset(BaseSegDataset):
         )
 
     def _leave_out_bad(self, infos: list[dict]) -> list[dict]:
-        def fault(info: dict) -> BadPairError | None:
-            try:
-                self._inspect(info, verify=True)
-            except BadPairError as error:
-                return error
-            except OSError as error:
-                return BadPairError('unreadable file', str(error))
-            return None
-
         num = len(infos) + sum(map(len, self.skipped.values()))
-        faults = _map(fault, infos)
+        faults = find_faults(infos, self.backend_args)
         for info, error in zip(infos, faults, strict=True):
             if error is not None:
                 self.skipped.setdefault(error.reason, []).append(info['img_id'])
@@ -297,23 +251,6 @@ class IRSTDDataset(BaseSegDataset):
             self._warn(f"{num - len(good)} of {num} pairs are skipped (on_bad='skip'): {counts}{''.join(details[:5])}")
         return good
 
-    def _inspect(self, info: dict, verify: bool) -> Header:
-        """Read the headers of a pair, compare the sizes, and return the image's."""
-        image, mask = self._read_pair(info, verify)
-        if image[:2] != mask[:2] and not info['mask_resize']:
-            message = f'sizes differ: {info["img_path"]} is {_size(image)}, {info["seg_map_path"]} is {_size(mask)}'
-            raise BadPairError('different sizes', message)
-        return image
-
-    def _read_pair(self, info: dict, verify: bool = False) -> tuple[Header, Header]:
-        headers = []
-        for kind, key in (('image', 'img_path'), ('mask', 'seg_map_path')):
-            try:
-                headers.append(read_header(info[key], self.backend_args, verify))
-            except ValueError as error:
-                raise BadPairError(f'unreadable {kind}', str(error)) from error
-        return tuple(headers)
-
     def _warn(self, message: str) -> None:
         print_log(f'{self.name} {self.split_name}: {message}', logger='current', level=logging.WARNING)
 
@@ -322,14 +259,3 @@ class IRSTDDataset(BaseSegDataset):
 
     def _join(self, *parts: str) -> str:
         return fileio.join_path(*parts, backend_args=self.backend_args)
-
-
-def _map(function: Callable[[dict], Any], infos: list[dict]) -> list:
-    """Map in threads, since files are waited for, and show how far it is if that takes long."""
-    with ThreadPoolExecutor(8) as pool:
-        results = pool.map(function, infos)
-        return list(tqdm(results, total=len(infos), delay=PROGRESS_AFTER, disable=not is_main_process(), leave=False))
-
-
-def _size(header: Header) -> str:
-    return f'{header.width}x{header.height}'

@@ -1,6 +1,8 @@
 """Missing, broken and mismatched files: an error that names them, or left out and counted."""
 
+import sys
 from collections import Counter
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from mmengine.dataset import ConcatDataset
 from PIL import Image
 from small_sets import make, write, write_published
 
-from mmirstd.datasets import FolderDataset, MDFADataset, NUAASIRSTDataset, NUDTSIRSTDataset, base
+from mmirstd.datasets import FolderDataset, MDFADataset, NUAASIRSTDataset, NUDTSIRSTDataset, pair_checks
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.io.ids import digest
 
@@ -129,14 +131,14 @@ def test_damaged_as_published_is_not_counted_as_skipped(tmp_path):
 
 def test_unreadable_by_the_system(tmp_path, monkeypatch):
     make(tmp_path, ['a.png', 'b.png'])
-    read = base.read_header
+    read = pair_checks.read_header
 
     def refuse(path, *arguments):
         if path.endswith('b.png'):
             raise PermissionError(13, 'Permission denied', path)
         return read(path, *arguments)
 
-    monkeypatch.setattr(base, 'read_header', refuse)
+    monkeypatch.setattr(pair_checks, 'read_header', refuse)
     dataset = FolderDataset(data_root=tmp_path, on_bad='skip')
     assert (dataset.img_ids, dataset.skipped) == (['a'], {'unreadable file': ['b']})
     with pytest.raises(PermissionError, match=r'b\.png'):
@@ -152,15 +154,19 @@ def test_skipping_joins_and_subsets(tmp_path):
     assert FolderDataset(data_root=tmp_path / 'one', on_bad='skip', indices=2).img_ids == ['a', 'c']
 
 
-def test_long_checks_show_progress(tmp_path, monkeypatch, capsys):
+def test_long_checks_show_progress(tmp_path, monkeypatch):
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
     make(tmp_path, ['a.png', 'b.png', 'c.png'])
     dataset = FolderDataset(data_root=tmp_path)
-    capsys.readouterr()
+    monkeypatch.setattr(sys, 'stderr', Terminal())
     assert dataset.check()['num'] == 3
-    assert capsys.readouterr().err == ''
-    monkeypatch.setattr(base, 'PROGRESS_AFTER', 0)
+    assert sys.stderr.getvalue() == ''
+    monkeypatch.setattr(pair_checks, 'PROGRESS_AFTER', 0)
     assert dataset.check()['num'] == 3
-    assert '| 0/3 [' in capsys.readouterr().err
+    assert '| 0/3 [' in sys.stderr.getvalue()
 
 
 def test_palette_and_colour_masks_are_no_fault(tmp_path):

@@ -1,0 +1,79 @@
+"""Checks of the files of a dataset: whether image and mask of every pair can be read and have one size."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from mmirstd.io.images import Header, read_header
+from mmirstd.utils.progress import progress_bar
+
+Result = TypeVar('Result')
+PROGRESS_AFTER = 2  # seconds
+
+
+class BadPairError(ValueError):
+    """A pair of files that cannot be used: ``reason`` is one of few, the message names the files."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def read_pair(info: dict, backend_args: dict | None = None, verify: bool = False) -> tuple[Header, Header]:
+    """Read the headers of ``img_path`` and ``seg_map_path``, see :func:`~mmirstd.io.images.read_header`.
+
+    Raises:
+        BadPairError: If one of them cannot be read.
+    """
+    headers = []
+    for kind, key in (('image', 'img_path'), ('mask', 'seg_map_path')):
+        try:
+            headers.append(read_header(info[key], backend_args, verify))
+        except ValueError as error:
+            raise BadPairError(f'unreadable {kind}', str(error)) from error
+    return tuple(headers)
+
+
+def inspect_pair(info: dict, backend_args: dict | None = None, verify: bool = True) -> Header:
+    """Compare the sizes of a pair, and return the header of its image.
+
+    Raises:
+        BadPairError: If a file cannot be read, or the sizes differ and ``info['mask_resize']`` does not allow it.
+    """
+    image, mask = read_pair(info, backend_args, verify)
+    if image[:2] != mask[:2] and not info['mask_resize']:
+        message = f'sizes differ: {info["img_path"]} is {size_text(image)}, {info["seg_map_path"]} is {size_text(mask)}'
+        raise BadPairError('different sizes', message)
+    return image
+
+
+def inspect_pairs(infos: Sequence[dict], backend_args: dict | None = None, verify: bool = True) -> list[Header]:
+    """As :func:`inspect_pair`, many of them in threads, with a progress bar where it takes long."""
+    return _map(partial(inspect_pair, backend_args=backend_args, verify=verify), infos)
+
+
+def find_faults(infos: Sequence[dict], backend_args: dict | None = None) -> list[BadPairError | None]:
+    """Verify many pairs; what is wrong with each, or None."""
+
+    def fault(info: dict) -> BadPairError | None:
+        try:
+            inspect_pair(info, backend_args)
+        except BadPairError as error:
+            return error
+        except OSError as error:
+            return BadPairError('unreadable file', str(error))
+        return None
+
+    return _map(fault, infos)
+
+
+def size_text(header: Header) -> str:
+    """Width and height, as messages have them."""
+    return f'{header.width}x{header.height}'
+
+
+def _map(function: Callable[[dict], Result], infos: Sequence[dict]) -> list[Result]:
+    """Map in threads, since files are waited for."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(progress_bar(pool.map(function, infos), 'checking files', len(infos), delay=PROGRESS_AFTER))

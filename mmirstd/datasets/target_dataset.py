@@ -1,0 +1,62 @@
+"""What all datasets share: two classes, and a report of the split that was loaded."""
+
+from typing import Any, ClassVar
+
+from mmengine.logging import print_log
+from mmseg.datasets import BaseSegDataset
+
+
+class TargetDataset(BaseSegDataset):
+    """Base of datasets with one class of targets over background.
+
+    Every ``data_info`` has ``img_path``, ``seg_map_path``, ``img_id``, ``mask_resize`` (whether the mask may be resized
+    to its image), and what :class:`BaseSegDataset` adds. Once loaded, ``metainfo['split']`` is
+    ``dict(dataset=, name=, num=, sha256=)``; ``ConcatDataset`` needs ``ignore_keys=['split']`` to join datasets.
+
+    Raises:
+        ValueError: If other classes or ``reduce_zero_label`` are asked for.
+    """
+
+    METAINFO: ClassVar[dict] = {'classes': ('background', 'target'), 'palette': [[0, 0, 0], [255, 0, 0]]}
+    HASHED: ClassVar[str] = 'ids'  # what sha256 is made from, as the log says it
+
+    name: str  # of the dataset, as reported
+    split_name: str
+
+    @property
+    def img_ids(self) -> list[str]:
+        """Ids of the samples, in order."""
+        self.full_init()
+        return [self.get_data_info(i)['img_id'] for i in range(len(self))]
+
+    def full_init(self) -> None:
+        """Load the list of samples, and report the split with its hash."""
+        if self._fully_initialized:
+            return
+        if self.label_map is not None or self.reduce_zero_label:
+            raise ValueError(f'classes are fixed to {self.METAINFO["classes"]}, and reduce_zero_label to False')
+        super().full_init()
+        split = {'dataset': self.name, 'name': self.split_name, 'num': len(self), 'sha256': self.split_hash()}
+        self._metainfo['split'] = split
+        print_log(
+            f'{self.name} {self.split_name}: {len(self)} images, sha256 of the {self.HASHED} {split["sha256"]}',
+            logger='current',
+        )
+
+    def split_hash(self) -> str:
+        """First digits of the SHA-256 of what the samples are known by."""
+        raise NotImplementedError
+
+    def sample_info(
+        self, img_path: str, seg_map_path: str, img_id: str, mask_resize: bool = False, **more: Any
+    ) -> dict:
+        """One ``data_info``."""
+        return {
+            'img_path': img_path,
+            'seg_map_path': seg_map_path,
+            'img_id': img_id,
+            'mask_resize': mask_resize,
+            'label_map': self.label_map,
+            'reduce_zero_label': self.reduce_zero_label,
+            'seg_fields': [],
+        } | more
