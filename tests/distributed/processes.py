@@ -44,11 +44,11 @@ def _child(function, rank, world, port, log, args):
     os._exit(0)
 
 
-def launch(function, world, folder, *args, timeout=120):
+def launch(function, world, folder, *args, status=0, timeout=120):
     """Run ``function(*args)`` in ``world`` processes (0: in one that is no part of a job); returns their output.
 
     Raises:
-        AssertionError: With the output, if one fails or they do not end in time.
+        AssertionError: With the output, if one ends with another exit status or they do not end in time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     store = TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
@@ -66,7 +66,7 @@ def launch(function, world, folder, *args, timeout=120):
     for job in jobs:
         job.kill()
     output = [log.read_text() for log in logs]
-    assert codes == [0] * len(jobs), f'exit codes {codes}\n' + '\n'.join(text[-3000:] for text in output)
+    assert codes == [status] * len(jobs), f'exit codes {codes}\n' + '\n'.join(text[-3000:] for text in output)
     return output
 
 

@@ -1,4 +1,4 @@
-"""tools/test.py over several processes gives the figures of one, to the last bit."""
+"""tools/test.py over several processes gives the metrics of one, to the last bit."""
 
 import json
 from pathlib import Path
@@ -41,28 +41,35 @@ def checkpoint(tmp_path, odd_data, own_mmengine_state):
     return path
 
 
-def figures(folder):
+def metrics(folder):
     (path,) = folder.glob('*/*.json')
     return {k: v for k, v in json.loads(path.read_text()).items() if 'time' not in k}
 
 
+OPTIONS = ('--cfg-options', 'test_evaluator.threshold=0.2')
+
+
 def test_any_number_of_processes(checkpoint, odd_data, tmp_path):
     """Seven images of seven sizes; two and three processes fill up with one and two images that must not count."""
-    options = ('--data-root', odd_data, '--cfg-options', 'test_evaluator.threshold=0.2')
     found = {}
-    for world in (0, 2):
+    for world in (0, 2, 3):
         work = tmp_path / str(world)
         launcher = ('--launcher', 'pytorch') if world else ()
-        output = launch(tool, world, work / 'out', 'test', CONFIG, checkpoint, '--work-dir', work, *launcher, *options)
+        argv = (CONFIG, checkpoint, '--work-dir', work, *launcher, '--data-root', odd_data, *OPTIONS)
+        output = launch(tool, world, work / 'out', 'test', *argv)
         assert '7 images (3 without target)' in output[0]
-        found[world] = figures(work)
-    work = tmp_path / '3'
-    code, output, _ = script('dist_test', CONFIG, checkpoint, 3, '--work-dir', work, *options, cwd=tmp_path)
-    assert code == 0, output[-3000:]
-    assert '7 images (3 without target)' in output
-    found[3] = figures(work)
+        found[world] = metrics(work)
     one = found[0]
     assert 0 < one['IoU'] < 1
     assert 0 < one['nIoU'] != one['IoU']
     assert found[2] == one
     assert found[3] == one
+
+
+@pytest.mark.exhaustive
+def test_the_script(checkpoint, odd_data, tmp_path):
+    argv = (CONFIG, checkpoint, 3, '--work-dir', tmp_path / 'work', '--data-root', odd_data, *OPTIONS)
+    code, output, _ = script('dist_test', *argv, cwd=tmp_path)
+    assert code == 0, output[-3000:]
+    assert '7 images (3 without target)' in output
+    assert 0 < metrics(tmp_path / 'work')['IoU'] < 1
