@@ -168,7 +168,8 @@ class IRSTDInferencer(BaseInferencer):
             batch = self.collate_fn([{k: v for k, v in item.items() if k != 'name'} for item in items])
             for i, item, sample in zip(indices, items, super().forward(batch), strict=True):
                 name = item['name']
-                image = shown_image(item['inputs'], sample, self._load)
+                packed = item['inputs'] if isinstance(item['inputs'], Tensor) else None
+                image = shown_image(packed, sample, self._load)
                 found = detect_targets(
                     probability_map(sample, name),
                     image[..., ::-1],

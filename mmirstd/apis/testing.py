@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, run_config
 from mmirstd.apis.running import running
+from mmirstd.apis.tta import use_tta
 from mmirstd.evaluation.functional.protocols import PRESETS
 
 
@@ -33,6 +34,7 @@ def test(
     presets: Sequence[str] = (),
     out: str | Path | None = None,
     out_format: str = 'png',
+    tta: bool = False,
     launcher: str = 'none',
 ) -> EvaluationResult:
     """Evaluate a model, folded as it is deployed, on the test set of its config.
@@ -48,6 +50,8 @@ def test(
         presets: Evaluate as published code does, side by side: names of protocols, or ``'all'``.
         out: Save the predictions into this folder; no file is replaced.
         out_format: ``'png'``: 255 * p, at least 128 where p > 0.5; ``'npz'``: the probabilities.
+        tta: Average the probabilities over the image and its two mirror images, or over what the config's
+            ``tta_pipeline`` and ``tta_model`` say.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
 
     Returns:
@@ -74,6 +78,8 @@ def test(
         hooks.append(dict(type='mmirstd.SwitchToDeployHook'))
     if presets:
         set_presets(cfg, presets)
+    if tta:
+        use_tta(cfg)
     if out:
         hooks.append(dict(type='mmirstd.SavePredictionsHook', out_dir=str(out), out_format=out_format))
     cfg.custom_hooks = hooks

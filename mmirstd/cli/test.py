@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='png',
         help='png: 255 * p, at least 128 where p > 0.5 (default); npz: the probabilities',
     )
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="average over the image and its mirror images, or what the config's tta_pipeline says",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -43,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
         presets=args.preset,
         out=args.out,
         out_format=args.out_format,
+        tta=args.tta,
         launcher=args.launcher,
     )
     report(log=result.log, pictures=args.show_dir, out=args.out)

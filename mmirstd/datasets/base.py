@@ -122,13 +122,13 @@ class IRSTDDataset(TargetDataset):
         places = self._find_layout()
         images, masks = self._index(places)
         ids = self._load_ids(images, masks)
-        for kind, index in (('image', images), ('mask', masks)):
+        for kind, index in (('image', images), ('mask', masks)) if self.has_masks else (('image', images),):
             if missing := [i for i in ids if i not in index]:
                 if self.on_bad == 'error':
                     raise FileNotFoundError(self._describe_missing(kind, missing, len(ids), places, images | masks))
                 self.skipped[f'no {kind}'] = missing
                 ids = [i for i in ids if i in index]
-        infos = [self.sample_info(images[i], masks[i], i, i in self.MASK_RESIZE_IDS) for i in ids]
+        infos = [self.sample_info(images[i], masks.get(i), i, i in self.MASK_RESIZE_IDS) for i in ids]
         return infos if self.on_bad == 'error' else self._leave_out_bad(infos)
 
     def corrupt_ids(self, found: Collection[str]) -> Collection[str]:
@@ -163,7 +163,7 @@ class IRSTDDataset(TargetDataset):
             raise FileNotFoundError(f'{self.name}: the folder data_root={self.data_root!r} does not exist')
         for layouts in self.layouts:
             places = [Place(layout, *(self._join(self.data_root, d) for d in layout[:2])) for layout in layouts]
-            there = [tuple(self._isdir(folder) for folder in place[1:]) for place in places]
+            there = [tuple(self._isdir(folder) for folder in self._folders(place)) for place in places]
             # A part may be absent as a whole, but not by half.
             if any(map(all, there)) and all(all(pair) or not any(pair) for pair in there):
                 if absent := [p.layout.img_dir for p, pair in zip(places, there, strict=True) if not all(pair)]:
@@ -173,19 +173,23 @@ class IRSTDDataset(TargetDataset):
                     self.data_prefix = {'img_path': places[0].img_dir, 'seg_map_path': places[0].mask_dir}
                 return places
         expected = ', or '.join(
-            ' with '.join(f'{layout.img_dir} and {layout.mask_dir}' for layout in layouts) for layouts in self.layouts
+            ' with '.join(' and '.join(self._folders(Place(layout, *layout[:2]))) for layout in layouts)
+            for layouts in self.layouts
         )
         raise FileNotFoundError(
             f'{self.name}: data_root={self.data_root!r} does not hold the folders {expected}; '
             'give img_dir and mask_dir if yours have other names'
         )
 
+    def _folders(self, place: Place) -> tuple[str, ...]:
+        return (place.img_dir, place.mask_dir) if self.has_masks else (place.img_dir,)
+
     def _index(self, places: Sequence[Place]) -> tuple[dict[str, str], dict[str, str]]:
         """Map ids to image files, and to mask files."""
         images, masks = {}, {}
         for layout, img_dir, mask_dir in places:
             index = partial(index_files, prefix=layout.prefix, nested=layout.nested, backend_args=self.backend_args)
-            below = index(mask_dir, layout.mask_suffixes)
+            below = index(mask_dir, layout.mask_suffixes) if self.has_masks else {}
             masks |= below
             images |= index(img_dir, layout.img_suffixes, skip=below.values() if img_dir == mask_dir else ())
         if not images:

@@ -1,4 +1,6 @@
-"""A folder of images and a folder of masks."""
+"""A folder of images, with a folder of masks or without."""
+
+from typing import Any
 
 from mmirstd.datasets.base import IRSTDDataset
 from mmirstd.registry import DATASETS
@@ -10,4 +12,19 @@ class FolderDataset(IRSTDDataset):
 
     PNG, BMP, JPEG and TIFF may be mixed; a mask belongs to the image of the same name up to extension and
     ``mask_suffix``. All images are used unless ``ann_file`` lists a part of them.
+
+    Args:
+        mask_dir: Folder of the masks. None: there are no masks. Images are then predicted and drawn by a test, and
+            evaluation is left out.
+        kwargs: Arguments of :class:`IRSTDDataset`.
+
+    Raises:
+        ValueError: If there are no masks, and the images are not for a test (``test_mode=True``).
     """
+
+    def __init__(self, *, mask_dir: str | None = 'masks', **kwargs: Any) -> None:
+        if mask_dir is None:
+            self.has_masks = False
+            if not kwargs.get('test_mode'):
+                raise ValueError(f'{type(self).__name__}: training needs masks; mask_dir=None goes with test_mode=True')
+        super().__init__(mask_dir=mask_dir, **kwargs)

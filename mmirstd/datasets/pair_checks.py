@@ -20,14 +20,18 @@ class BadPairError(ValueError):
         self.reason = reason
 
 
-def read_pair(info: dict, backend_args: dict | None = None, verify: bool = False) -> tuple[Header, Header]:
-    """Read the headers of ``img_path`` and ``seg_map_path``, see :func:`~mmirstd.io.images.read_header`.
+def read_pair(info: dict, backend_args: dict | None = None, verify: bool = False) -> tuple[Header, ...]:
+    """Read the headers of ``img_path`` and, unless it is None, ``seg_map_path``.
+
+    See :func:`~mmirstd.io.images.read_header`.
 
     Raises:
         BadPairError: If one of them cannot be read.
     """
     headers = []
     for kind, key in (('image', 'img_path'), ('mask', 'seg_map_path')):
+        if info[key] is None:
+            continue
         try:
             headers.append(read_header(info[key], backend_args, verify))
         except ValueError as error:
@@ -41,8 +45,9 @@ def inspect_pair(info: dict, backend_args: dict | None = None, verify: bool = Tr
     Raises:
         BadPairError: If a file cannot be read, or the sizes differ and ``info['mask_resize']`` does not allow it.
     """
-    image, mask = read_pair(info, backend_args, verify)
-    if image[:2] != mask[:2] and not info['mask_resize']:
+    image, *masks = read_pair(info, backend_args, verify)
+    if any(mask[:2] != image[:2] for mask in masks) and not info['mask_resize']:
+        (mask,) = masks
         message = f'sizes differ: {info["img_path"]} is {size_text(image)}, {info["seg_map_path"]} is {size_text(mask)}'
         raise BadPairError('different sizes', message)
     return image

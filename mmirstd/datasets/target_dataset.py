@@ -20,6 +20,7 @@ class TargetDataset(BaseSegDataset):
     METAINFO: ClassVar[dict] = {'classes': ('background', 'target'), 'palette': [[0, 0, 0], [255, 0, 0]]}
     HASHED: ClassVar[str] = 'ids'  # what sha256 is made from, as the log says it
 
+    has_masks: bool = True  # without, seg_map_path is None, and metainfo['has_masks'] is False
     name: str  # of the dataset, as reported
     split_name: str
 
@@ -38,6 +39,8 @@ class TargetDataset(BaseSegDataset):
         super().full_init()
         split = {'dataset': self.name, 'name': self.split_name, 'num': len(self), 'sha256': self.split_hash()}
         self._metainfo['split'] = split
+        if not self.has_masks:
+            self._metainfo['has_masks'] = False
         print_log(
             f'{self.name} {self.split_name}: {len(self)} images, sha256 of the {self.HASHED} {split["sha256"]}',
             logger='current',
@@ -48,7 +51,7 @@ class TargetDataset(BaseSegDataset):
         raise NotImplementedError
 
     def sample_info(
-        self, img_path: str, seg_map_path: str, img_id: str, mask_resize: bool = False, **more: Any
+        self, img_path: str, seg_map_path: str | None, img_id: str, mask_resize: bool = False, **more: Any
     ) -> dict:
         """One ``data_info``."""
         return {

@@ -35,6 +35,7 @@ from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
 from mmirstd.engine.provenance import leaves
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
 from mmirstd.io.files import discard, replace_durably
+from mmirstd.models.segmentors import check_tta_model
 from mmirstd.registry import RUNNERS
 
 
@@ -74,7 +75,9 @@ class StrictRunner(Runner):
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build, and note the checkpoints that are read."""
         with recording(self.loads):
-            return super().build_model(model)
+            built = super().build_model(model)
+        check_tta_model(built)
+        return built
 
     def _init_model_weights(self) -> None:
         with recording(self.loads):

@@ -201,7 +201,7 @@ def test_the_loader_reads_the_file_where_the_batch_has_another_size(tmp_path, mo
     image.save(path)
     sample = SegDataSample(metainfo={'img_path': str(path), 'ori_shape': (5, 7)})
     load = LoadIRImage()
-    for packed in (torch.zeros(3, 6, 7), [torch.zeros(3, 5, 7)], torch.zeros(5, 5, 7)):
+    for packed in (torch.zeros(3, 6, 7), None, torch.zeros(5, 5, 7)):
         shown = shown_image(packed, sample, load)
         np.testing.assert_array_equal(shown, np.broadcast_to(values.reshape(5, 7, -1), (5, 7, 3)))
     assert shown_image(torch.ones(3, 5, 7), sample, load).mean() == 1

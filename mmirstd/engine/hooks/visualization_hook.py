@@ -99,9 +99,11 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         step: int,
         out_file: str | None = None,
     ) -> None:
+        inputs = data_batch['inputs']
+        packed = inputs[position] if isinstance(inputs[0], Tensor) else None
         self._visualizer.add_datasample(
             name,
-            shown_image(data_batch['inputs'][position], outputs[position], self._load),
+            shown_image(packed, outputs[position], self._load),
             data_sample=outputs[position],
             show=self.show,
             wait_time=self.wait_time,
@@ -110,11 +112,11 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         )
 
 
-def shown_image(packed: Tensor | Sequence[Tensor], sample: SegDataSample, load: LoadIRImage) -> np.ndarray:
+def shown_image(packed: Tensor | None, sample: SegDataSample, load: LoadIRImage) -> np.ndarray:
     """Return the image of a sample as it is drawn.
 
     Args:
-        packed: What the pipeline made of it, (C, H, W) in BGR order; test-time augmentation packs several versions.
+        packed: What the pipeline made of it, (C, H, W) in BGR order; None where it made several versions.
         sample: Has `ori_shape` and `img_path`.
         load: Reads the file where `packed` is not the image at its native size.
 
@@ -122,6 +124,6 @@ def shown_image(packed: Tensor | Sequence[Tensor], sample: SegDataSample, load: 
         (H, W, 1) or (H, W, 3), RGB, of native size.
     """
     native = tuple(sample.ori_shape[:2])
-    if isinstance(packed, Tensor) and packed.shape[1:] == native and len(packed) in (1, 3):
+    if packed is not None and packed.shape[1:] == native and len(packed) in (1, 3):
         return packed.flip(0).permute(1, 2, 0).cpu().numpy()
     return load({'img_path': sample.img_path})['img'][..., ::-1]

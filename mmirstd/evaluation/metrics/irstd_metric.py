@@ -86,7 +86,12 @@ class IRSTDMetric(BaseMetric):
         summarise(image_counts(nothing, nothing, **self.matching), empty=empty)
 
     def process(self, data_batch: object, data_samples: Sequence[Mapping]) -> None:
-        """Append one :class:`ImageResult` per sample, never fewer: MMEngine drops the sampler's padding by counting."""
+        """Append one :class:`ImageResult` per sample, never fewer: MMEngine drops the sampler's padding by counting.
+
+        Of a dataset without masks (``metainfo['has_masks']`` is False) nothing is evaluated.
+        """
+        if not self._has_masks:
+            return
         for sample in data_samples:
             name = sample.get('img_path') or sample.get('img_id', 'unnamed')
             truth = _map(sample, 'gt_sem_seg', name, 'the annotations must be loaded and packed at test time, too')
@@ -96,6 +101,17 @@ class IRSTDMetric(BaseMetric):
             except ValueError as error:
                 raise error if str(error).startswith(name) else ValueError(f'{name}: {error}') from error
             self.results.append(ImageResult(exact, others))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Evaluate `size` samples; a dataset without masks has no metrics, and the log says so."""
+        if self._has_masks:
+            return super().evaluate(size)
+        print_log(f'{size} images without masks: nothing is evaluated', logger='current')
+        return {}
+
+    @property
+    def _has_masks(self) -> bool:
+        return (self.dataset_meta or {}).get('has_masks', True)
 
     def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
         """Add up the counts, print one table and return the figures; of presets, those their repository reports."""
