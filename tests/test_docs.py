@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS
+from mmengine.registry import DefaultScope, init_default_scope
+from mmseg.registry import DATASETS, MODELS
 from PIL import Image
+
+from mmirstd.utils.configs import find_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -34,6 +37,27 @@ def test_sessions_print_what_is_shown(page):
     text = re.sub(r'^```$', '', read(page), flags=re.MULTILINE)
     test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
     assert doctest.DocTestRunner().run(test) == (0, len(test.examples))
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if ' = init_model(' in read(page)])
+def test_snippets_with_a_model_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ('image.png', 'images/a.png', 'video/0.png'):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (64, 80), dtype=np.uint8)).save(name)
+    for text in re.findall(r'```python\n(.*?)```', read(page), flags=re.DOTALL):
+        if not (asked := re.search(r"init_model\('([^']+)'(?:, '([^']+)')?", text)):
+            continue
+        if asked[2]:
+            cfg = Config.fromfile(find_config(asked[1]))
+            Path(asked[2]).parent.mkdir(parents=True, exist_ok=True)
+            with DefaultScope.overwrite_default_scope('mmseg'):
+                torch.save({'state_dict': MODELS.build(cfg.model).state_dict(), 'meta': {}}, asked[2])
+        names = {}
+        exec(re.sub(r'^compiled = .*', '', text, flags=re.MULTILINE), names)  # takes long
+        if 'detections' in names:
+            assert names['detections'].probability.shape == (64, 80)
 
 
 def test_own_data(tmp_path):
