@@ -9,6 +9,7 @@ from typing import Any
 # Name -> module. No module is called as what is in it: importing a submodule sets its name here to the module.
 _MODULES = {
     'IRSTDInferencer': 'inferencer',
+    'evaluate_predictions': 'evaluate',
     'infer': 'infer_files',
     'init_model': 'inference',
     'list_models': 'inference',
