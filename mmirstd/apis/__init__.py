@@ -9,11 +9,12 @@ from typing import Any
 # Name -> module. No module is called as what is in it: importing a submodule sets its name here to the module.
 _MODULES = {
     'IRSTDInferencer': 'inferencer',
-    'evaluate_predictions': 'evaluate',
+    'describe_sets': 'preparing',
     'infer': 'infer_files',
     'init_model': 'inference',
     'list_models': 'inference',
     'predict': 'inference',
+    'prepare': 'preparing',
     'test': 'testing',
     'train': 'training',
 }

@@ -6,7 +6,6 @@ MMEngine inside ``run``, so that ``mmirstd COMMAND --help`` answers at once.
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,9 +17,9 @@ from mmirstd.version import __version__
 COMMANDS: dict[str, str] = {
     # name of the subcommand and of its module -> one line of help
     'train': 'train a model',
-    'eval': 'evaluate saved predictions, of any code, by one or several protocols',
     'test': 'evaluate a model on the test set of its config, and draw its detections',
     'infer': 'find the targets in images: masks, pictures and a table',
+    'prepare': 'check a download of a dataset, and prepare it for its dataset class',
 }
 
 
@@ -45,9 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(parser)
-        args = parser.parse_args(argv[1:])
-        args.command_line = shlex.join(['mmirstd', *argv])
-        return _run(command, args)
+        return _run(command, parser.parse_args(argv[1:]))
     parser = argparse.ArgumentParser(prog='mmirstd', description='Infrared small target detection.')
     parser.add_argument('--version', action='version', version=f'mmirstd {__version__}')
     subparsers = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)

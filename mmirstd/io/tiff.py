@@ -45,7 +45,7 @@ class TiffImage:
         if isinstance(bits, tuple):
             raise ValueError(f'TIFF whose channels differ in type: {bits} bits')
         few = bits in (1, 2, 4)
-        if page.dtype not in map(np.dtype, _DTYPES) or (bits < 8 and not (few and samples == 1)):
+        if page.dtype is None or page.dtype not in map(np.dtype, _DTYPES) or (bits < 8 and not (few and samples == 1)):
             raise ValueError(
                 f'TIFF of {bits} bits, sample format {int(page.sampleformat)}, {samples} channels: not supported'
             )

@@ -3,16 +3,13 @@ import struct
 import subprocess
 import sys
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
+from image_writers import COMPRESSIONS, bmp, chunk, png, tiff
 from PIL import Image
 
 from mmirstd.io.images import Header, decode_image, parse_header, read_header
-
-sys.path.insert(0, str(Path(__file__).parent))
-from image_writers import COMPRESSIONS, bmp, chunk, png, tiff
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (11, 15), dtype=np.uint8)

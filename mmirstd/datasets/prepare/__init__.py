@@ -1,22 +1,21 @@
 """Checking downloads of the public sets, and preparing them for the dataset classes."""
 
-from .archives import ArchiveError, Limits
-from .layouts import SourceError
-from .preparation import Options, prepare
-from .report import Report, check_report_folder
+from .archives import ArchiveLimits
+from .errors import ArchiveError, PrepareError, SourceError
+from .preparation import PrepareOptions, prepare, prepare_set
+from .report import PreparationReport
 from .sets import SETS, SetInfo, describe_sets
-from .writing import ConflictError
 
 __all__ = [
     'SETS',
     'ArchiveError',
-    'ConflictError',
-    'Limits',
-    'Options',
-    'Report',
+    'ArchiveLimits',
+    'PreparationReport',
+    'PrepareError',
+    'PrepareOptions',
     'SetInfo',
     'SourceError',
-    'check_report_folder',
     'describe_sets',
     'prepare',
+    'prepare_set',
 ]

@@ -1,7 +1,6 @@
 """Unpacking of downloaded archives that nobody has looked into yet."""
 
 import hashlib
-import os
 import shutil
 import stat
 import tarfile
@@ -12,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
 
+from mmirstd.datasets.prepare.errors import ArchiveError
+from mmirstd.io.files import whole_file
 from mmirstd.io.images import IMAGE_EXTENSIONS
+from mmirstd.utils.progress import progress_bar
 
 ZIP_EXTENSIONS = ('.zip',)
 TAR_EXTENSIONS = ('.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tbz2', '.tar.xz', '.txz')
@@ -24,12 +26,8 @@ WANTED_EXTENSIONS = (*IMAGE_EXTENSIONS, '.txt', *ARCHIVE_EXTENSIONS)
 CHUNK = 1 << 20
 
 
-class ArchiveError(ValueError):
-    """An archive that cannot or must not be unpacked; the message names it, and the member at fault."""
-
-
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """How much one archive may unpack to by its headers; of a file, no more than its header says is ever written."""
 
     total_bytes: int = 128 << 30
@@ -37,7 +35,7 @@ class Limits:
     members: int = 2_000_000
 
 
-class Member(NamedTuple):
+class ArchiveMember(NamedTuple):
     """One regular file of an archive: its checked path, its size by the header, and how to open it."""
 
     path: PurePosixPath
@@ -50,9 +48,7 @@ def archive_extension(path: Path, known: tuple[str, ...] = ARCHIVE_EXTENSIONS) -
     return max((e for e in known if path.name.lower().endswith(e)), key=len, default=None)
 
 
-def unpack(
-    archive: Path, folder: Path, limits: Limits, progress: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[Path, list[str]]:
+def unpack(archive: Path, folder: Path, limits: ArchiveLimits) -> tuple[Path, list[str]]:
     """Unpack images, text files and inner archives below ``folder``, under a name of the archive's own.
 
     Each file is there whole or not at all; what an earlier, interrupted call wrote is kept. No link, device or path
@@ -62,7 +58,6 @@ def unpack(
         archive: A zip or tar file.
         folder: Where to write; ``folder/KEY/STEM`` with a key of the archive's path, size and time is returned.
         limits: Sizes beyond which to stop.
-        progress: Called with the numbers of members done and in all.
 
     Returns:
         The folder of this archive, and the members that were not written, as paths.
@@ -75,14 +70,13 @@ def unpack(
     key = hashlib.sha256(f'{archive.resolve()}\n{info.st_size}\n{info.st_mtime_ns}'.encode()).hexdigest()[:8]
     target = folder / key / archive.name[: -len(archive_extension(archive))]
     target.mkdir(parents=True, exist_ok=True)
-    with _members(archive, limits) as members:
+    with _members(archive, target, limits) as members:
         todo = [m for m in members if _is_wanted(m) and not _is_there(target / m.path, m.size)]
         needed, free = sum(m.size for m in todo), shutil.disk_usage(target).free
         if needed > free:
             raise ArchiveError(f'{archive}: unpacks to {needed} more bytes, and {free} are free at {target}')
-        for done, member in enumerate(todo, 1):
+        for member in progress_bar(todo, f'unpacking {archive.name}'):
             _write_member(archive, member, target / member.path)
-            progress(done, len(todo))
     return target, [str(m.path) for m in members if not _is_wanted(m)]
 
 
@@ -112,7 +106,7 @@ def check_member_path(name: str, archive: Path) -> PurePosixPath:
 
 
 @contextmanager
-def _members(archive: Path, limits: Limits) -> Iterator[list[Member]]:
+def _members(archive: Path, target: Path, limits: ArchiveLimits) -> Iterator[list[ArchiveMember]]:
     """Open an archive, check all names, kinds and sizes, and give its files in order."""
     try:
         if archive_extension(archive) in ZIP_EXTENSIONS:
@@ -120,7 +114,7 @@ def _members(archive: Path, limits: Limits) -> Iterator[list[Member]]:
                 yield _checked(archive, limits, _zip_members(archive, file))
         else:
             with tarfile.open(archive) as file:
-                yield _checked(archive, limits, _tar_members(archive, file))
+                yield _checked(archive, limits, _tar_members(archive, target, file))
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
         raise ArchiveError(f'{archive}: damaged, or not of a kind that Python reads ({error})') from error
     except OSError as error:
@@ -134,9 +128,9 @@ def _members(archive: Path, limits: Limits) -> Iterator[list[Member]]:
         raise
 
 
-def _checked(archive: Path, limits: Limits, members: Iterator[Member]) -> list[Member]:
+def _checked(archive: Path, limits: ArchiveLimits, members: Iterator[ArchiveMember]) -> list[ArchiveMember]:
     """Go over all headers before the first byte is written."""
-    found: dict[str, Member] = {}
+    found: dict[str, ArchiveMember] = {}
     for number, member in enumerate(members, 1):
         if number > limits.members:
             raise ArchiveError(f'{archive}: more than {limits.members} files; nothing is unpacked')
@@ -158,7 +152,7 @@ def _checked(archive: Path, limits: Limits, members: Iterator[Member]) -> list[M
     return list(found.values())
 
 
-def _is_wanted(member: Member) -> bool:
+def _is_wanted(member: ArchiveMember) -> bool:
     return member.path.name.lower().endswith(WANTED_EXTENSIONS)
 
 
@@ -166,7 +160,7 @@ def _is_there(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def _zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[Member]:
+def _zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[ArchiveMember]:
     for info in file.infolist():
         path = check_member_path(info.filename.rstrip('/') or info.filename, archive)
         kind = stat.S_IFMT(info.external_attr >> 16)
@@ -176,19 +170,27 @@ def _zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[Member]:
             continue
         if info.flag_bits & 1:
             raise ArchiveError(f'{archive}: {info.filename} is encrypted; unpack it with its password')
-        yield Member(path, info.file_size, lambda info=info: file.open(info))
+        yield ArchiveMember(path, info.file_size, lambda info=info: file.open(info))
 
 
-def _tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[Member]:
+def _tar_members(archive: Path, target: Path, file: tarfile.TarFile) -> Iterator[ArchiveMember]:
+    if not hasattr(tarfile, 'data_filter'):
+        raise ArchiveError(f'{archive}: tar archives are unpacked by Python 3.10.12, 3.11.4 or newer; unpack it first')
     for info in file:
         if info.name in ('.', './'):
             continue
+        try:
+            tarfile.data_filter(info, str(target))
+        except tarfile.FilterError as error:
+            raise ArchiveError(
+                f'{archive}: the member {info.name!r} is not safe ({error}); nothing is unpacked'
+            ) from error
         path = check_member_path(info.name, archive)
         if info.isdir():
             continue
         if not info.isreg():
             raise ArchiveError(f'{archive}: {info.name} is a link or a device; nothing is unpacked')
-        yield Member(path, info.size, lambda info=info: file.extractfile(info))
+        yield ArchiveMember(path, info.size, lambda info=info: file.extractfile(info))
     # tarfile takes a file that breaks off, or whose next header is damaged, for one that ends there.
     file.fileobj.seek(file.offset)
     if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -197,11 +199,9 @@ def _tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[Member]:
         pass  # to its checksum
 
 
-def _write_member(archive: Path, member: Member, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
+def _write_member(archive: Path, member: ArchiveMember, path: Path) -> None:
     size = 0
-    try:
+    with whole_file(path, flush=False) as part:
         with member.open() as source, open(part, 'wb') as target:
             # Not a byte more than the headers promised, whatever comes out.
             while size <= member.size and (chunk := source.read(CHUNK)):
@@ -209,6 +209,3 @@ def _write_member(archive: Path, member: Member, path: Path) -> None:
                 target.write(chunk)
         if size != member.size:
             raise ArchiveError(f'{archive}: {member.path} has not the {member.size} bytes that its header says')
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmirstd.datasets.prepare.layouts import Pair
+from mmirstd.datasets.prepare.layouts import SourcePair
 from mmirstd.io.images import decode_image, read_header
 from mmirstd.io.masks import mask_labels
 
@@ -41,7 +41,7 @@ KINDS = {
 }
 
 
-class Finding(NamedTuple):
+class FileFinding(NamedTuple):
     """One thing about one file: its kind, a key of ``KINDS``, the file, and details."""
 
     kind: str
@@ -54,10 +54,10 @@ class Finding(NamedTuple):
         return KINDS[self.kind][0]
 
 
-class Facts(NamedTuple):
+class PairFacts(NamedTuple):
     """What is known of a pair after it was decoded; ``pixels`` is a hash of the image's size and values."""
 
-    findings: list[Finding]
+    findings: list[FileFinding]
     size: tuple[int, int] | None = None
     mode: str = ''
     mask_mode: str = ''
@@ -70,7 +70,7 @@ class Facts(NamedTuple):
         return all(f.level != ERROR for f in self.findings)
 
 
-def examine(pair: Pair, threshold: float = 127, known_mismatch: bool = False) -> Facts:
+def examine(pair: SourcePair, threshold: float = 127, known_mismatch: bool = False) -> PairFacts:
     """Decode both files of a pair completely, and look at what they hold.
 
     Args:
@@ -78,22 +78,22 @@ def examine(pair: Pair, threshold: float = 127, known_mismatch: bool = False) ->
         threshold: That of ``LoadTargetMask``, by which target pixels are told.
         known_mismatch: Whether the published mask is known to have another size.
     """
-    findings: list[Finding] = []
+    findings: list[FileFinding] = []
     image = _decode(pair.image, pair.image_to, findings)
     mask = _decode(pair.mask, pair.mask_to, findings)
     if image is None or mask is None:
-        return Facts(findings)
+        return PairFacts(findings)
     (pixels, mode), (values, mask_mode) = image, mask
     if pixels.dtype.kind == 'f' and (bad := pixels.size - np.count_nonzero(np.isfinite(pixels))):
-        return Facts([*findings, Finding('unreadable', pair.image_to, f'{bad} values are NaN or infinite')])
+        return PairFacts([*findings, FileFinding('unreadable', pair.image_to, f'{bad} values are NaN or infinite')])
     findings += _about_image(pair.image_to, pixels, mode)
     target, about_mask = _about_mask(pair.mask_to, values, threshold)
     findings += about_mask
     size, mask_size = pixels.shape[1::-1], values.shape[1::-1]
     if size != mask_size:
         detail = f'{mask_size[0]}x{mask_size[1]}, its image {size[0]}x{size[1]}'
-        findings.append(Finding('known-mismatch' if known_mismatch else 'size-mismatch', pair.mask_to, detail))
-    return Facts(findings, size, mode, mask_mode, target, hash_pixels(pixels))
+        findings.append(FileFinding('known-mismatch' if known_mismatch else 'size-mismatch', pair.mask_to, detail))
+    return PairFacts(findings, size, mode, mask_mode, target, hash_pixels(pixels))
 
 
 def hash_pixels(image: np.ndarray) -> str:
@@ -112,49 +112,49 @@ def opaque(dtype: np.dtype) -> float:
     return np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1.0
 
 
-def _decode(path: str, name: str, findings: list[Finding]) -> tuple[np.ndarray, str] | None:
+def _decode(path: str, name: str, findings: list[FileFinding]) -> tuple[np.ndarray, str] | None:
     try:
         mode = read_header(path, verify=True).mode
         return decode_image(path.read_bytes(), str(path)), mode
     except (ValueError, OSError) as error:
         reason = str(error).removeprefix(f'{path}: ')
-        findings.append(Finding('unreadable', name, reason))
+        findings.append(FileFinding('unreadable', name, reason))
         return None
 
 
-def _about_image(name: str, image: np.ndarray, mode: str) -> Iterator[Finding]:
+def _about_image(name: str, image: np.ndarray, mode: str) -> Iterator[FileFinding]:
     if image.dtype != np.uint8:
-        yield Finding('deep', name, f'{image.dtype}, {image.min()} to {image.max()}')
+        yield FileFinding('deep', name, f'{image.dtype}, {image.min()} to {image.max()}')
     if image.ndim == 3 and image.shape[2] in (2, 4):
         alpha = image[..., -1]
-        yield Finding(
+        yield FileFinding(
             'alpha', name, 'opaque' if (alpha == opaque(image.dtype)).all() else f'{alpha.min()} to {alpha.max()}'
         )
     if mode == 'P':
-        yield Finding('palette', name)
+        yield FileFinding('palette', name)
 
 
-def _about_mask(name: str, mask: np.ndarray, threshold: float) -> tuple[int, list[Finding]]:
+def _about_mask(name: str, mask: np.ndarray, threshold: float) -> tuple[int, list[FileFinding]]:
     """Number of target pixels, and what is to be said of the mask."""
     findings = []
     if mask.ndim == 3:
-        findings.append(Finding('mask-channels', name, str(mask.shape[2])))
+        findings.append(FileFinding('mask-channels', name, str(mask.shape[2])))
         mask = mask[..., :1] if mask.shape[2] == 2 else mask[..., :3]  # without alpha
     values = np.flatnonzero(np.bincount(mask.ravel())) if mask.dtype == np.uint8 else np.unique(mask)
     try:
         target = int(mask_labels(mask, threshold, name).sum())
     except ValueError as error:
-        return 0, [*findings, Finding('bad-mask', name, str(error).removeprefix(f'{name}: ').split(';')[0])]
+        return 0, [*findings, FileFinding('bad-mask', name, str(error).removeprefix(f'{name}: ').split(';')[0])]
     if not set(values.tolist()) <= {0, 255}:
         kind = 'labels-01' if set(values.tolist()) <= {0, 1} else 'not-binary'
-        findings.append(Finding(kind, name, f'values {list_values(values)}'))
+        findings.append(FileFinding(kind, name, f'values {list_values(values)}'))
     number = mask.shape[0] * mask.shape[1]
     if target == 0:
-        findings.append(Finding('empty-mask', name))
+        findings.append(FileFinding('empty-mask', name))
     elif target == number:
-        findings.append(Finding('all-target', name))
+        findings.append(FileFinding('all-target', name))
     elif 2 * target > number:
-        findings.append(Finding('mostly-target', name, f'{100 * target / number:.1f} % target'))
+        findings.append(FileFinding('mostly-target', name, f'{100 * target / number:.1f} % target'))
     return target, findings
 
 

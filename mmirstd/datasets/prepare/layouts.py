@@ -1,4 +1,4 @@
-"""Finding a set in what was downloaded: its folders, wherever they start, and its pairs of files."""
+"""FileFinding a set in what was downloaded: its folders, wherever they start, and its pairs of files."""
 
 import os
 from collections import Counter, defaultdict
@@ -8,22 +8,19 @@ from typing import NamedTuple
 
 from mmirstd.datasets.layout import Layout, sample_id
 from mmirstd.datasets.prepare.archives import ARCHIVE_EXTENSIONS, FOREIGN_EXTENSIONS, archive_extension, is_litter
+from mmirstd.datasets.prepare.errors import SourceError
 from mmirstd.io.images import IMAGE_EXTENSIONS
 from mmirstd.utils.text import abridge
 
 
-class SourceError(ValueError):
-    """What was given is not the set, or holds it more than once; the message says what was looked for."""
-
-
-class Part(NamedTuple):
+class FolderPair(NamedTuple):
     """One of the pairs of folders that make a set: as it comes, and as it is written."""
 
     source: Layout
     out: Layout
 
 
-class Pair(NamedTuple):
+class SourcePair(NamedTuple):
     """The files of one id, with where they go below the prepared folder; one of the two files may be missing."""
 
     id: str
@@ -33,28 +30,28 @@ class Pair(NamedTuple):
     mask_to: str = ''
 
 
-class Found(NamedTuple):
+class FoundSet(NamedTuple):
     """A set as found.
 
     ``ambiguous`` holds files of which two claim one id, which is in no pair then; ``missing`` the layouts of parts that
     are not there; ``lists`` published lists by where they go; ``extra`` all other files of the set's folder.
     """
 
-    pairs: list[Pair]
+    pairs: list[SourcePair]
     ambiguous: list[tuple[Path, Path]]
     missing: list[Layout]
     lists: dict[str, Path]
     extra: list[str]
 
 
-class Folder(NamedTuple):
+class ListedFolder(NamedTuple):
     """A folder with the sorted names of its files."""
 
     path: Path
     files: list[str]
 
 
-def walk(root: Path, skip: Collection[Path] = ()) -> Iterator[Folder]:
+def walk(root: Path, skip: Collection[Path] = ()) -> Iterator[ListedFolder]:
     """Go through the folders below ``root``, links to folders included, without what systems and git leave there.
 
     Folders in ``skip`` are not entered, unless one is the root.
@@ -67,7 +64,7 @@ def walk(root: Path, skip: Collection[Path] = ()) -> Iterator[Folder]:
             continue
         seen.add(real)
         folders[:] = sorted(f for f in folders if not is_litter(PurePosixPath(f)))
-        yield Folder(Path(name), sorted(f for f in files if not is_litter(PurePosixPath(f))))
+        yield ListedFolder(Path(name), sorted(f for f in files if not is_litter(PurePosixPath(f))))
 
 
 def find_archives(root: Path) -> list[Path]:
@@ -79,12 +76,12 @@ def find_archives(root: Path) -> list[Path]:
 
 def find_set(
     roots: Sequence[Path],
-    layouts: Sequence[Sequence[Part]],
+    layouts: Sequence[Sequence[FolderPair]],
     names: Sequence[str] = (),
     lists: Sequence[str] = (),
     skip: Collection[Path] = (),
     near: Sequence[Path] = (),
-) -> Found | None:
+) -> FoundSet | None:
     """Find the first of ``layouts`` that is there, at any depth, and pair its files.
 
     Args:
@@ -108,7 +105,7 @@ def find_set(
     return None
 
 
-def describe_layouts(layouts: Sequence[Sequence[Part]]) -> str:
+def describe_layouts(layouts: Sequence[Sequence[FolderPair]]) -> str:
     """Name the folders that layouts consist of."""
     each = (' + '.join(f'{{{_short(p.source)}}}' for p in parts) for parts in layouts)
     return ' or '.join(dict.fromkeys(each))
@@ -121,7 +118,9 @@ def _short(layout: Layout) -> str:
 Where = tuple[Path, Path] | None
 
 
-def _choose(layout: Sequence[Part], folders: list[Folder], roots: Sequence[Path], names: Sequence[str]) -> list[Where]:
+def _choose(
+    layout: Sequence[FolderPair], folders: list[ListedFolder], roots: Sequence[Path], names: Sequence[str]
+) -> list[Where]:
     """Folders of images and masks for every part, None for a part that is not there."""
     candidates = [
         tuple(_ending_in(name, folders, part.source.nested) for name in (part.source.img_dir, part.source.mask_dir))
@@ -148,7 +147,7 @@ def _choose(layout: Sequence[Part], folders: list[Folder], roots: Sequence[Path]
     return [(images[base], masks[base]) if base in images and base in masks else None for images, masks in candidates]
 
 
-def _ending_in(name: str, folders: list[Folder], nested: bool) -> dict[Path, Path]:
+def _ending_in(name: str, folders: list[ListedFolder], nested: bool) -> dict[Path, Path]:
     """Map what stands before ``name`` to the folders that are called so, in any case, and hold images."""
     wanted = tuple(p.casefold() for p in PurePosixPath(name).parts)
     holding = {f.path for f in folders if any(n.lower().endswith(IMAGE_EXTENSIONS) for n in f.files)}
@@ -162,14 +161,14 @@ def _ending_in(name: str, folders: list[Folder], nested: bool) -> dict[Path, Pat
 
 
 def _collect(
-    layout: Sequence[Part],
+    layout: Sequence[FolderPair],
     chosen: list[Where],
-    folders: list[Folder],
+    folders: list[ListedFolder],
     roots: Sequence[Path],
     patterns: Sequence[str],
     near: Sequence[Path],
-) -> Found:
-    pairs: dict[str, Pair] = {}
+) -> FoundSet:
+    pairs: dict[str, SourcePair] = {}
     ambiguous, used, bases = [], set(), []
     for part, where in zip(layout, chosen, strict=True):
         if where is None:
@@ -197,11 +196,11 @@ def _collect(
         if f.path / name not in used
     ]
     missing = [part.source for part, where in zip(layout, chosen, strict=True) if where is None]
-    return Found(list(pairs.values()), ambiguous, missing, lists, extra)
+    return FoundSet(list(pairs.values()), ambiguous, missing, lists, extra)
 
 
 def _index(
-    where: Path, suffixes: tuple[str, ...], nested: bool, folders: list[Folder], skip: Collection[Path] = ()
+    where: Path, suffixes: tuple[str, ...], nested: bool, folders: list[ListedFolder], skip: Collection[Path] = ()
 ) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
     """Map ids to files; an id that several files claim is left out, and the files are given two by two."""
     found, skip = defaultdict(list), set(skip)
@@ -216,15 +215,15 @@ def _index(
     return {i: paths[0] for i, paths in found.items() if len(paths) == 1}, twice
 
 
-def _pair(out: Layout, stem: str, image: Path | None, mask: Path | None) -> Pair:
+def _pair(out: Layout, stem: str, image: Path | None, mask: Path | None) -> SourcePair:
     """Keep the names of the files, and put them into the folders of ``out``."""
     below = PurePosixPath(stem).parent
     image_to = (PurePosixPath(out.img_dir) / below / image.name).as_posix() if image else ''
     mask_to = (PurePosixPath(out.mask_dir) / below / mask.name).as_posix() if mask else ''
-    return Pair(out.prefix + stem, image, mask, image_to, mask_to)
+    return SourcePair(out.prefix + stem, image, mask, image_to, mask_to)
 
 
-def _find_lists(bases: Collection[Path], patterns: Sequence[str], folders: list[Folder]) -> dict[str, Path]:
+def _find_lists(bases: Collection[Path], patterns: Sequence[str], folders: list[ListedFolder]) -> dict[str, Path]:
     found = {}
     depths = {pattern: len(PurePosixPath(pattern).parts) for pattern in patterns}
     for path in (f.path / name for f in folders for name in f.files if name.endswith('.txt')):

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mmirstd import __version__
-from mmirstd.datasets.prepare.checks import ERROR, KINDS, NOTE, WARNING, Finding
-from mmirstd.io.files import write_atomically
+from mmirstd.datasets.prepare.checks import ERROR, KINDS, NOTE, WARNING, FileFinding
+from mmirstd.io.files import refuse_overwriting, write_atomically
+from mmirstd.io.tables import json_bytes
 
 TOOL = 'prepare_dataset'
-# The first can be recognised, and is written first.
+# The first can be recognized, and is written first.
 REPORTS = ('report.json', 'report.md')
 SHOWN = 5
 
 
 @dataclass
-class Report:
+class PreparationReport:
     """All about one run. ``usable`` is the answer; what was left out because it was asked for does not count.
 
     ``num`` of ``num_found`` ids are good. ``modes`` and ``mask_modes`` count Pillow's names of the pixels; sizes are
@@ -36,17 +37,18 @@ class Report:
     mask_modes: dict[str, int] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     incomplete: dict[str, int] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[FileFinding] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     skip_bad: bool = False
     outcome: str = ''
+    written_to: list[Path] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
         """Whether the set, without what was left out on request, has no error and at least one pair."""
         return self.num > 0 and (self.skip_bad or not self.of_level(ERROR))
 
-    def of_level(self, level: str) -> dict[str, list[Finding]]:
+    def of_level(self, level: str) -> dict[str, list[FileFinding]]:
         """Findings of one level by kind, in the order of ``KINDS``."""
         return {
             kind: found
@@ -55,11 +57,11 @@ class Report:
         }
 
     def to_json(self) -> str:
-        """Everything but the outcome, so that preparing again leaves the same file."""
+        """Everything but the outcome and where this is written, so that preparing again leaves the same file."""
         findings = [dict(level=f.level, **f._asdict()) for f in self.findings]
-        fields = {k: v for k, v in vars(self).items() if k not in ('findings', 'outcome')}
+        fields = {k: v for k, v in vars(self).items() if k not in ('findings', 'outcome', 'written_to')}
         content = {'tool': TOOL, 'version': __version__, 'usable': self.usable, **fields, 'findings': findings}
-        return json.dumps(content, indent=1, ensure_ascii=False) + '\n'
+        return json_bytes(content).decode()
 
     def to_text(self) -> str:
         """A summary of a screen or less."""
@@ -110,21 +112,21 @@ class Report:
                     lines.append(item.format(f'... and {len(shown) - limit} more'))
         return lines
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, overwrite: bool = False) -> None:
         """Write ``report.json`` and ``report.md``; files of that name which are not from here stay.
 
         Raises:
             FileExistsError: If there are such.
         """
-        check_report_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        check_report_folder(folder, overwrite)
+        self.written_to = [folder / name for name in reversed(REPORTS)]
         for name, content in zip(REPORTS, (self.to_json(), self.to_markdown()), strict=True):
             path = folder / name
             if not path.is_file() or path.read_text(encoding='utf-8') != content:
-                write_atomically(path, content.encode())
+                write_atomically(path, content)
 
 
-def check_report_folder(folder: Path) -> None:
+def check_report_folder(folder: Path, overwrite: bool = False) -> None:
     """See that a report would replace none but its like.
 
     Raises:
@@ -134,18 +136,17 @@ def check_report_folder(folder: Path) -> None:
         ours = json.loads((folder / REPORTS[0]).read_text(encoding='utf-8')).get('tool') == TOOL
     except (OSError, ValueError, AttributeError):
         ours = False
-    for name in REPORTS:
-        if (folder / name).exists() and not ours:
-            raise FileExistsError(
-                f'{folder / name} is not a report of this tool; move it away or give another --report-dir'
-            )
+    try:
+        refuse_overwriting([folder / name for name in REPORTS], overwrite or ours)
+    except FileExistsError as error:
+        raise FileExistsError(f'not a report of mmirstd prepare: {error}') from None
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: FileFinding) -> str:
     return f'{finding.file} ({finding.detail})' if finding.detail else finding.file
 
 
-def _by_folder(found: list[Finding]) -> list[str]:
+def _by_folder(found: list[FileFinding]) -> list[str]:
     """Count other files by folder and extension; a single one keeps its name."""
     groups: dict[tuple[str, str], list[str]] = {}
     for f in found:

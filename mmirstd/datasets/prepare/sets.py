@@ -12,7 +12,7 @@ from mmirstd.datasets.mdfa import MDFADataset
 from mmirstd.datasets.nuaa_sirst import NUAASIRSTDataset
 from mmirstd.datasets.nudt_sirst import NUDTSIRSTDataset
 from mmirstd.datasets.nudt_sirst_sea import NUDTSIRSTSeaDataset
-from mmirstd.datasets.prepare.layouts import Part
+from mmirstd.datasets.prepare.layouts import FolderPair
 from mmirstd.datasets.sirst_aug import SIRSTAugDataset
 from mmirstd.datasets.sirst_v2 import SIRSTv2Dataset
 
@@ -29,11 +29,11 @@ class SetInfo(NamedTuple):
     dataset: type[IRSTDDataset]
     page: str = ''
     download: str = ''
-    licence: str = ''
+    license: str = ''
     num: int | None = None
     num_empty: int | None = None
     aliases: tuple[str, ...] = ()
-    copies: tuple[tuple[Part, ...], ...] = ()
+    copies: tuple[tuple[FolderPair, ...], ...] = ()
 
     @property
     def name(self) -> str:
@@ -41,9 +41,9 @@ class SetInfo(NamedTuple):
         return self.dataset.NAME or self.key
 
     @property
-    def layouts(self) -> tuple[tuple[Part, ...], ...]:
+    def layouts(self) -> tuple[tuple[FolderPair, ...], ...]:
         """What the dataset class reads, best first."""
-        return tuple(tuple(Part(p, p) for p in layout_parts(layout)) for layout in self.dataset.LAYOUTS)
+        return tuple(tuple(FolderPair(p, p) for p in layout_parts(layout)) for layout in self.dataset.LAYOUTS)
 
 
 def layout_parts(layout: Layout | Sequence[Layout]) -> tuple[Layout, ...]:
@@ -51,10 +51,11 @@ def layout_parts(layout: Layout | Sequence[Layout]) -> tuple[Layout, ...]:
     return (layout,) if isinstance(layout, Layout) else tuple(layout)
 
 
-def _two_folders(out: Layout) -> tuple[Part, ...]:
+def _two_folders(out: Layout) -> tuple[FolderPair, ...]:
     """``trainval/`` and ``test/``, as several repositories hand on sets that have one folder."""
     return tuple(
-        Part(out._replace(img_dir=f'{part}/images', mask_dir=f'{part}/masks'), out) for part in ('trainval', 'test')
+        FolderPair(out._replace(img_dir=f'{part}/images', mask_dir=f'{part}/masks'), out)
+        for part in ('trainval', 'test')
     )
 
 
@@ -69,7 +70,7 @@ SETS = {
             NUAASIRSTDataset,
             page='https://github.com/YimianDai/sirst',
             download='images.zip and masks.zip in the repository; its ZIP or checkout can be given as it is',
-            licence=NONE_STATED,
+            license=NONE_STATED,
             num=427,
             num_empty=0,
             aliases=('SIRST', 'SIRST-v1', 'NUAA'),
@@ -80,7 +81,7 @@ SETS = {
             NUDTSIRSTDataset,
             page='https://github.com/YeRen123455/Infrared-Small-Target-Detection',
             download='one archive behind the link in the README',
-            licence='none stated for the images; the repository has the MIT licence',
+            license='none stated for the images; the repository has the MIT license',
             num=1327,
             num_empty=0,
             aliases=('NUDT',),
@@ -91,7 +92,7 @@ SETS = {
             IRSTD1kDataset,
             page='https://github.com/RuiZhang97/ISNet',
             download='one archive behind the link in the README, with IRSTD1k_Img and IRSTD1k_Label',
-            licence='MIT, by the release agreement in the README',
+            license='MIT, by the release agreement in the README',
             num=1001,
             num_empty=0,
             aliases=('IRSTD1k',),
@@ -102,7 +103,7 @@ SETS = {
             SIRSTAugDataset,
             page='https://github.com/Tianfang-Zhang/AGPCNet',
             download='one archive behind the link in the README, with trainval and test',
-            licence='none stated for the images, which are made from NUAA-SIRST; the repository has the MIT licence',
+            license='none stated for the images, which are made from NUAA-SIRST; the repository has the MIT license',
             num=9070,
             aliases=('SIRSTAUG',),
         ),
@@ -111,7 +112,7 @@ SETS = {
             MDFADataset,
             page='https://github.com/wanghuanphd/MDvsFA_cGAN',
             download='data.part1.rar to data.part6.rar in the repository; unpack them first: unrar x data.part1.rar',
-            licence=NONE_STATED,
+            license=NONE_STATED,
             num=10_100,
             aliases=('MDvsFA', 'NUST-SIRST', 'MDvsFA_cGAN'),
         ),
@@ -120,7 +121,7 @@ SETS = {
             IRDSTDataset,
             page='https://github.com/sun11999/RDIAN',
             download='the single-frame version; only real/ is used, simulation/ is not',
-            licence='none stated for the images; the repository names the MIT licence',
+            license='none stated for the images; the repository names the MIT license',
             num=40_653,
             aliases=('IRDST-real', 'real'),
         ),
@@ -129,7 +130,7 @@ SETS = {
             SIRSTv2Dataset,
             page='https://github.com/YimianDai/open-sirst-v2',
             download='the repository: its ZIP or checkout',
-            licence=NONE_STATED,
+            license=NONE_STATED,
             num=1024,
             num_empty=510,
             aliases=('open-sirst-v2', 'SIRSTv2'),
@@ -139,14 +140,14 @@ SETS = {
             NUDTSIRSTSeaDataset,
             page='https://github.com/TianhaoWu16/Multi-level-TransUNet-for-Space-based-Infrared-Tiny-ship-Detection',
             download='NUDT-SIRST-Sea.zip behind the link in the README',
-            licence='none stated for the images; the code has the MIT licence',
+            license='none stated for the images; the code has the MIT license',
             num=5808,
         ),
         SetInfo(
             'folder',
             FolderDataset,
             download='your own data: a folder or archive with images/ and masks/; --out is needed',
-            licence='your own',
+            license='your own',
         ),
     )
 }
@@ -162,7 +163,7 @@ def describe_sets() -> str:
             lines.append(f'  images    {info.num:,}{empty}')
         lines += [
             f'  {title:<9} {text}'
-            for title, text in (('page', info.page), ('download', info.download), ('licence', info.licence))
+            for title, text in (('page', info.page), ('download', info.download), ('license', info.license))
             if text
         ]
         blocks.append('\n'.join(lines))

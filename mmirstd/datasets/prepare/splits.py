@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mmirstd.datasets.base import IRSTDDataset
-from mmirstd.datasets.prepare.checks import Finding
+from mmirstd.datasets.prepare.checks import FileFinding
 from mmirstd.datasets.published_splits import load_published, published_splits
 from mmirstd.io.ids import parse_ids
 
@@ -34,7 +34,7 @@ def read_found_lists(found: Mapping[str, Path], ids: Sequence[str]) -> dict[str,
     return lists
 
 
-def find_missing(splits: Mapping[str, Sequence[str]], ids: Sequence[str]) -> list[Finding]:
+def find_missing(splits: Mapping[str, Sequence[str]], ids: Sequence[str]) -> list[FileFinding]:
     """Listed ids that have no files, with the lists that name them; ``41/`` stands for what begins so."""
     there = {*ids, *(i[: at + 1] for i in ids for at, c in enumerate(i) if c == '/')}
     names: dict[str, list[str]] = {}
@@ -42,10 +42,10 @@ def find_missing(splits: Mapping[str, Sequence[str]], ids: Sequence[str]) -> lis
         for i in listed:
             if i not in there:
                 names.setdefault(i, []).append(name)
-    return [Finding('not-listed-file', i, 'in ' + ', '.join(found)) for i, found in names.items()]
+    return [FileFinding('not-listed-file', i, 'in ' + ', '.join(found)) for i, found in names.items()]
 
 
-def find_leaks(splits: Mapping[str, Sequence[str]], pixels: Mapping[str, str]) -> list[Finding]:
+def find_leaks(splits: Mapping[str, Sequence[str]], pixels: Mapping[str, str]) -> list[FileFinding]:
     """Test images that have the same pixels as an image of the same source's training list, under another name.
 
     The training lists of ``a/test_b.txt`` are ``a/train_b.txt`` and ``a/trainval_b.txt``.
@@ -61,16 +61,16 @@ def find_leaks(splits: Mapping[str, Sequence[str]], pixels: Mapping[str, str]) -
         for i in test:
             if (twin := seen.get(pixels.get(i, ''))) and twin != i:
                 details.setdefault(i, []).append(f'{twin} in {name}')
-    return [Finding('test-in-training', i, 'same as ' + ', '.join(found)) for i, found in details.items()]
+    return [FileFinding('test-in-training', i, 'same as ' + ', '.join(found)) for i, found in details.items()]
 
 
-def find_duplicates(pixels: Mapping[str, str], files: Mapping[str, str]) -> list[Finding]:
+def find_duplicates(pixels: Mapping[str, str], files: Mapping[str, str]) -> list[FileFinding]:
     """Images with the same pixels as an earlier one."""
     first: dict[str, str] = {}
     findings = []
     for i, digest in pixels.items():
         if (earlier := first.setdefault(digest, i)) != i:
-            findings.append(Finding('duplicate', files[i], f'same as {files[earlier]}'))
+            findings.append(FileFinding('duplicate', files[i], f'same as {files[earlier]}'))
     return findings
 
 

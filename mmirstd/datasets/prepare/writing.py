@@ -3,17 +3,17 @@
 import filecmp
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 
+from mmirstd.io.files import discard, encode_png, refuse_overwriting
 from mmirstd.io.images import decode_image
-from mmirstd.io.masks import mask_labels
-from mmirstd.utils.text import abridge
+from mmirstd.io.masks import MASK_THRESHOLD, mask_labels
+from mmirstd.utils.progress import progress_bar
 
 # Half-written files live here, and nowhere else.
 PARTIAL = '.partial'
@@ -22,44 +22,37 @@ PARTIAL = '.partial'
 Link = Literal['hard', 'symbolic', 'own'] | None
 
 
-class ConflictError(FileExistsError):
-    """Files that are there with other content; the message names them."""
-
-
-class Item(NamedTuple):
+class OutputFile(NamedTuple):
     """A file to write: a copy of or link to ``source``, or a mask made binary, or ``content``; ``to`` is relative."""
 
     to: str
     source: Path | None = None
     content: bytes | None = None
-    binarise: bool = False
+    binarize: bool = False
     link: Link = None
 
     def made(self, threshold: float) -> bytes | None:
         """The content, where it is not that of ``source``."""
-        return clean_mask(self.source, threshold) if self.binarise else self.content
+        return clean_mask(self.source, threshold) if self.binarize else self.content
 
 
-class State(NamedTuple):
+class OutputState(NamedTuple):
     """What is to be done in a folder: items that are missing, that differ, and that are there already."""
 
-    missing: list[Item]
-    different: list[Item]
-    same: list[Item]
+    missing: list[OutputFile]
+    different: list[OutputFile]
+    same: list[OutputFile]
 
 
 def clean_mask(path: Path, threshold: float) -> bytes:
     """Encode a mask as an 8-bit PNG of one channel with the values 0 and 255, as ``LoadTargetMask`` understands it."""
-    mask = mask_labels(decode_image(path.read_bytes(), str(path)), threshold, str(path))
-    return cv2.imencode('.png', mask * np.uint8(255))[1].tobytes()
+    return encode_png(mask_labels(decode_image(path.read_bytes(), str(path)), threshold, str(path)) > 0)
 
 
-def compare(
-    items: Iterable[Item], out: Path, threshold: float = 127, progress: Callable[[], None] = lambda: None
-) -> State:
+def compare(items: Sequence[OutputFile], out: Path, threshold: float = MASK_THRESHOLD) -> OutputState:
     """Compare all contents with what is in ``out``."""
-    state = State([], [], [])
-    for item in items:
+    state = OutputState([], [], [])
+    for item in progress_bar(items, 'comparing'):
         path = out / item.to
         if not os.path.lexists(path):
             state.missing.append(item)
@@ -67,32 +60,25 @@ def compare(
             state.same.append(item)
         else:
             state.different.append(item)
-        progress()
     return state
 
 
-def write(
-    state: State,
-    out: Path,
-    *,
-    overwrite: bool = False,
-    threshold: float = 127,
-    progress: Callable[[], None] = lambda: None,
-) -> int:
+def write(state: OutputState, out: Path, *, overwrite: bool = False, threshold: float = MASK_THRESHOLD) -> int:
     """Write what is missing, and with ``overwrite`` what differs; return the number of files written.
 
     Raises:
-        ConflictError: If something differs and ``overwrite`` is false; nothing is written then.
+        FileExistsError: If something differs and ``overwrite`` is false; nothing is written then.
         OSError: If the disk is full or fails, or a link cannot be made; what was written until then stays, whole.
     """
-    if state.different and not overwrite:
-        raise ConflictError(
-            f'{len(state.different)} files in {out} differ from those to be written: '
-            f'{abridge([item.to for item in state.different])}; nothing is written. --overwrite replaces them'
-        )
+    try:
+        refuse_overwriting([out / item.to for item in state.different], overwrite)
+    except FileExistsError as error:
+        raise FileExistsError(
+            f'{len(state.different)} files in {out} differ from those to be written, nothing is written: {error}'
+        ) from None
     todo = state.missing + state.different
     with partial_folder(out, bool(todo)) as partial:
-        for item in todo:
+        for item in progress_bar(todo, 'writing'):
             path = out / item.to
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = partial / 'file'
@@ -102,7 +88,6 @@ def write(
             else:
                 place(item.source, temporary, item.link)
             os.replace(temporary, path)
-            progress()
     return len(todo)
 
 
@@ -130,26 +115,33 @@ def place(source: Path, target: Path, link: Link) -> None:
 
 @contextmanager
 def partial_folder(out: Path, needed: bool) -> Iterator[Path]:
-    """The folder of half-written files, empty; what an interrupted run left there is removed before and after."""
+    """The folder of the half-written file; what an interrupted run left there is removed before and after."""
     folder = out / PARTIAL
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove_partial(folder)
     if needed:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_partial(folder)
 
 
-def _is_same(item: Item, path: Path, threshold: float) -> bool:
+def _remove_partial(folder: Path) -> None:
+    """Remove the one file that is ours, and the folder if nothing else is there."""
+    discard(folder / 'file')
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _is_same(item: OutputFile, path: Path, threshold: float) -> bool:
     if not path.is_file():
         return False
-    if item.source is not None and not item.binarise:
+    if item.source is not None and not item.binarize:
         return os.path.samefile(item.source, path) or filecmp.cmp(item.source, path, shallow=False)
     content = item.made(threshold)
     if path.read_bytes() == content:
         return True
-    if not item.binarise:
+    if not item.binarize:
         return False
     # Another version of OpenCV may have packed the same pixels in another way.
     try:

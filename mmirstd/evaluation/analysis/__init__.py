@@ -1,1 +1,1 @@
-"""Breakdowns, reports and saved predictions."""
+"""Break-downs, reports and saved predictions."""

@@ -1,4 +1,5 @@
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,17 @@ from prepare_sets import IDS, contents, picture, save, target, write_set, zip_fo
 
 from mmirstd.datasets.prepare import (
     SETS,
-    ConflictError,
-    Options,
+    PrepareOptions,
     SourceError,
-    check_report_folder,
+    archives,
     describe_sets,
-    prepare,
+    preparation,
     splits,
     writing,
 )
 from mmirstd.datasets.prepare.archives import is_litter
+from mmirstd.datasets.prepare.preparation import prepare_set
+from mmirstd.datasets.prepare.report import check_report_folder
 from mmirstd.io.ids import read_ids
 from mmirstd.io.images import decode_image
 
@@ -49,6 +51,10 @@ def kinds(report):
     return sorted({f.kind for f in report.findings})
 
 
+def pictures(folder):
+    return {k: v for k, v in contents(folder).items() if k.endswith('.png')}
+
+
 def images_and_masks(folder):
     return {k: v for k, v in contents(folder).items() if not k.startswith('report.')}
 
@@ -60,7 +66,7 @@ def test_every_layout_of_every_class(tmp_path, few, key):
         if key == 'sirst-aug' and layout == 1:
             continue
         out = tmp_path / f'{layout}' / 'out'
-        report = prepare(few(key), [root], out)
+        report = prepare_set(few(key), [root], out)
         assert report.usable
         assert kinds(report) == (['known-corrupt'] if key == 'mdfa' else [])
         assert report.num == len(IDS[key]) - corrupt(key)
@@ -96,7 +102,7 @@ def test_source_as_it_comes(tmp_path, few, key, where):
     }[where]()
     if where == 'inside' and len(SETS[key].layouts[0][0].source.img_dir.split('/')) > 1:
         source = source.parent.parent
-    report = prepare(few(key), [source], out)
+    report = prepare_set(few(key), [source], out)
     assert report.usable
     assert report.num == len(IDS[key]) - corrupt(key)
     assert set(SETS[key].dataset(data_root=str(out)).img_ids) == set(IDS[key]) - set(SETS[key].dataset.CORRUPT_IDS)
@@ -131,7 +137,7 @@ def test_sirst_repository(tmp_path, few):
         ('two', [checkout / 'images.zip', checkout / 'masks.zip']),
     ):
         out = tmp_path / f'out-{name}'
-        report = prepare(few('nuaa-sirst'), sources, out)
+        report = prepare_set(few('nuaa-sirst'), sources, out)
         if name == 'two':
             del expected['idx_427/test.txt']
         assert images_and_masks(out) == expected
@@ -146,7 +152,7 @@ def test_sirst_repository(tmp_path, few):
 def test_archives_without_folders(tmp_path, few):
     root = write_set('nudt-sirst', tmp_path / 'files')
     archives = [zip_folder(root / kind, tmp_path / f'{kind}.zip') for kind in ('images', 'masks')]
-    assert prepare(few('nudt-sirst'), archives, tmp_path / 'out').num == 7
+    assert prepare_set(few('nudt-sirst'), archives, tmp_path / 'out').num == 7
     assert images_and_masks(tmp_path / 'out') == contents(root)
 
 
@@ -157,12 +163,12 @@ def test_two_folders_become_one(tmp_path, few):
             part = 'trainval' if n < 5 else 'test'
             save(root / part / 'images' / f'{i}.png', picture(i))
             save(root / part / 'masks' / f'{i}.png', target())
-        report = prepare(few(key), [root], tmp_path / 'out' / key)
+        report = prepare_set(few(key), [root], tmp_path / 'out' / key)
         assert report.usable
         assert set(SETS[key].dataset(data_root=str(tmp_path / 'out' / key)).img_ids) == set(IDS[key])
     save(root / 'trainval/images' / f'{i}.png', picture('other'))
     save(root / 'trainval/masks' / f'{i}.png', target())
-    report = prepare(few(key), [root], None)
+    report = prepare_set(few(key), [root], None)
     assert kinds(report) == ['ambiguous']
     assert not report.usable
 
@@ -172,7 +178,7 @@ def test_irdst_takes_the_real_part(tmp_path, few):
         write_set('irdst', tmp_path / 'IRDST' / part, extension='.bmp')
         (tmp_path / 'IRDST' / part / 'boxes').mkdir()
     save(tmp_path / 'IRDST/simulation/images/2/1(1).bmp', picture('x'))
-    report = prepare(few('irdst'), [tmp_path / 'IRDST'], tmp_path / 'out')
+    report = prepare_set(few('irdst'), [tmp_path / 'IRDST'], tmp_path / 'out')
     assert report.num == 6
     assert sorted(SETS['irdst'].dataset(data_root=str(tmp_path / 'out')).img_ids) == sorted(IDS['irdst'])
 
@@ -181,13 +187,13 @@ def test_collection_of_several_sets(tmp_path, few):
     for key in ('nudt-sirst', 'nuaa-sirst'):
         write_set(key, tmp_path / 'datasets' / SETS[key].name)
     source = zip_folder(tmp_path / 'datasets', tmp_path / 'datasets.zip', 'datasets')
-    report = prepare(few('nudt-sirst'), [source], tmp_path / 'out')
+    report = prepare_set(few('nudt-sirst'), [source], tmp_path / 'out')
     assert report.num == 7
     assert kinds(report) == []
     assert 'images/000001.png' in contents(tmp_path / 'out')
     (tmp_path / 'datasets/NUDT-SIRST').rename(tmp_path / 'datasets/a')
     with pytest.raises(SourceError, match=r'2 folders have .*images, masks.*: .*/NUAA-SIRST, .*/a; give one of them'):
-        prepare(few('nudt-sirst'), [tmp_path / 'datasets'], tmp_path / 'out')
+        prepare_set(few('nudt-sirst'), [tmp_path / 'datasets'], tmp_path / 'out')
 
 
 def test_mdfa_renumbered(tmp_path, few):
@@ -200,7 +206,7 @@ def test_known_corrupt_may_be_unreadable(tmp_path, few):
     root = write_set('mdfa', tmp_path / 'a')
     (root / 'training/000239_1.png').write_bytes(b'damaged')
     (root / 'training/000239_2.png').unlink()
-    report = prepare(few('mdfa'), [root], tmp_path / 'out')
+    report = prepare_set(few('mdfa'), [root], tmp_path / 'out')
     assert report.usable
     assert [(f.kind, f.file) for f in report.findings] == [('known-corrupt', 'training/000239')]
     assert not list((tmp_path / 'out').rglob('*239*'))
@@ -210,11 +216,11 @@ def test_known_mismatch(tmp_path, few):
     root = write_set('nuaa-sirst', tmp_path / 'a')
     save(root / 'images/Misc_111.png', picture('111'))
     save(root / 'masks/Misc_111_pixels0.png', target((16, 20)))
-    report = prepare(few('nuaa-sirst')._replace(num=8), [root], tmp_path / 'out')
+    report = prepare_set(few('nuaa-sirst')._replace(num=8), [root], tmp_path / 'out')
     assert report.usable
     assert kinds(report) == ['known-mismatch']
     save(root / 'masks/Misc_1_pixels0.png', target((16, 20)))
-    assert not prepare(few('nuaa-sirst')._replace(num=8), [root], None).usable
+    assert not prepare_set(few('nuaa-sirst')._replace(num=8), [root], None).usable
 
 
 def spoil(root):
@@ -244,14 +250,14 @@ def test_bad_pairs(tmp_path, few):
     root = write_set('nudt-sirst', tmp_path / 'a')
     expected = spoil(root)
     out = tmp_path / 'out'
-    report = prepare(few('nudt-sirst'), [root], out)
+    report = prepare_set(few('nudt-sirst'), [root], out)
     found = {(f.kind, f.file) for f in report.findings}
     # The mask of the id that two images claim has none.
     assert found == expected | {('no-image', 'masks/000006.png')}
     assert not report.usable
     assert not out.exists()
     assert 'NOT USABLE: 6 errors, 3 warnings, 1 note. Nothing written. --skip-bad' in report.to_text()
-    report = prepare(few('nudt-sirst'), [root], out, Options(skip_bad=True))
+    report = prepare_set(few('nudt-sirst'), [root], out, PrepareOptions(skip_bad=True))
     assert 'usable without the pairs with errors: 6 errors' in report.to_text()
     assert report.usable
     assert report.left_out == [f'{i:06d}' for i in range(1, 7)]
@@ -264,7 +270,7 @@ def test_bad_pairs(tmp_path, few):
 def test_nothing_good(tmp_path, few):
     save(tmp_path / 'a/images/1.png', picture('1'))
     save(tmp_path / 'a/masks/2.png', target())
-    report = prepare(few('nudt-sirst'), [tmp_path / 'a'], tmp_path / 'out', Options(skip_bad=True))
+    report = prepare_set(few('nudt-sirst'), [tmp_path / 'a'], tmp_path / 'out', PrepareOptions(skip_bad=True))
     assert not report.usable
     assert report.to_text().endswith('Nothing written.')
 
@@ -272,16 +278,16 @@ def test_nothing_good(tmp_path, few):
 def test_missing_part(tmp_path, few):
     root = write_set('sirst-aug', tmp_path / 'a')
     shutil.rmtree(root / 'test')
-    report = prepare(few('sirst-aug'), [root], tmp_path / 'out')
+    report = prepare_set(few('sirst-aug'), [root], tmp_path / 'out')
     assert ('missing-part', 'test/images, test/masks') in {(f.kind, f.file) for f in report.findings}
     assert not report.usable
-    report = prepare(few('sirst-aug'), [root], tmp_path / 'out', Options(skip_bad=True))
+    report = prepare_set(few('sirst-aug'), [root], tmp_path / 'out', PrepareOptions(skip_bad=True))
     assert report.splits == {'all': 5, 'official/train': 5}
 
 
 def test_published_ids_without_files(tmp_path):
     root = write_set('nuaa-sirst', tmp_path / 'a')
-    report = prepare(SETS['nuaa-sirst'], [root], tmp_path / 'out', Options(skip_bad=True))
+    report = prepare_set(SETS['nuaa-sirst'], [root], tmp_path / 'out', PrepareOptions(skip_bad=True))
     assert {'count', 'not-listed-file'} == set(kinds(report))
     assert len([f for f in report.findings if f.kind == 'not-listed-file']) == 420
     assert report.incomplete['idx_427/train'] > 200
@@ -291,15 +297,15 @@ def test_published_ids_without_files(tmp_path):
 @pytest.mark.parametrize('link', [None, 'hard', 'symbolic'])
 def test_again(tmp_path, few, link):
     root = write_set('folder', tmp_path / 'a')
-    out, options = tmp_path / 'out', Options(link=link)
-    first = prepare(SETS['folder'], [root], out, options)
+    out, options = tmp_path / 'out', PrepareOptions(link=link)
+    first = prepare_set(SETS['folder'], [root], out, options)
     assert '23 files written' in first.outcome
     if link:
         assert all((out / name).samefile(root / name) for name in contents(root))
     assert (out / 'images/frame_0.png').is_symlink() == (link == 'symbolic')
     first.write(out)
     times = {p: p.lstat().st_mtime_ns for p in out.rglob('*')}
-    again = prepare(SETS['folder'], [root], out, options)
+    again = prepare_set(SETS['folder'], [root], out, options)
     again.write(out)
     assert again.outcome == f'Already prepared: all 23 files in {out} are the same, nothing written.'
     assert {p: p.lstat().st_mtime_ns for p in out.rglob('*') if p != out} == {
@@ -307,28 +313,30 @@ def test_again(tmp_path, few, link):
     }
     assert again.findings == first.findings
     # What was prepared can be prepared in its own place.
-    own = prepare(SETS['folder'], [out], out, options)
+    own = prepare_set(SETS['folder'], [out], out, options)
     assert 'Already prepared' in own.outcome
     assert own.findings == []
 
 
 def test_differing_files_stay(tmp_path, few):
     root, out = write_set('nudt-sirst', tmp_path / 'a'), tmp_path / 'out'
-    prepare(few('nudt-sirst'), [root], out)
+    prepare_set(few('nudt-sirst'), [root], out)
     save(out / 'images/000003.png', picture('mine'))
     (out / 'images/000001.png').unlink()
     before = contents(out)
-    with pytest.raises(ConflictError, match=r'1 files in .* differ .*: images/000003\.png; nothing is written'):
-        prepare(few('nudt-sirst'), [root], out)
+    with pytest.raises(
+        FileExistsError, match=r'1 files in .* differ .*nothing is written: .*/000003\.png exists: .*--overwrite'
+    ):
+        prepare_set(few('nudt-sirst'), [root], out)
     assert contents(out) == before
-    report = prepare(few('nudt-sirst'), [root], out, Options(overwrite=True))
+    report = prepare_set(few('nudt-sirst'), [root], out, PrepareOptions(overwrite=True))
     assert report.outcome.startswith('2 files written')
     assert images_and_masks(out) == contents(root)
     # Something that is no file, or a link that leads nowhere, is different too.
     (out / 'masks/000002.png').unlink()
     (out / 'masks/000002.png').symlink_to(tmp_path / 'nowhere')
-    with pytest.raises(ConflictError, match=r'masks/000002\.png'):
-        prepare(few('nudt-sirst'), [root], out)
+    with pytest.raises(FileExistsError, match=r'masks/000002\.png'):
+        prepare_set(few('nudt-sirst'), [root], out)
 
 
 def test_foreign_images_in_out(tmp_path, few):
@@ -336,13 +344,13 @@ def test_foreign_images_in_out(tmp_path, few):
     save(out / 'images/mine.png', picture('mine'))
     save(out / 'masks/mine.png', target())
     with pytest.raises(SourceError, match='holds other images than those prepared, 1 such as mine'):
-        prepare(few('nudt-sirst'), [root], out)
+        prepare_set(few('nudt-sirst'), [root], out)
 
 
 def test_empty_masks_where_none_is_published(tmp_path, few):
     root = write_set('nudt-sirst', tmp_path / 'a')
     save(root / 'masks/000001.png', target(value=0))
-    report = prepare(few('nudt-sirst'), [root], None)
+    report = prepare_set(few('nudt-sirst'), [root], None)
     assert [tuple(f) for f in report.findings] == [
         ('empty-mask', 'masks/000001.png', ''),
         ('count', 'NUDT-SIRST', '1 masks without a target, published are 0'),
@@ -352,7 +360,7 @@ def test_empty_masks_where_none_is_published(tmp_path, few):
 
 def test_foreign_report(tmp_path, few):
     root, out = write_set('nudt-sirst', tmp_path / 'a'), tmp_path / 'out'
-    report = prepare(few('nudt-sirst'), [root], out)
+    report = prepare_set(few('nudt-sirst'), [root], out)
     for name, text in (
         ('report.md', '# mine'),
         ('report.json', '{"mine": 1}'),
@@ -360,7 +368,7 @@ def test_foreign_report(tmp_path, few):
         ('report.json', '?'),
     ):
         (out / name).write_text(text)
-        with pytest.raises(FileExistsError, match=f'{name} is not a report'):
+        with pytest.raises(FileExistsError, match=f'not a report of mmirstd prepare: .*{name} exists'):
             report.write(out)
         assert (out / name).read_text() == text
         (out / name).unlink()
@@ -369,15 +377,15 @@ def test_foreign_report(tmp_path, few):
     assert report.to_markdown() == (out / 'report.md').read_text()
 
 
-def test_binarise(tmp_path, few):
+def test_binarize(tmp_path, few):
     root, out = write_set('nudt-sirst', tmp_path / 'a'), tmp_path / 'out'
     save(root / 'masks/000001.png', target(value=200))
     save(root / 'masks/000002.png', target(value=1))
     (root / 'masks/000003.png').unlink()
     save(root / 'masks/000003.bmp', np.dstack([target()] * 3))
-    report = prepare(few('nudt-sirst'), [root], out, Options(binarise=True))
+    report = prepare_set(few('nudt-sirst'), [root], out, PrepareOptions(binarize=True))
     assert kinds(report) == ['labels-01', 'mask-channels', 'not-binary']
-    assert 'Already prepared' in prepare(few('nudt-sirst'), [root], out, Options(binarise=True)).outcome
+    assert 'Already prepared' in prepare_set(few('nudt-sirst'), [root], out, PrepareOptions(binarize=True)).outcome
     for i in (1, 2, 3):
         mask = decode_image((out / f'masks/{i:06d}.png').read_bytes(), '')
         np.testing.assert_array_equal(mask, target())
@@ -386,12 +394,12 @@ def test_binarise(tmp_path, few):
     assert not (out / 'masks/000003.bmp').exists()
     # The same pixels packed by another encoder are the same; others are not.
     Image.fromarray(target()).save(out / 'masks/000001.png', compress_level=0)
-    assert 'Already prepared' in prepare(few('nudt-sirst'), [root], out, Options(binarise=True)).outcome
+    assert 'Already prepared' in prepare_set(few('nudt-sirst'), [root], out, PrepareOptions(binarize=True)).outcome
     for damage in (lambda p: Image.fromarray(255 - target()).save(p), lambda p: p.write_bytes(b'half')):
         damage(out / 'masks/000001.png')
-        with pytest.raises(ConflictError):
-            prepare(few('nudt-sirst'), [root], out, Options(binarise=True))
-    assert prepare(few('nudt-sirst'), [root], tmp_path / 'plain').usable
+        with pytest.raises(FileExistsError):
+            prepare_set(few('nudt-sirst'), [root], out, PrepareOptions(binarize=True))
+    assert prepare_set(few('nudt-sirst'), [root], tmp_path / 'plain').usable
     assert images_and_masks(tmp_path / 'plain') == contents(root)
 
 
@@ -405,21 +413,21 @@ def test_own_data(tmp_path):
     (root / '.git/x.png').write_bytes(b'')
     (root / 'loop').symlink_to(root)
     out = tmp_path / 'out'
-    report = prepare(SETS['folder'], [root], out)
+    report = prepare_set(SETS['folder'], [root], out)
     assert kinds(report) == ['duplicate']
     lists = [read_ids(out / f'{part}.txt') for part in ('train', 'val', 'test')]
     assert sorted(map(len, lists))[0] >= 1
     assert sum(bool({'frame_0', 'copy_0', 'copy_1', 'copy_2'} & set(listed)) for listed in lists) == 1
     # Lists of one's own are kept, and none drawn.
     (root / 'train.txt').write_text('frame_1\nframe_2\n')
-    report = prepare(SETS['folder'], [root], tmp_path / 'b')
+    report = prepare_set(SETS['folder'], [root], tmp_path / 'b')
     assert report.splits == {'all': 13, 'train.txt': 2}
     assert not (tmp_path / 'b/test.txt').exists()
 
 
 def test_too_few_for_lists(tmp_path):
     root = write_set('folder', tmp_path / 'a', ids=['x', 'y'])
-    report = prepare(SETS['folder'], [root], tmp_path / 'out')
+    report = prepare_set(SETS['folder'], [root], tmp_path / 'out')
     assert report.outcome.startswith('No lists: 2 different images cannot be divided into 3 lists. 4 files written')
     assert report.splits == {'all': 2}
 
@@ -427,7 +435,7 @@ def test_too_few_for_lists(tmp_path):
 def test_leaks(tmp_path, few):
     root = write_set('sirst-aug', tmp_path / 'a')
     shutil.copy(root / 'trainval/images/000002.png', root / 'test/images/000003.png')
-    report = prepare(few('sirst-aug'), [root], None)
+    report = prepare_set(few('sirst-aug'), [root], None)
     assert [tuple(f) for f in report.findings] == [
         ('test-in-training', 'test/000003', 'same as trainval/000002 in official/test, trainval/000002 in small/test'),
         ('duplicate', 'test/images/000003.png', 'same as trainval/images/000002.png'),
@@ -453,7 +461,7 @@ def test_sources_that_are_none(tmp_path, few):
         ('zips', r'If it is in .*other\.zip, give that as source'),
     ):
         with pytest.raises(SourceError, match=message):
-            prepare(info, [tmp_path / name], tmp_path / 'out')
+            prepare_set(info, [tmp_path / name], tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
     assert not list(tmp_path.glob('*.unpacked'))
 
@@ -461,7 +469,7 @@ def test_sources_that_are_none(tmp_path, few):
 def test_no_symbolic_links_into_archives(tmp_path, few):
     archive = zip_folder(write_set('nudt-sirst', tmp_path / 'a'), tmp_path / 'a.zip')
     with pytest.raises(SourceError, match='no symbolic links'):
-        prepare(few('nudt-sirst'), [archive], tmp_path / 'out', Options(link='symbolic'))
+        prepare_set(few('nudt-sirst'), [archive], tmp_path / 'out', PrepareOptions(link='symbolic'))
     assert not (tmp_path / 'out').exists()
     assert not (tmp_path / 'out.unpacked').exists()
 
@@ -474,30 +482,48 @@ def test_links_that_cannot_be_made(tmp_path, few, monkeypatch):
 
     monkeypatch.setattr(writing.os, 'link', refuse)
     with pytest.raises(OSError, match=r'no hard link can be made here .*copy instead'):
-        prepare(few('nudt-sirst'), [root], tmp_path / 'out', Options(link='hard'))
+        prepare_set(few('nudt-sirst'), [root], tmp_path / 'out', PrepareOptions(link='hard'))
     assert contents(tmp_path / 'out') == {}
     # Unpacked files are copied then.
     archive = zip_folder(root, tmp_path / 'a.zip')
-    assert prepare(few('nudt-sirst'), [archive], tmp_path / 'out').usable
+    assert prepare_set(few('nudt-sirst'), [archive], tmp_path / 'out').usable
     assert images_and_masks(tmp_path / 'out') == contents(root)
 
 
-def test_interrupt_keeps_what_was_unpacked(tmp_path, few):
+def test_interrupt_keeps_what_was_unpacked(tmp_path, few, monkeypatch):
     archive = zip_folder(write_set('nudt-sirst', tmp_path / 'a'), tmp_path / 'a.zip')
 
-    def stop(step, done, total):
-        if step == 'checking':
-            raise KeyboardInterrupt
+    def stop(*args):
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        prepare(few('nudt-sirst'), [archive], tmp_path / 'out', progress=stop)
-    assert len(contents(tmp_path / 'out.unpacked')) == 14
-    with pytest.raises(KeyboardInterrupt):
-        prepare(few('nudt-sirst'), [archive], None, progress=stop)
-    steps = []
-    assert prepare(few('nudt-sirst'), [archive], tmp_path / 'out', progress=lambda *step: steps.append(step)).usable
-    assert {step for step, _, _ in steps} == {'checking', 'comparing', 'writing'}
-    assert [done for step, done, total in steps if step == 'writing'] == list(range(1, 15))
+    temporary = tmp_path / 'temporary'
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(temporary))
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, 'examine', stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_set(few('nudt-sirst'), [archive], tmp_path / 'out')
+        assert len(pictures(tmp_path / 'out.unpacked')) == 14
+        with pytest.raises(KeyboardInterrupt):
+            prepare_set(few('nudt-sirst'), [archive], None)
+        assert not list(temporary.iterdir())
+    written = []
+    monkeypatch.setattr(archives, '_write_member', lambda *args: written.append(args))
+    assert prepare_set(few('nudt-sirst'), [archive], tmp_path / 'out').usable
+    assert not written
+    assert not (tmp_path / 'out.unpacked').exists()
+
+
+def test_nothing_is_removed_that_is_not_from_here(tmp_path, few):
+    """A user's own folder may be called as the temporary ones are."""
+    archive, out = zip_folder(write_set('nudt-sirst', tmp_path / 'a'), tmp_path / 'a.zip'), tmp_path / 'out'
+    mine = [save(tmp_path / name, picture('mine')) for name in ('out.unpacked/mine.png', 'out/.partial/mine.png')]
+    with pytest.raises(FileExistsError, match=r'out\.unpacked exists'):
+        prepare_set(few('nudt-sirst'), [archive], out, PrepareOptions(overwrite=True))
+    assert all(path.is_file() for path in mine)
+    mine[0].rename(tmp_path / 'elsewhere.png')
+    assert prepare_set(few('nudt-sirst'), [archive], out).usable
+    assert mine[1].is_file()
     assert not (tmp_path / 'out.unpacked').exists()
 
 
@@ -508,4 +534,4 @@ def test_describe_sets():
         if key != 'folder':
             assert info.page in text
             assert f'{info.num:,}' in text
-            assert info.licence
+            assert info.license

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 from prepare_sets import SIZE, picture, save, target
 
-from mmirstd.datasets.prepare.checks import KINDS, Finding, examine, hash_pixels, list_values
-from mmirstd.datasets.prepare.layouts import Pair
+from mmirstd.datasets.prepare.checks import KINDS, FileFinding, examine, hash_pixels, list_values
+from mmirstd.datasets.prepare.layouts import SourcePair
 from mmirstd.datasets.prepare.sets import SETS
 from mmirstd.datasets.prepare.splits import draw_lists, find_duplicates, find_leaks, find_missing, published_ids
 
@@ -25,7 +25,7 @@ def look(tmp_path, image=None, mask=None, known_mismatch=False, **kwargs):
             extension = '.tiff' if content.dtype.kind == 'f' else '.png'
             path = save(path.with_suffix(extension), content)
         paths[kind] = path
-    pair = Pair('a', paths['images'], paths['masks'], 'images/a.png', 'masks/a.png')
+    pair = SourcePair('a', paths['images'], paths['masks'], 'images/a.png', 'masks/a.png')
     facts = examine(pair, known_mismatch=known_mismatch, **kwargs)
     assert all(f.kind in KINDS and f.file in ('images/a.png', 'masks/a.png') for f in facts.findings)
     return facts, {f.kind: f.detail for f in facts.findings}
@@ -136,17 +136,17 @@ def test_missing_leaks_and_duplicates():
         'b/test': ['1', '7/'],
         'b/val': ['9'],
     }
-    assert find_missing(splits, ['1', '2', '3', '7/x']) == [Finding('not-listed-file', '9', 'in a/test, b/val')]
+    assert find_missing(splits, ['1', '2', '3', '7/x']) == [FileFinding('not-listed-file', '9', 'in a/test, b/val')]
     pixels = {'1': 'A', '2': 'B', '3': 'A', '7/x': 'C'}
     assert find_leaks(splits, pixels) == [
-        Finding('test-in-training', '3', 'same as 1 in a/test'),
-        Finding('test-in-training', '1', 'same as 3 in b/test'),
+        FileFinding('test-in-training', '3', 'same as 1 in a/test'),
+        FileFinding('test-in-training', '1', 'same as 3 in b/test'),
     ]
     files = {i: f'images/{i}.png' for i in pixels}
-    assert find_duplicates(pixels, files) == [Finding('duplicate', 'images/3.png', 'same as images/1.png')]
+    assert find_duplicates(pixels, files) == [FileFinding('duplicate', 'images/3.png', 'same as images/1.png')]
     for train in ('train', 'trainval'):
         lists = {f'x/{train}_all.txt': ['1'], 'x/test_all.txt': ['2', '3']}
-        assert find_leaks(lists, pixels) == [Finding('test-in-training', '3', 'same as 1 in x/test_all.txt')]
+        assert find_leaks(lists, pixels) == [FileFinding('test-in-training', '3', 'same as 1 in x/test_all.txt')]
     assert find_leaks({'train.txt': ['1'], 'test.txt': ['1', '3']}, pixels)[0].file == '3'
     assert find_leaks({'x/train.txt': ['1'], 'test.txt': ['3']}, pixels) == []
 
