@@ -1,6 +1,9 @@
 """Every config is built, run forward and backward, and evaluated once, shrunk where it is large."""
 
+from copy import deepcopy
+from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,40 @@ from mmirstd.datasets.published_splits import hold_out, load_published, official
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
-if find_spec('mmpretrain') is None:  # where it is there, tests/interop builds these
-    CONFIGS = [path for path in CONFIGS if 'mmpretrain' not in path.read_text()]
 DATASET_CONFIGS = sorted((ROOT / '_base_' / 'datasets').glob('[!_]*.py'))
+
+
+def name(path):
+    return str(path.relative_to(ROOT).with_suffix(''))
+
+
+@cache
+def parsed(path):
+    return Config.fromfile(path, import_custom_modules=False)
+
+
+def parse(path):
+    return deepcopy(parsed(path))
+
+
+def parts(node):
+    """The types of all modules that a model's config names."""
+    if isinstance(node, dict):
+        return [node.get('type'), *chain.from_iterable(map(parts, node.values()))]
+    return list(chain.from_iterable(map(parts, node))) if isinstance(node, (list, tuple)) else []
+
+
+def to_build():
+    """Configs as parameters: by default the first of each combination of modules is built, with all tests every one.
+
+    Where mmpretrain is, tests/interop builds those that need it.
+    """
+    seen = set()
+    for path in sorted(CONFIGS, key=lambda path: (path.parent, len(path.name))):
+        modules = frozenset(filter(None, parts(parsed(path).model)))
+        if find_spec('mmpretrain') or not any(module.startswith('mmpretrain') for module in modules):
+            yield pytest.param(path, id=name(path), marks=[pytest.mark.exhaustive] if modules in seen else [])
+            seen.add(modules)
 
 
 def shrink(cfg):
@@ -43,6 +77,13 @@ def shrink(cfg):
     elif inner.type == 'SwinTransformer':
         inner.update(embed_dims=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2))
         cfg.model.neck.in_channels = [24, 48, 96]
+    elif inner.type == 'mmirstd.UNetEncoder':
+        widths = [4, 8, 8, 12, 12]
+        inner.channels = cfg.model.neck.in_channels = widths
+        head.in_channels = widths[0]
+    elif inner.type == 'mmirstd.ResidualEncoder':
+        inner.channels = cfg.model.neck.in_channels = [4, 8, 8, 8]
+        cfg.model.neck.channels = head.in_channels = 8
     if head.get('early_channels'):
         head.early_channels = early
     losses = cfg.model.decode_head.loss_decode
@@ -51,9 +92,9 @@ def shrink(cfg):
     return cfg
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize('path', list(to_build()))
 def test_config_trains_and_predicts(path):
-    cfg = shrink(Config.fromfile(path))
+    cfg = shrink(parse(path))
     init_default_scope(cfg.default_scope)
     size = 32 if cfg.model.backbone.get('backbone', {}).get('stem_strides') == (1, 1) else 64
     model = MODELS.build(cfg.model)
@@ -83,26 +124,36 @@ def test_config_trains_and_predicts(path):
 
 def identities(dataset):
     """What tells the samples of a dataset config apart, without its files."""
-    for transform in dataset.get('pipeline', ()):
-        TRANSFORMS.build(transform)
     if dataset.type == 'ConcatDataset':
         return set().union(*map(identities, dataset.datasets))
     if dataset.type == 'MultiImageMixDataset':
         return identities(dataset.dataset)
     if dataset.type == 'mmirstd.SyntheticIRSTDDataset':
-        built = DATASETS.build(dataset)
+        built = DATASETS.build({**dataset, 'length': 50, 'serialize_data': False})
         return {tuple(built.get_data_info(i)['scene_seed']) for i in range(50)}
-    cls = DATASETS.get(dataset.type)
-    if prefix := official_prefix(dataset.split, cls.OFFICIAL_PARTS):
-        ids = hold_out([f'{prefix}{i:06d}' for i in range(100)], dataset.split)
+    return ids_of_split(DATASETS.get(dataset.type), dataset.split)
+
+
+@cache
+def ids_of_split(cls, split):
+    if prefix := official_prefix(split, cls.OFFICIAL_PARTS):
+        ids = hold_out([f'{prefix}{i:06d}' for i in range(100)], split)
     else:
-        ids = load_published(cls.NAME, dataset.split)[1]
-    return {(cls.NAME, i) for i in ids}
+        ids = load_published(cls.NAME, split)[1]
+    return frozenset((cls.NAME, i) for i in ids)
 
 
-@pytest.mark.parametrize('path', CONFIGS + DATASET_CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def pipelines(dataset):
+    """The pipelines of a dataset config, from the inside to the outside."""
+    for inner in [dataset.dataset] if 'dataset' in dataset else dataset.get('datasets', ()):
+        yield from pipelines(inner)
+    if 'pipeline' in dataset:
+        yield dataset.pipeline
+
+
+@pytest.mark.parametrize('path', CONFIGS + DATASET_CONFIGS, ids=name)
 def test_parts_of_a_dataset_are_disjoint(path):
-    cfg = Config.fromfile(path)
+    cfg = parsed(path)
     with DefaultScope.overwrite_default_scope('mmseg'):
         train, val, test = (identities(cfg[f'{part}_dataloader'].dataset) for part in ('train', 'val', 'test'))
     assert train
@@ -113,11 +164,26 @@ def test_parts_of_a_dataset_are_disjoint(path):
     assert not val & test
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_checkpoints_are_chosen_by_the_metric(path):
-    cfg = Config.fromfile(path)
-    init_default_scope(cfg.default_scope)
-    evaluator = cfg.val_evaluator
-    assert evaluator.type == 'mmirstd.IRSTDMetric'
+@pytest.mark.parametrize('path', CONFIGS, ids=name)
+def test_concerns_fit_each_other(path):
+    """Bases are chosen one by one: pipelines load and pack, training images have the model's size, schedules end."""
+    cfg = parse(path)
+    train = cfg.train_dataloader.dataset
+    sizes = [train.dataset.size] if 'size' in train.dataset else []
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            steps = [TRANSFORMS.build(t) for pipeline in pipelines(loader.dataset) for t in pipeline]
+            assert type(steps[0]).__name__ in ('LoadIRImage', 'RenderScene')
+            assert [type(t).__name__ for t in steps].count('PackIRSTDInputs') == 1
+            assert type(steps[-1]).__name__ == 'PackIRSTDInputs'
+            # Training and test see the same channels.
+            assert getattr(steps[0], 'channels', 3) == len(cfg.model.data_preprocessor.mean)
+            if loader is cfg.train_dataloader:
+                sizes += [t.crop_size for t in steps if hasattr(t, 'crop_size')]
+    assert tuple(sizes[-1]) == tuple(cfg.model.data_preprocessor.size)
+    ends = [scheduler.end for scheduler in cfg.param_scheduler if 'end' in scheduler]
+    assert not ends or max(ends) == cfg.train_cfg.max_iters
+    # Checkpoints are chosen by the metric, and written where it was measured.
+    assert cfg.val_evaluator.type == 'mmirstd.IRSTDMetric'
     assert cfg.default_hooks.checkpoint.save_best == 'IoU'
     assert cfg.default_hooks.checkpoint.interval % cfg.train_cfg.val_interval == 0
