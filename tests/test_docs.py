@@ -60,6 +60,15 @@ def test_snippets_with_a_model_run(page, tmp_path, monkeypatch):
             assert names['detections'].probability.shape == (64, 80)
 
 
+@pytest.mark.parametrize('page', [page for page in PAGES if '\n_base_ = ' in read(page)])
+def test_configs_are_read_and_their_models_built(page, tmp_path):
+    for text in re.findall(r'```python\n((?:#.*\n)?_base_ = .*?)```', read(page), flags=re.DOTALL):
+        (tmp_path / 'config.py').write_text(text)
+        cfg = Config.fromfile(tmp_path / 'config.py')
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            MODELS.build(cfg.model)
+
+
 def test_own_data(tmp_path):
     text = snippet('docs/how-to/own-data.md', '# my_config.py').replace('data/mine', str(tmp_path / 'mine'))
     (tmp_path / 'my_config.py').write_text(text)
