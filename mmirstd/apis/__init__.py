@@ -13,7 +13,7 @@ _MODULES = {
     'infer': 'infer_files',
     'init_model': 'inference',
     'list_models': 'inference',
-    'predict': 'inference',
+    'predict': 'inferencer',
     'prepare': 'preparing',
     'test': 'testing',
     'train': 'training',
