@@ -62,7 +62,7 @@ def test_snippets_with_a_model_run(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('page', [page for page in PAGES if '\n_base_ = ' in read(page)])
 def test_configs_are_read_and_their_models_built(page, tmp_path):
-    for text in re.findall(r'```python\n((?:#.*\n)?_base_ = .*?)```', read(page), flags=re.DOTALL):
+    for text in re.findall(r'```python\n((?:#[^\n]*\n)?_base_ = .*?)```', read(page), flags=re.DOTALL):
         (tmp_path / 'config.py').write_text(text)
         cfg = Config.fromfile(tmp_path / 'config.py')
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
