@@ -77,7 +77,7 @@ test-wheel:
 
 # Tests against timm, segment-anything, mmpretrain and safetensors; torchvision needs another torch.
 test-interop: $(INTEROP_READY)
-	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/utils/test_checkpoint.py $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
+	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/checkpoints/test_loading.py $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
 
 # The same tests on the original packages; see docs/get-started/install.md.
 test-openmmlab: $(OPENMMLAB_READY)

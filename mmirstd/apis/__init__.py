@@ -6,15 +6,23 @@ Each is imported when it is first asked for: ``from mmirstd.apis import train`` 
 from importlib import import_module
 from typing import Any
 
-# Name -> module. No module is called as what is in it: importing a submodule sets its name here to the module.
+# Name -> module, of this package if it has no dot. No module here is called as what is in it: importing a submodule
+# sets its name in the package to the module.
 _MODULES = {
     'IRSTDInferencer': 'inferencer',
+    'benchmark': 'benchmarking',
+    'benchmark_markdown': 'benchmark_report',
+    'convert_checkpoint': 'mmirstd.checkpoints.convert',
+    'describe_configs': 'mmirstd.utils.configs',
     'describe_sets': 'preparing',
+    'evaluate_predictions': 'evaluate',
     'infer': 'infer_files',
     'init_model': 'inference',
     'list_models': 'inference',
+    'model_complexity': 'complexity',
     'predict': 'inferencer',
     'prepare': 'preparing',
+    'publish': 'mmirstd.checkpoints.publishing',
     'test': 'testing',
     'train': 'training',
 }
@@ -25,7 +33,8 @@ __all__ = sorted(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_MODULES[name]}'), name)
+    module = _MODULES[name]
+    return getattr(import_module(module if '.' in module else f'{__name__}.{module}'), name)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 with redirect_stdout(sys.stderr):  # mmseg prints here what is not installed; a command's output may be JSON
     import mmseg.datasets  # noqa: F401
 
-from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine.provenance import allowed_names
 from mmirstd.utils.configs import find_config
 from mmirstd.utils.data_root import check_data_root, set_data_root

@@ -15,7 +15,9 @@ from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
 from mmirstd.apis.configuration import CfgOptions, check_checkpoint, read_config
-from mmirstd.checkpoints.loading import checkpoint_weights, load_checkpoint, load_strict, use_strict_loader
+from mmirstd.checkpoints.fitting import load_strict
+from mmirstd.checkpoints.loading import load_checkpoint, use_strict_loader
+from mmirstd.checkpoints.state_dict import checkpoint_weights
 from mmirstd.datasets.base import IRSTDDataset
 from mmirstd.datasets.transforms import LoadIRImage, RenderScene
 from mmirstd.models.layers.reparam import switch_to_deploy

@@ -13,6 +13,7 @@ from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint
 from mmirstd.apis.running import running
 from mmirstd.apis.tta import use_tta
 from mmirstd.evaluation.functional.protocols import PRESETS
+from mmirstd.utils.errors import ArgumentError
 
 
 class EvaluationResult(NamedTuple):
@@ -97,10 +98,11 @@ def set_presets(cfg: Config, presets: Sequence[str]) -> None:
     """Have the metric evaluate with these presets.
 
     Raises:
-        OptionError: If there is no such preset, or the config's test_evaluator has no metric that can.
+        ArgumentError: If there is no such preset.
+        OptionError: If the config's test_evaluator has no metric that can.
     """
     if unknown := [name for name in presets if name not in (*PRESETS, 'all')]:
-        raise OptionError(f'--preset {unknown[0]}: there are {", ".join(PRESETS)} and all')
+        raise ArgumentError(f'--preset {unknown[0]}: there are {", ".join(PRESETS)} and all')
     metrics = [
         m for m in _as_list(cfg.get('test_evaluator')) if m.get('type') in ('mmirstd.IRSTDMetric', 'IRSTDMetric')
     ]

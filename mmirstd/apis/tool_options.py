@@ -17,7 +17,8 @@ from mmengine.runner import Runner
 with redirect_stdout(sys.stderr):  # mmseg prints here what is not installed; a tool's output may be JSON
     import mmseg.datasets  # noqa: F401
 
-from mmirstd.checkpoints.loading import CheckpointError, latest_checkpoint
+from mmirstd.checkpoints.loading import latest_checkpoint
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine import CollapseError
 from mmirstd.engine.distributed import stop_distributed
 from mmirstd.engine.provenance import OverlapError, allowed_names

@@ -13,10 +13,8 @@ import os.path as osp
 import re
 import zipfile
 from argparse import Namespace
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
@@ -25,15 +23,15 @@ import numpy as np
 import torch
 from mmengine.dist import barrier, get_rank
 from mmengine.logging import HistoryBuffer, print_log
-from mmengine.model import BaseTTAModel, PretrainedInit, is_model_wrapper, update_init_info
-from mmengine.optim import OptimWrapper
+from mmengine.model import PretrainedInit, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
-from mmengine.runner.checkpoint import get_external_models, get_torchvision_models, load_state_dict
+from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
 from torch import Tensor, nn
 
-from mmirstd.checkpoints.state_dict import unwrap_state_dict
-from mmirstd.utils.errors import UserError
+from mmirstd.checkpoints.fitting import load_fitting, other_shapes
+from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
+from mmirstd.utils.text import abridge, first_line
 
 MapLocation = str | torch.device | Callable | Mapping | None
 
@@ -47,10 +45,6 @@ SCHEMES = (
 JSON_KEYS = frozenset(
     {'trained_on', 'unknown_lists', 'allowed_overlaps', 'split', 'dataset_meta', 'epoch', 'iter', 'seed'}
 )
-
-
-class CheckpointError(UserError, RuntimeError):
-    """A checkpoint is missing, damaged, unsafe, or of another model."""
 
 
 class Load(NamedTuple):
@@ -106,7 +100,7 @@ def load_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any
     if not osp.isfile(path):
         raise CheckpointError(f'there is no checkpoint file {path}')
     if path.endswith('.safetensors'):
-        return _load_safetensors(path)
+        return load_safetensors(path)
     try:
         with torch.serialization.safe_globals(_safe_globals()):
             return torch.load(path, map_location=map_location, weights_only=True)
@@ -119,11 +113,12 @@ def load_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any
             ) from e
         raise CheckpointError(f'{path} is no checkpoint: not written by torch.save') from e
     except (OSError, RuntimeError, EOFError, LookupError, ValueError, AssertionError) as e:
-        kind = f'damaged: {_first_line(e)}' if zipfile.is_zipfile(path) else 'no checkpoint, or cut off'
+        kind = f'damaged: {first_line(e)}' if zipfile.is_zipfile(path) else 'no checkpoint, or cut off'
         raise CheckpointError(f'{path} ({osp.getsize(path)} bytes) is {kind}') from e
 
 
-def _load_safetensors(path: str) -> dict[str, Any]:
+def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a safetensors file, whatever its name; see :func:`load_file`."""
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as e:
@@ -132,7 +127,7 @@ def _load_safetensors(path: str) -> dict[str, Any]:
         with safe_open(path, framework='pt') as file:
             return {'state_dict': {k: file.get_tensor(k) for k in file.keys()}, 'meta': _read_header(file.metadata())}  # noqa: SIM118
     except SafetensorError as e:
-        raise CheckpointError(f'{path} ({osp.getsize(path)} bytes) is damaged or cut off: {_first_line(e)}') from e
+        raise CheckpointError(f'{path} ({osp.getsize(path)} bytes) is damaged or cut off: {first_line(e)}') from e
 
 
 def _read_header(header: Mapping[str, str] | None) -> dict[str, Any]:
@@ -142,10 +137,6 @@ def _read_header(header: Mapping[str, str] | None) -> dict[str, Any]:
         with suppress(json.JSONDecodeError):
             meta[key] = json.loads(meta[key])
     return meta
-
-
-def _first_line(error: BaseException) -> str:
-    return f'{type(error).__name__} {error}'.split('\n', 1)[0]
 
 
 def _download(url: str) -> str:
@@ -161,7 +152,7 @@ def _download(url: str) -> str:
         try:
             torch.hub.download_url_to_file(url, path, sha.group(1) if sha else None, progress=False)
         except (OSError, RuntimeError) as e:
-            raise CheckpointError(f'cannot download {url}: {_first_line(e)}') from e
+            raise CheckpointError(f'cannot download {url}: {first_line(e)}') from e
     barrier()
     return path
 
@@ -228,10 +219,10 @@ class StrictPretrainedInit(PretrainedInit):
             source = f'{self.checkpoint} below {self.prefix!r}'
         print_log(f'load model from: {source}', logger='current')
         own = module.state_dict()
-        if shapes := _other_shapes(own, weights):
+        if shapes := other_shapes(own, weights):
             raise CheckpointError(
                 f'{source} does not fit {type(module).__name__}: '
-                f'{len(shapes)} tensors of another shape ({_first(shapes)})'
+                f'{len(shapes)} tensors of another shape ({abridge(shapes, 3)})'
             )
         load_fitting(module, weights, source)
         if hasattr(module, '_params_init_info'):
@@ -245,125 +236,6 @@ def load_state_dict_file(path: str | os.PathLike, map_location: MapLocation = 'c
         CheckpointError: See :func:`load_checkpoint`; also if the file holds no dictionary of tensors.
     """
     return checkpoint_weights(load_checkpoint(path, map_location), os.fspath(path))
-
-
-def checkpoint_weights(checkpoint: Any, source: str) -> dict[str, Tensor]:
-    """Take the weights out of what a checkpoint held, without the prefix that DDP adds to the keys."""
-    try:
-        weights = unwrap_state_dict(checkpoint)
-    except (AttributeError, ValueError) as e:
-        raise CheckpointError(f'{source} holds no weights of a model ({e})') from e
-    return {k.removeprefix('module.'): v for k, v in weights.items()}
-
-
-def load_strict(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
-    """Load weights that must fit the model exactly.
-
-    Counters of BatchNorm may be missing: old checkpoints have none.
-
-    Raises:
-        CheckpointError: If keys are missing or unexpected, or shapes differ; says how many and the first of each.
-    """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    own = model.state_dict()
-    details = ''
-    try:
-        result = model.load_state_dict(dict(state_dict), strict=False)
-    except RuntimeError as e:  # torch raises for shapes even when not strict
-        details = _first_line(e)
-        missing = [k for k in own if k not in state_dict]
-        unexpected = [k for k in state_dict if k not in own]
-    else:
-        missing, unexpected = result.missing_keys, result.unexpected_keys
-    missing = [k for k in missing if not k.endswith('num_batches_tracked')]
-    shapes = _other_shapes(own, state_dict)
-    if not (missing or unexpected or details):
-        return
-    parts = [
-        f'{len(keys)} {name} ({_first(keys)})'
-        for keys, name in (
-            (missing, 'missing keys'),
-            (unexpected, 'unexpected keys'),
-            (shapes, 'tensors of another shape'),
-        )
-        if keys
-    ]
-    raise CheckpointError(
-        f'{source} is a checkpoint of another model than the config describes ({type(model).__name__}, {len(own)} '
-        f'tensors): {"; ".join(parts) or details}'
-    )
-
-
-def check_average(checkpoint: Mapping[str, Any], model: nn.Module, source: str) -> None:
-    """See that averaged weights (of ``EMAHook``, which would take what fits) belong to the checkpoint's own.
-
-    Raises:
-        CheckpointError: If keys or shapes differ, or shapes from those of the model; names the first of them.
-    """
-    weights = checkpoint_weights(checkpoint, source)
-    average = {k.removeprefix('module.'): v for k, v in checkpoint['ema_state_dict'].items() if k != 'steps'}
-    wrong = [k for k in weights if k not in average] + [k for k in average if k not in weights]
-    if wrong := wrong or _other_shapes(weights, average):
-        raise CheckpointError(
-            f'{source}: its averaged weights (ema_state_dict) are not of the model that its weights are of: '
-            f'{len(wrong)} differ ({_first(wrong)})'
-        )
-    if _other_shapes(model.state_dict(), weights):
-        load_strict(model, weights, source)  # says what differs
-
-
-def check_optimizer(checkpoint: Mapping[str, Any], optim_wrapper: Any, source: str) -> None:
-    """See that the optimizer's state belongs to the optimizer of the run that resumes.
-
-    Raises:
-        CheckpointError: If groups of parameters or shapes differ.
-    """
-    if not isinstance(optim_wrapper, OptimWrapper) or not hasattr(optim_wrapper, 'optimizer'):
-        return
-    if 'optimizer' not in checkpoint:
-        return
-    state = checkpoint['optimizer']
-    # The wrapper's own list has one group more with paramwise_cfg, for the learning rate without multipliers.
-    own = [[tuple(p.shape) for p in group['params']] for group in optim_wrapper.optimizer.param_groups]
-    groups = [group['params'] for group in state['param_groups']]
-    if list(map(len, groups)) != list(map(len, own)):
-        raise CheckpointError(
-            f'cannot resume from {source}: its optimizer has {sum(map(len, groups))} parameters in {len(groups)} '
-            f'groups, that of the config {sum(map(len, own))} in {len(own)}; was optim_wrapper.paramwise_cfg changed?'
-        )
-    for index, shape in zip(chain(*groups), chain(*own), strict=True):
-        for name, value in state['state'].get(index, {}).items():
-            if isinstance(value, Tensor) and value.ndim and tuple(value.shape) != shape:
-                raise CheckpointError(
-                    f'cannot resume from {source}: {name} of parameter {index} in its optimizer is '
-                    f'{tuple(value.shape)} instead of {shape}'
-                )
-
-
-def _other_shapes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
-    return [
-        f'{k} {tuple(weights[k].shape)} instead of {tuple(v.shape)}'
-        for k, v in own.items()
-        if k in weights and weights[k].shape != v.shape
-    ]
-
-
-def load_fitting(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
-    """Load the weights whose keys and shapes fit, and log the others.
-
-    Raises:
-        CheckpointError: If none fits.
-    """
-    own = model.state_dict()
-    if not any(k in own and own[k].shape == v.shape for k, v in state_dict.items()):
-        raise CheckpointError(f'{source}: none of its {len(state_dict)} tensors fits {type(model).__name__}')
-    load_state_dict(model, OrderedDict(state_dict), strict=False, logger='current')
-
-
-def _first(names: Iterable[str], count: int = 3) -> str:
-    names = list(names)
-    return ', '.join(names[:count]) + (', ...' if len(names) > count else '')
 
 
 def latest_checkpoint(work_dir: str) -> str | None:

@@ -5,7 +5,13 @@ from typing import Any
 
 from torch import Tensor
 
+from mmirstd.utils.errors import UserError
+
 StateDict = dict[str, Tensor]
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint is missing, damaged, unsafe, or of another model."""
 
 
 def unwrap_state_dict(checkpoint: Mapping[str, Any], prefix: str | None = None) -> StateDict:
@@ -26,3 +32,12 @@ def unwrap_state_dict(checkpoint: Mapping[str, Any], prefix: str | None = None) 
         where = f' below the prefix {prefix!r}' if prefix else ''
         raise ValueError(f'not a state dict: {f"{others[:5]} are no tensors" if others else f"no weights{where}"}')
     return dict(checkpoint)
+
+
+def checkpoint_weights(checkpoint: Any, source: str) -> dict[str, Tensor]:
+    """Take the weights out of what a checkpoint held, without the prefix that DDP adds to the keys."""
+    try:
+        weights = unwrap_state_dict(checkpoint)
+    except (AttributeError, ValueError) as e:
+        raise CheckpointError(f'{source} holds no weights of a model ({e})') from e
+    return {k.removeprefix('module.'): v for k, v in weights.items()}

@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 
 from mmirstd.cli.errors import describe, needs_traceback
+from mmirstd.utils.errors import ArgumentError
 from mmirstd.version import __version__
 
 COMMANDS: dict[str, str] = {
@@ -20,6 +21,12 @@ COMMANDS: dict[str, str] = {
     'test': 'evaluate a model on the test set of its config, and draw its detections',
     'infer': 'find the targets in images: masks, pictures and a table',
     'prepare': 'check a download of a dataset, and prepare it for its dataset class',
+    'eval': 'evaluate saved predictions, of any code, by one or several protocols',
+    'benchmark': 'measure speed and memory of models side by side',
+    'flops': 'count parameters and multiply-adds of a model by part',
+    'convert': 'convert a published checkpoint to the keys used here',
+    'publish': 'strip a checkpoint for publication',
+    'models': 'list the shipped configs',
 }
 
 
@@ -44,7 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(parser)
-        return _run(command, parser.parse_args(argv[1:]))
+        args = parser.parse_args(argv[1:])
+        args.command_line = shlex.join(['mmirstd', *argv])
+        try:
+            return _run(command, args)
+        except ArgumentError as e:
+            parser.error(str(e))
     parser = argparse.ArgumentParser(prog='mmirstd', description='Infrared small target detection.')
     parser.add_argument('--version', action='version', version=f'mmirstd {__version__}')
     subparsers = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
@@ -62,7 +74,7 @@ def _run(command: ModuleType, args: argparse.Namespace) -> int | None:
         try:
             return command.run(args)
         except Exception as e:
-            if needs_traceback(e):
+            if needs_traceback(e) or isinstance(e, ArgumentError):
                 raise
             rank = f'[rank {os.environ["RANK"]}] ' if 'RANK' in os.environ else ''
             raise SystemExit(f'{rank}error: {describe(e)}') from None

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 CONFIG_HELP = 'config file, or the name of a shipped config (`mmirstd models` lists them)'
 
@@ -51,6 +52,11 @@ def at_least(least: float, kind: type = int) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def keywords(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of an API function that has them under the names of the options."""
+    return {key: value for key, value in vars(args).items() if key != 'command_line'}
 
 
 def report(**places: str | None) -> None:

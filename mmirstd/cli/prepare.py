@@ -15,6 +15,8 @@ The exit status is 0 if the set is usable, 1 if it is not, 2 if the command was 
 import argparse
 from pathlib import Path
 
+from mmirstd.cli.options import keywords
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare or list, and print the report."""
-    options = dict(vars(args))
+    options = keywords(args)
     parser, show_list = options.pop('parser'), options.pop('list')
     if not show_list and not (args.name and args.sources):
         parser.error('NAME and SOURCE are needed; --list shows the names')

@@ -1,21 +1,12 @@
-"""Which images a model was trained on, and whether it is evaluated on some of them.
+"""Whether a model is evaluated on images that it was trained on."""
 
-An image is known by the canonical name of its dataset and its id there. What a checkpoint says of its training is in
-its ``meta``: ``trained_on``, one ``dict(dataset, name, num, sha256, ids)`` for each dataset, ``unknown_lists``, the
-checkpoints it started from that do not say, and ``allowed_overlaps``, what was asked for by name.
-"""
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from os import path as osp
 from typing import Any, NamedTuple
 
-from mmirstd.io.ids import digest
+from mmirstd.checkpoints.provenance import SEPARATOR, ImageList, Provenance, image_list
 from mmirstd.utils.errors import UserError
 
-ImageList = dict[str, Any]  # dict(dataset, name, num, sha256, ids)
-
-SEPARATOR = ' + '  # between the names of lists that were joined
 # Images that two sets share. All 427 of SIRST v1 are in SIRST v2 under their names, byte for byte, and no other image
 # there is called so.
 SHARED = {'SIRST-v2': ('NUAA-SIRST', 'Misc_')}
@@ -44,22 +35,6 @@ class Overlap(NamedTuple):
             return f'up to {target} were trained on ({dataset} {lists}): one set is made from the images of the other'
         same = dataset == evaluated['dataset']
         return f'{self.count} of {target} were trained on ({lists if same else f"{dataset} {lists}"})'
-
-
-def image_list(dataset: str, name: str, ids: Iterable[str]) -> ImageList:
-    """The entry of one list; ``sha256`` is that of the sorted ids, as in ``metainfo['split']``."""
-    ids = list(dict.fromkeys(ids))
-    return {'dataset': dataset, 'name': name, 'num': len(ids), 'sha256': digest(ids), 'ids': ids}
-
-
-def merge(lists: Iterable[ImageList]) -> list[ImageList]:
-    """Join lists to one for each dataset, no id twice."""
-    merged: dict[str, tuple[dict, dict]] = {}
-    for entry in lists:
-        names, ids = merged.setdefault(entry['dataset'], ({}, {}))
-        names.update(dict.fromkeys(entry['name'].split(SEPARATOR)))
-        ids.update(dict.fromkeys(entry['ids']))
-    return [image_list(dataset, SEPARATOR.join(names), ids) for dataset, (names, ids) in merged.items()]
 
 
 def identity(dataset: str, image_id: str) -> tuple[str, str]:
@@ -126,46 +101,6 @@ def allowed_names(value: object) -> list[str]:
     return names
 
 
-@dataclass
-class Lineage:
-    """What is known of the training of a model."""
-
-    trained_on: list[ImageList] = field(default_factory=list)
-    unknown_lists: list[str] = field(default_factory=list)
-    allowed_overlaps: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, meta: object, source: str) -> 'Lineage':
-        """Read it from the ``meta`` of a checkpoint; one without it, or with something else there, is unknown."""
-        meta = meta if isinstance(meta, Mapping) else {}
-        name = osp.basename(source)
-        lists = meta.get('trained_on')
-        if not isinstance(lists, (list, tuple)) or not all(map(_is_list, lists)):
-            return cls(unknown_lists=[name])
-        texts = (meta.get(key) or [] for key in ('unknown_lists', 'allowed_overlaps'))
-        return cls(merge(lists), *([str(text) for text in part] for part in texts))
-
-    def __add__(self, other: 'Lineage') -> 'Lineage':
-        """Of a model that comes from both."""
-        return Lineage(
-            merge([*self.trained_on, *other.trained_on]),
-            list(dict.fromkeys(self.unknown_lists + other.unknown_lists)),
-            list(dict.fromkeys(self.allowed_overlaps + other.allowed_overlaps)),
-        )
-
-    def as_meta(self) -> dict[str, list]:
-        """Entries for the ``meta`` of a checkpoint: plain data; what is empty is left out, but for ``trained_on``."""
-        entries = {'unknown_lists': self.unknown_lists, 'allowed_overlaps': self.allowed_overlaps}
-        return {'trained_on': self.trained_on} | {key: value for key, value in entries.items() if value}
-
-
-def _is_list(entry: object) -> bool:
-    if not isinstance(entry, Mapping) or not all(isinstance(entry.get(key), str) for key in ('dataset', 'name')):
-        return False
-    ids = entry.get('ids')
-    return isinstance(ids, (list, tuple)) and all(isinstance(i, str) for i in ids)
-
-
 def leaves(dataset: Any) -> Iterator[Any]:
     """Walk the datasets inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
     inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
@@ -175,14 +110,14 @@ def leaves(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
-def lineage_of_dataset(dataset: Any) -> Lineage:
+def provenance_of_dataset(dataset: Any) -> Provenance:
     """The images of a dataset, those inside wrappers each counted under its own; a kind without ids is unknown."""
-    total = Lineage()
+    total = Provenance()
     for leaf in leaves(dataset):
         if (entry := _list_of(leaf)) is None:
-            total += Lineage(unknown_lists=[type(leaf).__name__])
+            total += Provenance(unknown_lists=[type(leaf).__name__])
         else:
-            total += Lineage([entry])
+            total += Provenance([entry])
     return total
 
 

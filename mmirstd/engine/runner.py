@@ -17,20 +17,11 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmirstd.checkpoints.loading import (
-    CheckpointError,
-    Load,
-    check_average,
-    check_optimizer,
-    checkpoint_weights,
-    load_checkpoint,
-    load_fitting,
-    load_strict,
-    recording,
-    use_strict_loader,
-)
+from mmirstd.checkpoints.fitting import check_average, check_optimizer, load_fitting, load_strict
+from mmirstd.checkpoints.loading import Load, load_checkpoint, recording, use_strict_loader
+from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.engine.distributed import start_gloo_on_cpu
-from mmirstd.engine.hooks.provenance_hook import LineageHook
+from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
 from mmirstd.engine.provenance import leaves
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
@@ -68,7 +59,7 @@ class StrictRunner(Runner):
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo first where there is no GPU, and put the strict loader in place."""
         use_strict_loader()
-        self.loads: list[Load] = []  # checkpoints that the model is made from; LineageHook reads them
+        self.loads: list[Load] = []  # checkpoints that the model is made from; ProvenanceHook reads them
         start_gloo_on_cpu(self._launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
 
@@ -86,8 +77,8 @@ class StrictRunner(Runner):
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         """Register what the config says, and the guard against training on the images of the test."""
         super().register_hooks(default_hooks, custom_hooks)
-        if not any(isinstance(hook, LineageHook) for hook in self.hooks):
-            self.register_hook(LineageHook())
+        if not any(isinstance(hook, ProvenanceHook) for hook in self.hooks):
+            self.register_hook(ProvenanceHook())
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap for distributed training; on CPU without device ids and without SyncBN."""

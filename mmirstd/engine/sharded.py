@@ -18,9 +18,11 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp import StateDictType
 
-from mmirstd.checkpoints.loading import CheckpointError, checkpoint_weights, load_strict, use_strict_loader
+from mmirstd.checkpoints.fitting import load_strict
+from mmirstd.checkpoints.loading import use_strict_loader
+from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.engine.distributed import start_gloo_on_cpu
-from mmirstd.engine.hooks.provenance_hook import LineageHook
+from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 from mmirstd.engine.runner import StrictRunner
 from mmirstd.io.files import discard, replace_durably
 from mmirstd.registry import RUNNERS, STRATEGIES
@@ -134,8 +136,8 @@ class StrictFlexibleRunner(FlexibleRunner):
         super().register_hooks(default_hooks, custom_hooks)
         if any(isinstance(hook, EMAHook) for hook in self.hooks):
             raise ValueError('EMAHook copies the model, which is not whole in any process: take it out')
-        if not any(isinstance(hook, LineageHook) for hook in self.hooks):
-            self.register_hook(LineageHook())
+        if not any(isinstance(hook, ProvenanceHook) for hook in self.hooks):
+            self.register_hook(ProvenanceHook())
 
     def call_hook(self, fn_name: str, **kwargs: object) -> None:
         """Call the hooks, and note when the first batch comes."""

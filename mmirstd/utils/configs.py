@@ -1,4 +1,4 @@
-"""Configs by name: the files that ship with the package. Standard library only, so that a command line starts at once.
+"""Configs by name: the files that ship with the package. No torch, so that a command line starts at once.
 
 Installed, they lie in ``mmirstd/.mim/configs``, where MMEngine looks for ``mmirstd::...``; in an editable install that
 is a link to the checkout.
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 CONFIGS_DIR = Path(__file__).resolve().parents[1] / '.mim/configs'
 PREFIX = 'mmirstd::'
@@ -63,3 +64,37 @@ def find_config(config: str | Path) -> Path:
     close = get_close_matches(Path(name).stem, list_configs(), 3)
     advice = f'; did you mean {" or ".join(close)}?' if close else ' (`mmirstd models` lists those)'
     raise ConfigNotFoundError(f'there is no config file {text}, and no shipped config of that name{advice}')
+
+
+def describe_configs(pattern: str | None = None) -> list[dict[str, Any]]:
+    """Describe the shipped configs by what their ``metafile.yml`` says.
+
+    Args:
+        pattern: See :func:`list_configs`.
+
+    Returns:
+        One ``dict(name, config, collection, dataset, metrics, weights)`` for each, sorted by name. ``config`` is the
+        path below the configs; what is not in a metafile is None, or an empty dict for ``metrics`` (in percent, Fa in
+        1e-6).
+    """
+    import yaml  # comes with MMEngine
+
+    entries = {}
+    for metafile in sorted(CONFIGS_DIR.glob('*/metafile.yml')):
+        for model in yaml.safe_load(metafile.read_text(encoding='utf-8')).get('Models') or []:
+            entries[Path(model['Config']).stem] = model
+    described = []
+    for name in list_configs(pattern):
+        path, entry = find_config(f'{PREFIX}{name}'), entries.get(name, {})
+        result = next(iter(entry.get('Results') or []), {})
+        described.append(
+            {
+                'name': name,
+                'config': path.relative_to(CONFIGS_DIR).as_posix(),
+                'collection': entry.get('In Collection'),
+                'dataset': result.get('Dataset'),
+                'metrics': result.get('Metrics') or {},
+                'weights': entry.get('Weights'),
+            }
+        )
+    return described

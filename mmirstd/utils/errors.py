@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Inherit beside a built-in type: ``class CheckpointError(UserError, RuntimeError)``.
     """
+
+
+class ArgumentError(UserError, ValueError):
+    """An argument is wrong by itself, whatever the files hold; a command line exits with status 2."""

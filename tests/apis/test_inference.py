@@ -17,7 +17,7 @@ from mmirstd import apis
 from mmirstd.apis import IRSTDInferencer, init_model, list_models, predict
 from mmirstd.apis.inference import image_pipeline
 from mmirstd.apis.inferencer import list_images
-from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.evaluation.analysis.predictions import read_prediction
 from mmirstd.utils.configs import ConfigNotFoundError

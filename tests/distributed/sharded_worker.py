@@ -9,7 +9,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import RUNNERS
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine import StrictFlexibleRunner
 from mmirstd.engine.distributed import start_gloo_on_cpu, stop_distributed
 from mmirstd.utils.data_root import set_data_root

@@ -11,7 +11,9 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmseg.registry import MODELS
 from processes import launch
 
-from mmirstd.checkpoints.loading import CheckpointError, load_checkpoint, load_strict
+from mmirstd.checkpoints.fitting import load_strict
+from mmirstd.checkpoints.loading import load_checkpoint
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine import ShardedOptimWrapper
 from mmirstd.engine import distributed as dist
 from mmirstd.utils.data_root import set_data_root

@@ -11,7 +11,8 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from mmirstd.checkpoints.loading import CheckpointError, latest_checkpoint, load_file
+from mmirstd.checkpoints.loading import latest_checkpoint, load_file
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine import ResumableCheckpointHook, seeding
 from mmirstd.registry import RUNNERS
 

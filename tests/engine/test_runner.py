@@ -7,7 +7,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
-from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine import CPUAmpOptimWrapper, StrictRunner
 from mmirstd.engine import distributed as dist
 from mmirstd.registry import RUNNERS

@@ -16,7 +16,7 @@ from torch import nn
 
 import mmirstd  # noqa: F401
 from mmirstd.checkpoints.convert.sam import EDGE_BRANCH, convert_sam_decoder_state_dict
-from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.models.losses import mask_boundary
 
 LOSS = dict(type='mmirstd.SoftIoULoss', smooth=1e-6, per_image=False)

@@ -1,8 +1,6 @@
 import copy
 import re
-import runpy
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,13 +10,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, repvit_arch
-from mmirstd.checkpoints.loading import CheckpointError
-from mmirstd.checkpoints.state_dict import unwrap_state_dict
+from mmirstd.checkpoints.state_dict import CheckpointError, unwrap_state_dict
 from mmirstd.models.backbones.repvit import ARCHS, FFN, RepViT, RepViTBlock, RepViTDownsample, SqueezeExcite
 from mmirstd.registry import MODELS
 
 TINY = {'embed_dims': (8, 16, 24, 32), 'depths': (2, 3, 4, 2)}
-TOOL = Path(__file__).parents[2] / 'tools/model_converters/repvit2mmirstd.py'
 
 
 def randomise(net, image=None):
@@ -460,20 +456,19 @@ def test_unwrap():
         unwrap_state_dict({})
 
 
-def test_converter(tmp_path, capsys):
-    main = runpy.run_path(str(TOOL))['main']
+def test_converter(call, tmp_path, capsys):
     net = RepViT('m0_6')
     torch.save({'model': authors_layout(net.state_dict(), ARCHS['m0_6']['depths'])}, tmp_path / 'in.pth')
-    main([str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')])
-    assert "arch='m0_6'" in capsys.readouterr().out
+    assert call('convert', 'repvit', 'in.pth', 'out.pth') is None
+    assert capsys.readouterr().out.startswith(f'out.pth: RepViT(arch={ARCHS["m0_6"]}), ')
     content = torch.load(tmp_path / 'out.pth', weights_only=True)
-    assert repvit_arch(content['state_dict']) == content['meta']['arch'] == ARCHS['m0_6']
+    assert repvit_arch(content['state_dict']) == content['meta']['arguments']['arch'] == ARCHS['m0_6']
     assert all(torch.equal(value, net.state_dict()[key]) for key, value in content['state_dict'].items())
     pretrained(tmp_path / 'out.pth', arch='m0_6')
 
     torch.save({'x': torch.zeros(1)}, tmp_path / 'in.pth')
-    with pytest.raises(SystemExit, match='not a RepViT'):
-        main([str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')])
+    assert call('convert', 'repvit', 'in.pth', 'out.pth').startswith('error: out.pth exists')
+    assert 'not a RepViT' in call('convert', 'repvit', 'in.pth', 'out.pth', '--overwrite')
 
 
 def test_registered():

@@ -2,8 +2,6 @@
 
 import copy
 import re
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict
-from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.models.backbones.sam_vit import ARCHS, SAMViT
 from mmirstd.models.backbones.tiny_vit import TinyViT
 from mmirstd.models.layers import relative_position
@@ -20,7 +18,6 @@ from mmirstd.models.layers.relative_position import relative_attention, relative
 from mmirstd.models.layers.windows import join_windows, split_windows
 from mmirstd.registry import MODELS
 
-TOOL = Path(__file__).parents[2] / 'tools/model_converters/sam2mmirstd.py'
 # A window that pads, position embeddings for 4 x 4 patches.
 SMALL = {'arch': 'tiny', 'img_size': 64, 'window_size': 3, 'neck_channels': 16}
 
@@ -419,8 +416,7 @@ def test_bad_arguments(kwargs, message):
         SAMViT(**SMALL | kwargs)
 
 
-def test_converter(tmp_path, capsys):
-    main = runpy.run_path(str(TOOL))['main']
+def test_converter(call, tmp_path, capsys):
     source, target = tmp_path / 'in.pth', tmp_path / 'out.pth'
     nets = {
         'SAMViT, 65 tensors; left out 2': SAMViT('tiny', img_size=64),
@@ -430,16 +426,17 @@ def test_converter(tmp_path, capsys):
         state = net.state_dict()
         others = {'mask_decoder.x': torch.zeros(1), 'prompt_encoder.x': torch.zeros(1)}
         torch.save({f'image_encoder.{k}': v for k, v in state.items()} | others, source)
-        main([str(source), str(target)])
+        assert call('convert', 'sam', source, target, '--overwrite') is None
         assert line in capsys.readouterr().out
         content = torch.load(target, weights_only=True)
-        assert content['meta'] == {'backbone': type(net).__name__}
+        assert content['meta'] == {'model': type(net).__name__, 'arguments': {}}
         assert all(torch.equal(content['state_dict'][k], v) for k, v in state.items())
         twin = SAMViT('tiny', img_size=64) if isinstance(net, SAMViT) else TinyViT()
         twin.load_pretrained(str(target))
     torch.save({'x': torch.zeros(1)}, source)
-    with pytest.raises(SystemExit, match='neither'):
-        main([str(source), str(target)])
+    assert 'neither' in call('convert', 'sam', source, target, '--overwrite')
+    assert call('convert', 'sma', source, target, '--overwrite') == 2
+    assert 'sma: no checkpoints of this kind are known; there are adgfnet, repvit' in capsys.readouterr().err
 
 
 def test_registered():

@@ -6,7 +6,7 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import nn
 
 from mmirstd.checkpoints.convert.sam import convert_tiny_vit_state_dict
-from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.models.backbones.query_encoder import split_stages
 from mmirstd.models.backbones.tiny_vit import ARCHS, MBConv, TinyViT, TinyViTBlock, WindowAttention
 from mmirstd.registry import MODELS

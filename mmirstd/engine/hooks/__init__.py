@@ -1,6 +1,6 @@
 """Hooks."""
 
-from mmirstd.engine.hooks.provenance_hook import LineageHook
+from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 
 from .collapse_guard import CollapseError, CollapseGuardHook
 from .prediction_hook import SavePredictionsHook
@@ -12,7 +12,7 @@ __all__ = [
     'CollapseError',
     'CollapseGuardHook',
     'IRSTDVisualizationHook',
-    'LineageHook',
+    'ProvenanceHook',
     'ResumableCheckpointHook',
     'SavePredictionsHook',
     'SwitchToDeployHook',

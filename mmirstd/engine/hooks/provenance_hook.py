@@ -11,7 +11,8 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 
-from mmirstd.engine.provenance import ImageList, Lineage, allowed_names, check, find_overlaps, lineage_of_dataset
+from mmirstd.checkpoints.provenance import ImageList, Provenance
+from mmirstd.engine.provenance import allowed_names, check, find_overlaps, provenance_of_dataset
 from mmirstd.registry import HOOKS
 from mmirstd.version import __version__
 
@@ -19,7 +20,7 @@ OWN = 'the training list of this config'
 
 
 @HOOKS.register_module()
-class LineageHook(Hook):
+class ProvenanceHook(Hook):
     """Keeps in every checkpoint which images its model was trained on, and refuses to evaluate the model on them.
 
     What a model was trained on is the training list of the run and what came with ``load_from``, ``init_cfg`` and
@@ -39,23 +40,23 @@ class LineageHook(Hook):
     priority = 'HIGHEST'  # metrics are marked before other hooks log them
 
     def __init__(self) -> None:
-        self._lineages: dict[str, Lineage] = {}  # by where they come from
+        self._provenances: dict[str, Provenance] = {}  # by where they come from
         self._test: list[ImageList] | None = None  # the test list while training
         self._evaluated: dict[int, list[ImageList]] = {}
         self._taken = 0
         self._allowed: dict[str, None] = {}
 
     @property
-    def lineage(self) -> Lineage:
+    def provenance(self) -> Provenance:
         """All that the model has seen so far."""
-        inherited = (lineage for source, lineage in self._lineages.items() if source != OWN)
-        total = sum(inherited, Lineage(allowed_overlaps=list(self._allowed)))
-        return total + self._lineages.get(OWN, Lineage())
+        inherited = (provenance for source, provenance in self._provenances.items() if source != OWN)
+        total = sum(inherited, Provenance(allowed_overlaps=list(self._allowed)))
+        return total + self._provenances.get(OWN, Provenance())
 
     def before_run(self, runner: Runner) -> None:
         """Compare the lists of a training config."""
         if isinstance(runner._train_loop, BaseLoop):
-            self._lineages[OWN] = lineage_of_dataset(runner.train_dataloader.dataset)
+            self._provenances[OWN] = provenance_of_dataset(runner.train_dataloader.dataset)
             self._check(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -87,21 +88,21 @@ class LineageHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
         """Mark an overlap and what is not known; JSON logs of tests hold text, too."""
         text = self._mark(self._lists(runner.test_dataloader.dataset), metrics)
-        lineage = self.lineage
-        if lineage.allowed_overlaps:
+        provenance = self.provenance
+        if provenance.allowed_overlaps:
             print_log(
-                f'trained with overlaps allowed: {"; ".join(lineage.allowed_overlaps)}', 'current', logging.WARNING
+                f'trained with overlaps allowed: {"; ".join(provenance.allowed_overlaps)}', 'current', logging.WARNING
             )
-        if lineage.unknown_lists:
-            _warn(f'training list unknown: {", ".join(lineage.unknown_lists)}')
+        if provenance.unknown_lists:
+            _warn(f'training list unknown: {", ".join(provenance.unknown_lists)}')
         if metrics and text:
             metrics['overlap_lists'] = text
-        if metrics and lineage.unknown_lists:
-            metrics['training_lists'] = f'unknown: {", ".join(lineage.unknown_lists)}'
+        if metrics and provenance.unknown_lists:
+            metrics['training_lists'] = f'unknown: {", ".join(provenance.unknown_lists)}'
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write it down."""
-        checkpoint['meta'].update(self.lineage.as_meta(), mmirstd_version=__version__)
+        checkpoint['meta'].update(self.provenance.as_meta(), mmirstd_version=__version__)
 
     def _take_loads(self, runner: Runner) -> None:
         loads = getattr(runner, 'loads', ())
@@ -110,10 +111,10 @@ class LineageHook(Hook):
         self._taken = len(loads)
 
     def _inherit(self, source: str, meta: Mapping | None) -> None:
-        if source not in self._lineages:
-            self._lineages[source] = lineage = Lineage.of(meta, source)
-            if lineage.unknown_lists:
-                print_log(f'{source}: training list unknown: {", ".join(lineage.unknown_lists)}', 'current')
+        if source not in self._provenances:
+            self._provenances[source] = provenance = Provenance.of(meta, source)
+            if provenance.unknown_lists:
+                print_log(f'{source}: training list unknown: {", ".join(provenance.unknown_lists)}', 'current')
 
     def _check(self, runner: Runner) -> None:
         allow = allowed_names(runner.cfg.get('allow_overlap') or [])
@@ -126,8 +127,8 @@ class LineageHook(Hook):
         ]
         if training and not isinstance(runner._test_loop, BaseLoop):
             evaluated += self._test_list(runner)
-        for source, lineage in self._lineages.items():
-            for overlap in check(evaluated, lineage.trained_on, allow, source):
+        for source, provenance in self._provenances.items():
+            for overlap in check(evaluated, provenance.trained_on, allow, source):
                 text = str(overlap)
                 if training and text not in self._allowed:
                     self._allowed[text] = None
@@ -135,7 +136,7 @@ class LineageHook(Hook):
 
     def _lists(self, dataset: Any) -> list[ImageList]:
         if id(dataset) not in self._evaluated:
-            self._evaluated[id(dataset)] = lineage_of_dataset(dataset).trained_on
+            self._evaluated[id(dataset)] = provenance_of_dataset(dataset).trained_on
         return self._evaluated[id(dataset)]
 
     def _test_list(self, runner: Runner) -> list[ImageList]:
@@ -146,13 +147,13 @@ class LineageHook(Hook):
             cfg = loader.get('dataset') if isinstance(loader, Mapping) else None
             if isinstance(cfg, Mapping) and not (isinstance(val, Mapping) and val.get('dataset') == cfg):
                 try:
-                    self._test = lineage_of_dataset(DATASETS.build(copy.deepcopy(cfg))).trained_on
+                    self._test = provenance_of_dataset(DATASETS.build(copy.deepcopy(cfg))).trained_on
                 except FileNotFoundError as e:
                     print_log(f'the test list of the config is not compared with the training list: {e}', 'current')
         return self._test
 
     def _mark(self, evaluated: list[ImageList], metrics: dict[str, Any] | None) -> str:
-        if not (overlaps := find_overlaps(evaluated, self.lineage.trained_on)):
+        if not (overlaps := find_overlaps(evaluated, self.provenance.trained_on)):
             return ''
         text = '; '.join(map(str, overlaps))
         print_log(

@@ -8,8 +8,9 @@ from mmengine.model.weight_init import PretrainedInit
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmirstd.checkpoints.loading import CheckpointError, load_checkpoint, load_strict
-from mmirstd.checkpoints.state_dict import StateDict, unwrap_state_dict
+from mmirstd.checkpoints.fitting import load_strict
+from mmirstd.checkpoints.loading import load_checkpoint
+from mmirstd.checkpoints.state_dict import CheckpointError, StateDict, unwrap_state_dict
 from mmirstd.models.layers.attention import LayerNorm2d
 from mmirstd.models.layers.low_rank import LowRankLinear
 from mmirstd.models.layers.reparam import switch_to_deploy

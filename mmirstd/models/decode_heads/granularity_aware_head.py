@@ -13,8 +13,9 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmirstd.checkpoints.convert.sam import EDGE_BRANCH, convert_sam_decoder_state_dict
-from mmirstd.checkpoints.loading import CheckpointError, load_checkpoint, load_strict
-from mmirstd.checkpoints.state_dict import unwrap_state_dict
+from mmirstd.checkpoints.fitting import load_strict
+from mmirstd.checkpoints.loading import load_checkpoint
+from mmirstd.checkpoints.state_dict import CheckpointError, unwrap_state_dict
 from mmirstd.models.decode_heads.binary_head import BinaryHead
 from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, recompute
 from mmirstd.models.losses import mask_boundary

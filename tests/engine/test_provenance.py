@@ -12,19 +12,17 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS as MMSEG_DATASETS
 from torch.utils.data import TensorDataset
 
+from mmirstd.checkpoints.provenance import Provenance, image_list, merge
 from mmirstd.datasets import FolderDataset, NUAASIRSTDataset, SyntheticIRSTDDataset
 from mmirstd.datasets.published_splits import load_published
 from mmirstd.engine.provenance import (
-    Lineage,
     OverlapError,
     allowed_names,
     check,
     find_overlaps,
-    image_list,
     is_allowed,
     leaves,
-    lineage_of_dataset,
-    merge,
+    provenance_of_dataset,
 )
 from mmirstd.io.ids import digest
 from mmirstd.utils.data_root import set_data_root
@@ -65,7 +63,7 @@ def test_merged_lists_lose_and_repeat_nothing(lists):
         assert set(entry['name'].split(' + ')) == names
     assert merge(merged) == merged
     assert merge([*lists, *lists]) == merged
-    assert (Lineage(merged) + Lineage(merged)).trained_on == merged
+    assert (Provenance(merged) + Provenance(merged)).trained_on == merged
 
 
 def test_what_is_known_of_the_published_lists():
@@ -143,10 +141,10 @@ def test_names_in_a_config():
 
 
 def test_meta_of_checkpoints():
-    lineage = Lineage([published('irsam/train')], ['backbone.pth'], ['2 of 3'])
-    assert Lineage.of(lineage.as_meta(), 'x.pth') == lineage
-    assert Lineage.of({'trained_on': []}, 'x.pth') == Lineage()
-    assert Lineage().as_meta() == {'trained_on': []}
+    provenance = Provenance([published('irsam/train')], ['backbone.pth'], ['2 of 3'])
+    assert Provenance.of(provenance.as_meta(), 'x.pth') == provenance
+    assert Provenance.of({'trained_on': []}, 'x.pth') == Provenance()
+    assert Provenance().as_meta() == {'trained_on': []}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +160,7 @@ def test_meta_of_checkpoints():
     ],
 )
 def test_checkpoints_of_others_are_unknown(meta):
-    assert Lineage.of(meta, 'folder/x.pth') == Lineage(unknown_lists=['x.pth'])
+    assert Provenance.of(meta, 'folder/x.pth') == Provenance(unknown_lists=['x.pth'])
 
 
 def synthetic(**kwargs):
@@ -170,21 +168,21 @@ def synthetic(**kwargs):
 
 
 def test_synthetic_scenes_are_known_by_what_they_are_made_of():
-    seen = lineage_of_dataset(synthetic(length=4)).trained_on
-    (same,) = find_overlaps(lineage_of_dataset(synthetic(length=6)).trained_on, seen)
+    seen = provenance_of_dataset(synthetic(length=4)).trained_on
+    (same,) = find_overlaps(provenance_of_dataset(synthetic(length=6)).trained_on, seen)
     assert str(same) == '4 of 6 images of Synthetic train were trained on (train)'
     for other in (dict(part='test'), dict(part='val'), dict(seed=1), dict(size=(32, 40)), dict(scene={'clutter': 2})):
-        assert not find_overlaps(lineage_of_dataset(synthetic(**other)).trained_on, seen)
+        assert not find_overlaps(provenance_of_dataset(synthetic(**other)).trained_on, seen)
     assert seen[0]['num'] == 4
-    assert lineage_of_dataset(synthetic(indices=[1, 3])).trained_on[0]['ids'] == [seen[0]['ids'][i] for i in (1, 3)]
+    assert provenance_of_dataset(synthetic(indices=[1, 3])).trained_on[0]['ids'] == [seen[0]['ids'][i] for i in (1, 3)]
 
 
 def test_leaves_count_under_their_own_names(tiny_data):
     folder = FolderDataset(data_root=tiny_data, pipeline=[])
     both = ConcatDataset([folder, synthetic(), folder], ignore_keys=['split'])
-    entries = lineage_of_dataset(both).trained_on
+    entries = provenance_of_dataset(both).trained_on
     repeated = RepeatDataset(folder, 3)
-    assert lineage_of_dataset(repeated).trained_on == entries[:1]
+    assert provenance_of_dataset(repeated).trained_on == entries[:1]
     assert list(leaves(SimpleNamespace(dataset=SimpleNamespace(datasets=[repeated, folder])))) == [folder, folder]
     assert [(e['dataset'], e['name'], e['num']) for e in entries] == [('tiny', 'all', 5), ('Synthetic', 'train', 5)]
     assert entries[0]['sha256'] == folder.metainfo['split']['sha256']
@@ -196,10 +194,10 @@ def test_datasets_of_others(tiny_data):
             data_root=str(tiny_data), img_suffix='.png', data_prefix=dict(img_path='images'), **kwargs
         )
 
-    (entry,) = lineage_of_dataset(plain()).trained_on
+    (entry,) = provenance_of_dataset(plain()).trained_on
     assert (entry['dataset'], entry['name']) == ('tiny', 'all')
     assert sorted(entry['ids']) == [f'images/{i}' for i in range(5)]
-    assert lineage_of_dataset(TensorDataset()).unknown_lists == ['TensorDataset']
+    assert provenance_of_dataset(TensorDataset()).unknown_lists == ['TensorDataset']
 
     class Named:
         def __len__(self):
@@ -208,9 +206,9 @@ def test_datasets_of_others(tiny_data):
         def get_data_info(self, i):
             return {'img_path': f's3://bucket/{i}.png'}
 
-    assert lineage_of_dataset(Named()).trained_on[0]['ids'] == ['s3://bucket/0', 's3://bucket/1']
+    assert provenance_of_dataset(Named()).trained_on[0]['ids'] == ['s3://bucket/0', 's3://bucket/1']
     Named.get_data_info = lambda self, i: {}
-    assert lineage_of_dataset(Named()).unknown_lists == ['Named']
+    assert provenance_of_dataset(Named()).unknown_lists == ['Named']
 
 
 def test_large_lists_are_fast():
@@ -223,7 +221,7 @@ def test_large_lists_are_fast():
 
 def test_on_the_real_files(real_data):
     def lists(split):
-        return lineage_of_dataset(NUAASIRSTDataset(split=split, data_root=real_data / 'NUAA-SIRST')).trained_on
+        return provenance_of_dataset(NUAASIRSTDataset(split=split, data_root=real_data / 'NUAA-SIRST')).trained_on
 
     evaluated, trained = lists('basicirstd/test'), lists('irsam/train')
     assert evaluated == [published('basicirstd/test')]
@@ -244,7 +242,7 @@ def test_configs_do_not_overlap_themselves(real_data):
         loaders = [cfg[f'{part}_dataloader'].dataset for part in ('train', 'val', 'test')]
         if not all(Path(d.data_root).is_dir() for d in loaders if 'data_root' in d):
             continue
-        train, val, test = (lineage_of_dataset(MMSEG_DATASETS.build(d)).trained_on for d in loaders)
+        train, val, test = (provenance_of_dataset(MMSEG_DATASETS.build(d)).trained_on for d in loaders)
         assert not find_overlaps(val + test, train), path
         checked += 1
     assert checked >= 4

@@ -9,12 +9,12 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmirstd.engine import LineageHook
+from mmirstd.engine import ProvenanceHook
 from mmirstd.engine.provenance import OverlapError
 from mmirstd.registry import RUNNERS
 
 # MMEngine names a run by the second, and two of one name share their logs.
-NAMES = (f'lineage{i}' for i in itertools.count())
+NAMES = (f'provenance{i}' for i in itertools.count())
 # Lists of the five tiny images: a trains, b validates, c tests; d has two of a and one of c.
 LISTS = {'a': '012', 'b': '3', 'c': '4', 'd': '014', 'e': '2'}
 
@@ -204,7 +204,7 @@ def test_training_and_testing_in_one_process(make):
 
 def test_with_the_plain_runner(tiny_config, trained, make, tmp_path):
     cfg = make(test='d', load_from=trained).cfg
-    cfg.custom_hooks = [dict(type='mmirstd.LineageHook')]
+    cfg.custom_hooks = [dict(type='mmirstd.ProvenanceHook')]
     cfg.experiment_name = 'plain'
     # MMEngine's own loader takes the file as it is ours.
     with pytest.raises(OverlapError, match=r'2 of 3 images of tiny d\.txt'):
@@ -212,8 +212,8 @@ def test_with_the_plain_runner(tiny_config, trained, make, tmp_path):
 
 
 def test_the_hook_is_registered_once(make):
-    for extra in ('', "custom_hooks = [dict(type='mmirstd.LineageHook')]\n"):
-        assert sum(isinstance(h, LineageHook) for h in make(extra=extra).hooks) == 1
+    for extra in ('', "custom_hooks = [dict(type='mmirstd.ProvenanceHook')]\n"):
+        assert sum(isinstance(h, ProvenanceHook) for h in make(extra=extra).hooks) == 1
 
 
 def test_allow_overlap_must_be_names(make):

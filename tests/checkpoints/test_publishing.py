@@ -3,8 +3,6 @@
 import hashlib
 import itertools
 import json
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,24 +12,21 @@ from safetensors import safe_open
 from safetensors.torch import save, save_file
 
 from mmirstd.checkpoints.loading import load_file
-from mmirstd.engine.provenance import image_list
+from mmirstd.checkpoints.provenance import image_list
 from mmirstd.registry import RUNNERS
 from mmirstd.version import __version__
 
-TOOL = Path(__file__).parents[2] / 'tools/model_converters/publish_model.py'
 NAMES = (f'publish{i}' for i in itertools.count())
 
 
-@pytest.fixture(scope='module')
-def main():
-    return runpy.run_path(str(TOOL))['main']
+@pytest.fixture
+def refused(call):
+    def run(*arguments):
+        error = call('publish', *arguments)
+        assert '\n' not in error
+        return error
 
-
-def refused(main, *arguments):
-    with pytest.raises(SystemExit) as info:
-        main([str(a) for a in arguments])
-    assert '\n' not in info.value.code
-    return info.value.code
+    return run
 
 
 @pytest.fixture
@@ -50,12 +45,12 @@ EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.3, update_buffers=True)]\
 
 @pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
 @pytest.mark.parametrize('extra', ['', EMA], ids=['plain', 'average'])
-def test_published_models_test_as_before(main, make, tmp_path, capsys, extra, suffix):
+def test_published_models_test_as_before(call, make, tmp_path, capsys, extra, suffix):
     make(extra).train()
     source, out = tmp_path / 'run/iter_3.pth', tmp_path / f'out{suffix}'
     before = make(load_from=str(source)).test()
     capsys.readouterr()
-    main([str(source), str(out)])
+    assert call('publish', source, out) is None
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f'{out}: ')
     assert lines[0].endswith(f', sha256 {hashlib.sha256(out.read_bytes()).hexdigest()}')
@@ -89,9 +84,9 @@ def test_published_models_test_as_before(main, make, tmp_path, capsys, extra, su
         assert header['format'] == 'pt'
 
 
-def test_the_guard_reads_safetensors(main, make, tmp_path):
+def test_the_guard_reads_safetensors(call, make, tmp_path):
     make().train()
-    main([str(tmp_path / 'run/iter_3.pth'), str(tmp_path / 'a.safetensors')])
+    assert call('publish', tmp_path / 'run/iter_3.pth', tmp_path / 'a.safetensors') is None
     with pytest.raises(ValueError, match=r'a\.safetensors: 5 of 5 images of tiny all were trained on'):
         make(load_from=str(tmp_path / 'a.safetensors'), allow_overlap=[]).test()
     with pytest.raises(RuntimeError, match=r'cannot resume from .*a\.safetensors: it has no message_hub, optimizer'):
@@ -105,13 +100,13 @@ def write(path, meta=None, **extra):
     return weights
 
 
-def test_odd_tensors_and_meta(main, tmp_path, capsys):
+def test_odd_tensors_and_meta(call, tmp_path, capsys):
     entry = image_list('NUAA-SIRST', 'ä/train', ['Misc_1', 'Misc_ü'])
     meta = dict(trained_on=[entry], unknown_lists=['x.pth'], dataset_meta=dict(mean=np.ones(2), palette=((0, 0),)))
     weights = write(tmp_path / 'a.pth', meta, optimizer={})
     weights['half'] = torch.tensor([1, float('nan')], dtype=torch.bfloat16)
     torch.save({'state_dict': weights, 'meta': meta, 'optimizer': {}}, tmp_path / 'a.pth')
-    main([str(tmp_path / 'a.pth'), str(tmp_path / 'a.safetensors')])
+    assert call('publish', tmp_path / 'a.pth', tmp_path / 'a.safetensors') is None
     assert 'trained on: NUAA-SIRST ä/train (2 images), unknown (x.pth)' in capsys.readouterr().out
     content = load_file(tmp_path / 'a.safetensors')
     for key, value in weights.items():
@@ -120,14 +115,14 @@ def test_odd_tensors_and_meta(main, tmp_path, capsys):
     assert content['meta']['trained_on'] == [entry]
     assert content['meta']['dataset_meta'] == {'mean': [1, 1], 'palette': [[0, 0]]}
     # Back again, and once more: nothing more is lost.
-    main([str(tmp_path / 'a.safetensors'), str(tmp_path / 'b.pth')])
-    main([str(tmp_path / 'b.pth'), str(tmp_path / 'c.safetensors')])
+    assert call('publish', tmp_path / 'a.safetensors', tmp_path / 'b.pth') is None
+    assert call('publish', tmp_path / 'b.pth', tmp_path / 'c.safetensors') is None
     assert (tmp_path / 'c.safetensors').read_bytes() == (tmp_path / 'a.safetensors').read_bytes()
 
 
-def test_without_meta(main, tmp_path, capsys):
+def test_without_meta(call, tmp_path, capsys):
     write(tmp_path / 'a.pth')
-    main([str(tmp_path / 'a.pth'), str(tmp_path / 'b.safetensors')])
+    assert call('publish', tmp_path / 'a.pth', tmp_path / 'b.safetensors') is None
     out = capsys.readouterr().out
     assert 'left out:   nothing' in out
     assert 'trained on: unknown (a.pth)' in out
@@ -139,36 +134,35 @@ def test_headers_of_others(tmp_path):
     assert load_file(tmp_path / 'a.safetensors')['meta'] == {'trained_on': 'ImageNet', 'note': 'x'}
 
 
-def test_nothing_is_replaced_or_left_behind(main, tmp_path, monkeypatch, capsys):
+def test_nothing_is_replaced_or_left_behind(call, refused, tmp_path, monkeypatch, capsys):
     source, out = tmp_path / 'a.pth', tmp_path / 'b.safetensors'
     write(source)
     out.write_text('mine')
-    assert refused(main, source, out) == f'error: {out} exists; --overwrite replaces it'
+    assert refused(source, out) == f'error: {out} exists; --overwrite replaces it'
     assert out.read_text() == 'mine'
-    main([str(source), str(out), '--overwrite'])
+    assert call('publish', source, out, '--overwrite') is None
     assert load_file(out)['state_dict'].keys() == {'a.weight', 'b.weight', 'a.num_batches_tracked'}
-    assert refused(main, source, source, '--overwrite').endswith('is the checkpoint itself')
-    assert 'must end in .safetensors or .pth' in refused(main, source, tmp_path / 'b.bin')
-    assert 'there is no folder' in refused(main, source, tmp_path / 'none/b.pth')
-    assert 'there is no checkpoint file' in refused(main, tmp_path / 'none.pth', tmp_path / 'b.pth')
+    assert refused(source, source, '--overwrite').endswith('is the checkpoint itself')
+    assert 'must end in .safetensors or .pth' in refused(source, tmp_path / 'b.bin')
+    assert 'there is no folder' in refused(source, tmp_path / 'none/b.pth')
+    assert 'there is no checkpoint file' in refused(tmp_path / 'none.pth', tmp_path / 'b.pth')
 
     # A disk that fails at the last moment, and one that writes something else.
     before = out.read_bytes()
     monkeypatch.setattr('os.fsync', lambda fd: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
-    assert refused(main, source, out, '--overwrite') == f'error: cannot write {out}: No space left on device'
+    assert refused(source, out, '--overwrite') == f'error: cannot write {out}: No space left on device'
     monkeypatch.undo()
     (tmp_path / 'other.pth').write_bytes(source.read_bytes())
-    broken = main.__globals__
-    monkeypatch.setitem(broken, 'save', lambda w, m: save({k: v + 1 for k, v in w.items()}, m))
-    assert 'does not read back as it was' in refused(main, source, out, '--overwrite')
+    monkeypatch.setattr('mmirstd.checkpoints.publishing.save', lambda w, m: save({k: v + 1 for k, v in w.items()}, m))
+    assert 'does not read back as it was' in refused(source, out, '--overwrite')
     assert out.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.pth', 'b.safetensors', 'other.pth']
 
 
-def test_code_and_other_objects_are_refused(main, tmp_path):
+def test_code_and_other_objects_are_refused(refused, tmp_path):
     torch.save({'state_dict': {'w': torch.ones(1)}, 'x': print}, tmp_path / 'a.pth')
-    assert 'a.pth is refused' in refused(main, tmp_path / 'a.pth', tmp_path / 'b.pth')
+    assert 'a.pth is refused' in refused(tmp_path / 'a.pth', tmp_path / 'b.pth')
     write(tmp_path / 'c.pth', dict(dataset_meta={'x': torch.Size([1]), 'y': b'bytes'}))
-    error = refused(main, tmp_path / 'c.pth', tmp_path / 'b.safetensors')
+    error = refused(tmp_path / 'c.pth', tmp_path / 'b.safetensors')
     assert error == 'error: meta holds a bytes, which is no plain data'
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.pth', 'c.pth']

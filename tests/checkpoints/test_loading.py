@@ -14,7 +14,8 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mmirstd.checkpoints import loading as ckpt
-from mmirstd.checkpoints.loading import CheckpointError
+from mmirstd.checkpoints.fitting import check_optimizer, load_fitting, load_strict
+from mmirstd.checkpoints.state_dict import CheckpointError
 
 
 def net(width=4):
@@ -202,14 +203,14 @@ def test_strict_load_fits(saved):
     source, target = net(), net()
     nn.init.zeros_(target[0].weight)
     weights = {k: v for k, v in source.state_dict().items() if 'num_batches_tracked' not in k}
-    ckpt.load_strict(target, weights, 'x')
+    load_strict(target, weights, 'x')
     assert torch.equal(target[0].weight, source[0].weight)
 
 
 def test_strict_load_says_what_differs():
     weights = net(4).state_dict()
     with pytest.raises(CheckpointError) as info:
-        ckpt.load_strict(net(8), weights, 'old.pth')
+        load_strict(net(8), weights, 'old.pth')
     assert str(info.value) == (
         'old.pth is a checkpoint of another model than the config describes (Sequential, 9 tensors): 7 tensors of '
         'another shape (0.weight (4, 3, 3, 3) instead of (8, 3, 3, 3), 0.bias (4,) instead of (8,), 1.weight (4,) '
@@ -217,9 +218,9 @@ def test_strict_load_says_what_differs():
     )
     weights['extra.bias'] = weights.pop('2.bias')
     with pytest.raises(CheckpointError, match=r'1 missing keys \(2.bias\); 1 unexpected keys \(extra.bias\)$'):
-        ckpt.load_strict(net(4), weights, 'old.pth')
+        load_strict(net(4), weights, 'old.pth')
     with pytest.raises(CheckpointError, match=r'1 missing keys .*; 1 unexpected keys .*; 7 tensors of another shape'):
-        ckpt.load_strict(net(8), weights, 'old.pth')
+        load_strict(net(8), weights, 'old.pth')
 
 
 def test_fitting_load(own_mmengine_state):
@@ -227,10 +228,10 @@ def test_fitting_load(own_mmengine_state):
     weights['2.weight'] = torch.zeros(7)
     target = net(4)
     nn.init.zeros_(target[0].weight)
-    ckpt.load_fitting(target, weights, 'x')
+    load_fitting(target, weights, 'x')
     assert torch.equal(target[0].weight, weights['0.weight'])
     with pytest.raises(CheckpointError, match=r'x: none of its 1 tensors fits Sequential'):
-        ckpt.load_fitting(net(4), {'other': torch.ones(2)}, 'x')
+        load_fitting(net(4), {'other': torch.ones(2)}, 'x')
 
 
 def test_loads_are_recorded_where_asked_for(saved, tmp_path):
@@ -249,11 +250,11 @@ def test_loads_are_recorded_where_asked_for(saved, tmp_path):
 
 
 def test_only_an_optimizer_is_compared_with_one():
-    ckpt.check_optimizer({'optimizer': {}}, None, 'x')
+    check_optimizer({'optimizer': {}}, None, 'x')
     wrapper = OptimWrapper(torch.optim.SGD(net().parameters(), 0.1))
-    ckpt.check_optimizer({}, wrapper, 'x')
+    check_optimizer({}, wrapper, 'x')
     several = OptimWrapperDict(a=wrapper)
-    ckpt.check_optimizer({'optimizer': several.state_dict()}, several, 'x')
+    check_optimizer({'optimizer': several.state_dict()}, several, 'x')
 
 
 def test_groups_of_paramwise_cfg_are_the_optimizers():
@@ -261,7 +262,7 @@ def test_groups_of_paramwise_cfg_are_the_optimizers():
         net(), dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1), paramwise_cfg=dict(bias_decay_mult=0.0))
     )
     assert len(wrapper.param_groups) == len(wrapper.optimizer.param_groups) + 1, 'one that only keeps the rate'
-    ckpt.check_optimizer({'optimizer': wrapper.state_dict()}, wrapper, 'x')
+    check_optimizer({'optimizer': wrapper.state_dict()}, wrapper, 'x')
 
 
 def test_latest_checkpoint(tmp_path, saved):

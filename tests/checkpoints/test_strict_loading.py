@@ -1,9 +1,7 @@
 """A checkpoint that would run code is refused on every way into a run, and so is one that does not fit."""
 
-import importlib.util
 import itertools
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,8 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmseg.apis import init_model
 
-from mmirstd.checkpoints.loading import CheckpointError, use_strict_loader
+from mmirstd.checkpoints.loading import use_strict_loader
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.cli import main
 from mmirstd.registry import RUNNERS
 
@@ -41,19 +40,6 @@ def make(tiny_config, tmp_path):
         return RUNNERS.build(cfg)
 
     return build
-
-
-def tool(name, *arguments):
-    spec = importlib.util.spec_from_file_location('tool', ROOT / f'tools/{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    old, sys.argv = sys.argv, [name, *map(str, arguments)]
-    try:
-        module.main()
-    except SystemExit as e:
-        raise CheckpointError(e.code) from None
-    finally:
-        sys.argv = old
 
 
 def command(*arguments):
@@ -97,7 +83,7 @@ WAYS = {
     "MMSegmentation's API": segmentation_api,
     'mmirstd train --resume': lambda make, path, config: command('train', config(), '--resume', path),
     'mmirstd test': lambda make, path, config: command('test', config(), path),
-    'publish_model.py': lambda make, path, config: tool('model_converters/publish_model', path, 'out.pth'),
+    'mmirstd publish': lambda make, path, config: command('publish', path, 'out.pth'),
 }
 
 

@@ -1,7 +1,6 @@
 import csv
 import json
 import re
-import runpy
 import subprocess
 import sys
 import textwrap
@@ -13,7 +12,23 @@ import pytest
 import torch
 from PIL import Image
 
-TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/benchmark.py'
+from mmirstd.apis import benchmark, benchmark_markdown, benchmarking, measuring
+from mmirstd.apis.benchmark_report import FILES, read_accuracy
+from mmirstd.apis.benchmarking import (
+    BenchmarkSettings,
+    Prepared,
+    as_data,
+    build,
+    contenders,
+    cpu_memory,
+    find_reference,
+    network,
+    raw_batch,
+    runnable,
+    summarize_rounds,
+)
+from mmirstd.utils.errors import ArgumentError
+
 LINUX = Path('/proc/self/clear_refs').exists()
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 
@@ -31,19 +46,6 @@ model = dict(
     test_cfg=dict(mode='whole'),
 )
 """
-
-
-@pytest.fixture(scope='module')
-def tool():
-    return runpy.run_path(str(TOOL))
-
-
-@pytest.fixture(autouse=True)
-def same_threads():
-    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
-    yield
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.benchmark = benchmark
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def fake(durations, log, name):
     return timed
 
 
-def test_rounds_rotate_and_slices_last_their_time(tool):
+def test_rounds_rotate_and_slices_last_their_time():
     log = []
     # The first call of each slice does not count, however long it took.
     timed = {
@@ -73,7 +75,7 @@ def test_rounds_rotate_and_slices_last_their_time(tool):
         'b': fake([9.0, 2.0, 9.0, 3.0, 9.0, 4.0], log, 'b'),
         'c': fake([9.0, 0.25, 0.25, 0.25, 0.25] + [9.0, 1.5] * 2, log, 'c'),
     }
-    rounds = tool['interleave'](timed, 3, 1.0)
+    rounds = measuring.interleave(timed, 3, 1.0)
     assert [list(r) for r in rounds] == [['a', 'b', 'c'], ['b', 'c', 'a'], ['c', 'a', 'b']]
     assert rounds[0] == {'a': [0.5, 0.5], 'b': [2.0], 'c': [0.25] * 4}
     assert rounds[1] == {'b': [3.0], 'c': [1.5], 'a': [0.5, 0.6]}
@@ -81,17 +83,16 @@ def test_rounds_rotate_and_slices_last_their_time(tool):
     assert ''.join(log) == 'aaabbccccc' + 'bbccaaa' + 'ccaabb'
 
 
-def test_no_time_is_one_call_per_slice(tool):
+def test_no_time_is_one_call_per_slice():
     log = []
-    rounds = tool['interleave']({'a': fake([5.0, 0.0], log, 'a')}, 1, 0.0)
+    rounds = measuring.interleave({'a': fake([5.0, 0.0], log, 'a')}, 1, 0.0)
     assert rounds == [{'a': [0.0]}]
 
 
-def test_summary_against_numpy(tool):
+def test_summary_against_numpy():
     values = np.random.default_rng(0).gamma(2, size=17)
-    got = tool['summarise'](values)
-    assert got.median == pytest.approx(sorted(values)[8])
-    assert (got.q1, got.q3) == pytest.approx((sorted(values)[4], sorted(values)[12]))
+    ordered = sorted(values)
+    assert summarize_rounds(values) == pytest.approx({'q1': ordered[4], 'median': ordered[8], 'q3': ordered[12]})
 
 
 class Clock:
@@ -104,23 +105,21 @@ class Clock:
         return self.now
 
 
-def test_ratios_are_taken_within_the_rounds(tool, configs, monkeypatch, capsys):
+def test_ratios_are_taken_within_the_rounds(configs, monkeypatch, capsys):
     """With a load that slows whole rounds, latencies spread and ratios do not."""
     clock, made = Clock(), []
 
-    def prepare(contender, args):
+    def prepare(contender, settings):
         def run():
             made.append(contender.name)
             slow = 10 if (len(made) - 1 - 2) // 4 % 2 else 1  # after two calls of warm-up, four calls per round
             clock.now += slow * {'small': 0.1, 'wide': 0.3}[contender.name]
 
-        return tool['Prepared'](run, 1_000_000, 2_000_000_000, (64, 96), 4_000_000)
+        return Prepared(run, 1_000_000, 2_000_000_000, (64, 96), 4_000_000)
 
-    monkeypatch.setitem(tool['measure'].__globals__, 'prepare', prepare)
+    monkeypatch.setattr(benchmarking, 'prepare', prepare)
     monkeypatch.setattr('time.perf_counter', clock)
-    argv = [configs['small'], configs['wide'], '--rounds', '4', '--seconds', '0', '--warmup', '1', '--no-memory',
-            '--batch', '3', '--reference', 'wide']  # fmt: skip
-    result = tool['measure'](tool['parse_args'](argv), argv)
+    result = benchmark(configs.values(), rounds=4, seconds=0, warmup=1, memory=False, batch=3, reference='wide')
     small, wide = result['models']
     assert result['reference'] == 'wide'
     assert small['rounds_s'] == pytest.approx([0.1, 1.0, 0.1, 1.0])
@@ -130,7 +129,7 @@ def test_ratios_are_taken_within_the_rounds(tool, configs, monkeypatch, capsys):
     assert wide['ratio'] == pytest.approx(dict(median=1, q1=1, q3=1))
     assert small['images_per_s'] == pytest.approx(3 / 0.55)
     assert result['order'] == [['small', 'wide'], ['wide', 'small']] * 2
-    text = tool['markdown'](result)
+    text = benchmark_markdown(result)
     assert '| small | as trained | 64 x 96 | 1.000 M | 2.000 G | 550.0 [100.0, 1000.0] | 5.455 | - |' in text
     assert '0.333 [0.333, 0.333] |' in text
 
@@ -140,15 +139,15 @@ def cells(text):
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
 
 
-def test_table_and_files_of_real_models(tool, configs, tmp_path, capsys):
+def test_table_and_files_of_real_models(call, configs, tmp_path, capsys):
     out, figures = tmp_path / 'new/out', tmp_path / 'accuracy.json'
     figures.write_text(json.dumps({'IoU': {'small': 0.5, 'wide': 0.75, 'wide@deploy+channels-last': 0.7}, 'Pd': {}}))
     argv = [configs['small'], configs['wide'], f'{configs["wide"]}@deploy+channels-last', configs['small'],
             '--shape', '60', '70', '--batch', '2', '--threads', '1', '--rounds', '2', '--seconds', '0', '--warmup', '1',
             '--reference', configs['wide'], '--accuracy', str(figures), '--no-memory', '--out', str(out)]  # fmt: skip
-    tool['main'](argv)
+    assert call('benchmark', *argv) is None
     printed = capsys.readouterr().out
-    assert sorted(p.name for p in out.iterdir()) == sorted(tool['FILES'])
+    assert sorted(p.name for p in out.iterdir()) == sorted(FILES)
     assert printed.startswith((out / 'benchmark.md').read_text())
     assert Image.open(out / 'benchmark.png').size == (1210, 440)
     assert 'Images 60 x 70, batch 2, cpu, 1 thread(s); from preprocessed images to logits' in printed
@@ -172,42 +171,44 @@ def test_table_and_files_of_real_models(tool, configs, tmp_path, capsys):
         assert line['latency / wide'].startswith(f'{model["ratio"]["median"]:.3f} [')
         ratios = np.divide(model['rounds_s'], result['models'][1]['rounds_s'])
         assert model['ratio']['median'] == pytest.approx(np.median(ratios))
-    counted = runpy.run_path(str(TOOL.with_name('get_flops.py')))
-    counted['main']([configs['wide'], '--shape', '60', '70', '--json'])
+    call('flops', configs['wide'], '--shape', '60', '70', '--json')
     expected = json.loads(capsys.readouterr().out)
     assert [result['models'][1][key] for key in ('params', 'macs')] == [expected['params'], expected['macs']]
     assert result['models'][2]['params'] < expected['params']
     assert result['models'][0] | {'name': 0} != result['models'][3] | {'name': 0}  # measured twice, not copied
 
-    with pytest.raises(SystemExit, match='is there already'):
-        tool['main'](argv)
+    threads = torch.get_num_threads()
+    assert re.match(r'error: .*benchmark\.json.* exist: choose another place', call('benchmark', *argv))
+    assert torch.get_num_threads() == threads
 
 
-def outputs(tool, argv, place=0):
-    args = tool['parse_args'](argv)
-    contender = args.contenders[place]
-    return tool['runnable'](tool['build'](contender, args.cfg_options), contender, args)()
+FLAGS = {'deploy': False, 'channels_last': False, 'compile': False, 'precision': 'fp32'}
 
 
-def test_what_is_timed_is_the_network_or_all_of_it(tool, configs):
-    argv = [configs['small'], '--shape', '30', '41', '--batch', '2']
-    logits = outputs(tool, argv)
+def outputs(config, shape, checkpoint='-', cfg_options=None, flags=FLAGS, **settings):
+    settings = BenchmarkSettings(shape=shape, **settings)
+    (contender,) = contenders([config], [str(checkpoint)], FLAGS | flags)
+    return runnable(build(contender, cfg_options or {}), contender, settings)()
+
+
+def test_what_is_timed_is_the_network_or_all_of_it(configs):
+    logits = outputs(configs['small'], (30, 41), batch=2)
     assert logits.shape == (2, 1, 32, 64)
     assert logits.dtype == torch.float32
     assert not logits.requires_grad
-    masks = outputs(tool, [*argv, '--end-to-end'])
+    masks = outputs(configs['small'], (30, 41), batch=2, end_to_end=True)
     assert masks.shape == (2, 1, 30, 41)
     assert masks.dtype == torch.uint8
     assert set(masks.unique().tolist()) <= {0, 1}
 
-    model = tool['build'](tool['parse_args'](argv).contenders[0], {})
-    images = tool['raw_batch'](model, 2, 30, 41)
+    model = build(contenders([configs['small']], [], FLAGS)[0], {})
+    images = raw_batch(model, 2, 30, 41)
     assert not torch.equal(images[0], images[1])
-    samples = model.test_step(tool['as_data'](images))
+    samples = model.test_step(as_data(images))
     assert torch.equal(masks.bool(), torch.stack([s.pred_sem_seg.data for s in samples]).bool())
 
 
-def test_forms_give_the_same_logits(tool, configs, monkeypatch):
+def test_forms_give_the_same_logits(configs, monkeypatch):
     compiled = []
 
     def compile_(function, **kwargs):
@@ -215,47 +216,56 @@ def test_forms_give_the_same_logits(tool, configs, monkeypatch):
         return partial(function)
 
     monkeypatch.setattr(torch, 'compile', compile_)
-    expected = outputs(tool, [configs['small'], '--shape', '64'])
+    expected = outputs(configs['small'], (64, 64))
     for form in ('deploy', 'channels-last', 'compile', 'deploy+compile+channels-last'):
-        got = outputs(tool, [f'{configs["small"]}@{form}', '--shape', '64'])
+        got = outputs(f'{configs["small"]}@{form}', (64, 64))
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(
-            outputs(tool, [configs['small'], '--shape', '64', *(f'--{f}' for f in form.split('+'))]), got
-        )
+        everywhere = {flag.replace('-', '_'): True for flag in form.split('+')}
+        torch.testing.assert_close(outputs(configs['small'], (64, 64), flags=everywhere), got)
     assert len(compiled) == 4
-    lower = outputs(tool, [f'{configs["small"]}@bf16', '--shape', '64'])
+    lower = outputs(f'{configs["small"]}@bf16', (64, 64))
     assert 1e-6 < (lower.float() - expected).abs().max() < 0.1
-    changed = outputs(tool, [configs['small'], '--shape', '64', '--cfg-options', 'model.decode_head.channels=8'])
+    changed = outputs(configs['small'], (64, 64), cfg_options={'model.decode_head.channels': 8})
     assert not torch.allclose(changed, expected)
 
 
-def test_weights_of_a_checkpoint(tool, configs, tmp_path):
-    argv = [configs['small'], '--shape', '32']
-    model = tool['build'](tool['parse_args'](argv).contenders[0], {})
+def test_weights_of_a_checkpoint(call, configs, tmp_path):
+    model = build(contenders([configs['small']], [], FLAGS)[0], {})
     with torch.no_grad():
         for p in model.parameters():
             p.fill_(0.25)
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'weights.pth')
-    images = tool['raw_batch'](model, 1, 32, 32)
-    expected = tool['network'](model, images, torch.contiguous_format)()
-    got = outputs(tool, [*argv, '--deploy', '--checkpoints', str(tmp_path / 'weights.pth')])
+    expected = network(model, raw_batch(model, 1, 32, 32), torch.contiguous_format)()
+    got = outputs(configs['small'], (32, 32), tmp_path / 'weights.pth', flags={'deploy': True})
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(outputs(tool, [*argv, '--checkpoints', '-']), expected)
-    with pytest.raises(SystemExit, match=r'error: there is no file .*none\.pth'):
-        tool['main']([*argv, '--checkpoints', str(tmp_path / 'none.pth')])
+    assert not torch.allclose(outputs(configs['small'], (32, 32)), expected)
+    error = call('benchmark', configs['small'], '--checkpoints', 'none.pth')
+    assert error == 'error: there is no checkpoint file none.pth'
 
 
 @pytest.mark.skipif(not LINUX, reason='reads /proc')
-def test_resident_growth_is_what_a_call_takes(tool):
+def test_resident_growth_is_what_a_call_takes():
     size = 64 * 2**20
-    growth = tool['resident_growth'](lambda: torch.ones(size, dtype=torch.uint8), 2)
+    growth = measuring.resident_growth(lambda: torch.ones(size, dtype=torch.uint8), 2)
     assert 0.95 * size < growth < 1.25 * size
-    assert tool['resident_growth'](lambda: None, 1) < 8 * 2**20
+    assert measuring.resident_growth(lambda: None, 1) < 8 * 2**20
 
 
 @pytest.mark.skipif(not LINUX, reason='reads /proc')
 def test_command_line_measures_memory_in_a_process_of_its_own(configs, tmp_path):
-    command = [sys.executable, TOOL, configs['wide'], '--rounds', '1', '--seconds', '0', '--threads', '1']
+    command = [
+        sys.executable,
+        '-m',
+        'mmirstd',
+        'benchmark',
+        configs['wide'],
+        '--rounds',
+        '1',
+        '--seconds',
+        '0',
+        '--threads',
+        '1',
+    ]
     command += ['--out', tmp_path / 'out']
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
@@ -265,11 +275,12 @@ def test_command_line_measures_memory_in_a_process_of_its_own(configs, tmp_path)
     assert re.search(r'\| [\d.]+ MiB \|', done.stdout)
 
 
-def test_memory_is_unknown_without_proc_and_a_failed_child_is_an_error(tool, tmp_path, monkeypatch):
-    with pytest.raises(RuntimeError, match=r'exit status \d.*: error: there is no file none\.py'):
-        tool['cpu_memory'](['none.py'], 0)
-    monkeypatch.setitem(tool['cpu_memory'].__globals__, 'CLEAR_REFS', tmp_path / 'none')
-    assert tool['cpu_memory'](['none.py'], 0) is None
+def test_memory_is_unknown_without_proc_and_a_failed_child_is_an_error(configs, tmp_path, monkeypatch):
+    (contender,) = contenders([configs['small']], [], FLAGS)
+    with pytest.raises(KeyError, match='NoSuchBackbone'):  # the child's own error
+        cpu_memory(contender, BenchmarkSettings(cfg_options={'model.backbone.type': 'NoSuchBackbone'}))
+    monkeypatch.setattr(measuring, 'CLEAR_REFS', tmp_path / 'none')
+    assert cpu_memory(contender, BenchmarkSettings()) is None
 
 
 @pytest.mark.parametrize(
@@ -286,77 +297,79 @@ def test_memory_is_unknown_without_proc_and_a_failed_child_is_an_error(tool, tmp
         (['--accuracy', 'a.json'], '--out'),
         (['--reference', '1'], 'a place from 0 to 0, or one of config'),
         (['--reference', 'x'], '--reference x'),
+        (['--precision', 'fp8'], 'invalid choice'),
     ],
 )
-def test_bad_options(tool, options, message, capsys):
-    with pytest.raises(SystemExit):
-        tool['parse_args'](['config.py', *options])
+def test_bad_options(call, options, message, capsys):
+    assert call('benchmark', 'config.py', *options) == 2
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('config', 'message'), [('a.py@fast', "no form 'fast'"), ('a.py@bf16+fp16', 'one precision')])
-def test_bad_forms(tool, config, message, capsys):
-    with pytest.raises(SystemExit):
-        tool['parse_args']([config])
-    assert message in capsys.readouterr().err
+def test_bad_forms(config, message):
+    with pytest.raises(ArgumentError, match=message):
+        benchmark([config])
 
 
-def test_names_and_references(tool, tmp_path):
+def test_names_and_references(tmp_path):
     (tmp_path / 'a@b').mkdir()
     path = tmp_path / 'a@b/c.py'
     path.touch()
-    args = tool['parse_args']([str(path), 'x/d.py@bf16', 'y/d.py', '--precision', 'fp16', '--reference', 'd@bf16'])
-    assert [m.name for m in args.contenders] == ['c', 'd@bf16', 'd']
-    assert [m.precision for m in args.contenders] == ['fp16', 'bf16', 'fp16']
-    assert [m.config for m in args.contenders] == [str(path), 'x/d.py', 'y/d.py']
-    assert args.reference == 1
-    assert tool['parse_args'](['x/d.py', 'y/d.py', '--reference', 'd#2']).reference == 1
-    assert tool['parse_args'](['x/d.py', 'y/d.py', '--reference', 'y/d.py']).reference == 1
+    given = [str(path), 'x/d.py@bf16', 'y/d.py']
+    models = contenders(given, [], FLAGS | {'precision': 'fp16'})
+    assert [m.name for m in models] == ['c', 'd@bf16', 'd']
+    assert [m.precision for m in models] == ['fp16', 'bf16', 'fp16']
+    assert [m.config for m in models] == [str(path), 'x/d.py', 'y/d.py']
+    assert find_reference('d@bf16', models, given) == 1
+    given = ['x/d.py', 'y/d.py']
+    models = contenders(given, [], FLAGS)
+    assert find_reference('d#2', models, given) == find_reference('y/d.py', models, given) == 1
 
 
-def test_accuracy_by_config_or_by_form(tool, tmp_path):
-    path, models = tmp_path / 'a.json', tool['parse_args'](['a.py', 'a.py@bf16', 'a.py@deploy', 'b.py']).contenders
+def test_accuracy_by_config_or_by_form(tmp_path):
+    path, models = tmp_path / 'a.json', contenders(['a.py', 'a.py@bf16', 'a.py@deploy', 'b.py'], [], FLAGS)
     path.write_text('{"IoU": {"a": 0.5, "a@bf16": 0.4}}')
-    assert tool['read_accuracy'](path, models) == {'IoU': {'a': 0.5, 'a@bf16': 0.4, 'a@deploy': 0.5}}
+    assert read_accuracy(path, models) == {'IoU': {'a': 0.5, 'a@bf16': 0.4, 'a@deploy': 0.5}}
     path.write_text('{"IoU": {"c": 0.5}}')
     with pytest.raises(ValueError, match=r'a\.json: IoU: no measured model is called c'):
-        tool['read_accuracy'](path, models)
+        read_accuracy(path, models)
     for text in ('[1]', '{"IoU": 1}', '{"IoU": {"a": "x"}}', '{', '{"IoU": {"a": null}}'):
         path.write_text(text)
         with pytest.raises(ValueError, match=r'a\.json must hold'):
-            tool['read_accuracy'](path, models)
+            read_accuracy(path, models)
 
 
-def test_end_to_end_and_other_conditions_are_stated(tool, configs, capsys):
-    tool['main']([configs['small'], '--shape', '32', '--rounds', '1', '--seconds', '0', '--no-memory', '--end-to-end',
-                  '--cfg-options', 'model.decode_head.channels=8'])  # fmt: skip
+def test_end_to_end_and_other_conditions_are_stated(call, configs, capsys):
+    fast = ('--shape', '32', '--rounds', '1', '--seconds', '0', '--no-memory')
+    options = ('--end-to-end', '--cfg-options', 'model.decode_head.channels=8')
+    assert call('benchmark', configs['small'], *fast, *options) is None
     printed = capsys.readouterr().out
     assert 'from uint8 images to masks' in printed
     assert 'All configs with model.decode_head.channels=8.' in printed
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')
-def test_without_cuda_the_gpu_is_an_error(tool, configs):
-    with pytest.raises(SystemExit, match=r'error: --device cuda: PyTorch .* finds no CUDA device'):
-        tool['main']([configs['small'], '--device', 'cuda'])
+def test_without_cuda_the_gpu_is_an_error(configs):
+    with pytest.raises(ArgumentError, match=r'--device cuda: PyTorch .* finds no CUDA device'):
+        benchmark([configs['small']], device='cuda')
 
 
 @needs_cuda
 @pytest.mark.parametrize('options', [[], ['--cuda-graphs'], ['--end-to-end'], ['--precision', 'fp16', '--cuda-graphs']])
-def test_on_a_gpu(tool, configs, tmp_path, options):
-    tool['main']([configs['small'], f'{configs["small"]}@deploy+channels-last', '--device', 'cuda', '--shape', '64',
-                  '--rounds', '2', '--seconds', '0', '--out', str(tmp_path / 'out'), *options])  # fmt: skip
+def test_on_a_gpu(call, configs, tmp_path, options):
+    call('benchmark', configs['small'], f'{configs["small"]}@deploy+channels-last', '--device', 'cuda', '--shape', '64',
+                  '--rounds', '2', '--seconds', '0', '--out', str(tmp_path / 'out'), *options)  # fmt: skip
     result = json.loads((tmp_path / 'out/benchmark.json').read_text())
     assert all(m['memory_bytes'] > 0 and min(m['rounds_s']) > 0 for m in result['models'])
     assert result['machine']['gpu']
 
 
 @needs_cuda
-def test_a_cuda_graph_computes_what_the_network_does(tool, configs):
-    args = tool['parse_args']([configs['small'], '--device', 'cuda', '--shape', '64', '--cuda-graphs'])
-    run = tool['runnable'](tool['build'](args.contenders[0], {}), args.contenders[0], args)
+def test_a_cuda_graph_computes_what_the_network_does(configs):
+    (contender,) = contenders([configs['small']], [], FLAGS)
+    run = runnable(build(contender, {}), contender, BenchmarkSettings(shape=(64, 64), device='cuda', cuda_graphs=True))
     expected = run()
-    replay = tool['as_cuda_graph'](run)
+    replay = measuring.as_cuda_graph(run)
     replay()
     torch.cuda.synchronize()
     torch.testing.assert_close(replay.__defaults__[0], expected)

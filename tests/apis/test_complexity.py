@@ -1,15 +1,14 @@
 import json
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/get_flops.py'
+from mmirstd.apis.complexity import count_macs, model_complexity
+from mmirstd.utils.errors import ArgumentError
 
 REPVIT = """
 _base_ = ['mmseg::_base_/models/fpn_r50.py']
@@ -41,11 +40,6 @@ model = dict(
 """
 
 
-@pytest.fixture(scope='module')
-def tool():
-    return runpy.run_path(str(TOOL))
-
-
 @pytest.fixture
 def write(tmp_path):
     def write(text):
@@ -61,8 +55,8 @@ def conv(in_channels, out_channels, kernel, size, groups=1):
     return size * size * out_channels * (in_channels // groups) * kernel**2
 
 
-def test_unet_against_closed_form(tool, write, capsys):
-    tool['main']([write(GREY), '--shape', '64', '--json', '--depth', '3'])
+def test_unet_against_closed_form(call, write, capsys):
+    call('flops', write(GREY), '--shape', '64', '--json', '--depth', '3')
     result = json.loads(capsys.readouterr().out)
     parts = {part['name']: part for part in result['parts']}
     # encoder 1 -> 4 -> 8, then upsampling with a 1x1 convolution, and a 3x3 convolution after concatenation
@@ -78,9 +72,9 @@ def test_unet_against_closed_form(tool, write, capsys):
     assert result['params'] == sum(parts[p]['params'] for p in ('backbone', 'decode_head'))
 
 
-def test_table_of_a_segmentor(tool, write, capsys):
+def test_table_of_a_segmentor(call, write, capsys):
     config = write(REPVIT)
-    tool['main']([config, '--shape', '60', '70'])
+    call('flops', config, '--shape', '60', '70')
     text = capsys.readouterr().out
     assert '64 x 96 (padded from 60 x 70), as trained' in text
     lines = {line.split()[0]: line.split() for line in text.splitlines()[4:] if line.strip()}
@@ -93,7 +87,7 @@ def test_table_of_a_segmentor(tool, write, capsys):
 
     results = {}
     for flag in ([], ['--deploy']):
-        tool['main']([config, '--shape', '64', '--json', *flag])
+        call('flops', config, '--shape', '64', '--json', *flag)
         results[bool(flag)] = json.loads(capsys.readouterr().out)
     assert results[True]['params'] < results[False]['params']
     assert results[True]['macs'] < results[False]['macs']
@@ -101,8 +95,8 @@ def test_table_of_a_segmentor(tool, write, capsys):
     stage = {deploy: next(p for p in r['parts'] if p['name'] == 'backbone.stages.0') for deploy, r in results.items()}
     assert stage[False]['macs'] - stage[True]['macs'] == conv(8, 8, 1, 16, groups=8)
 
-    tool['main']([config, '--shape', '64', '--depth', '0', '--cfg-options', 'model.neck.out_channels=16',
-                  'model.decode_head.in_channels=[16,16,16,16]', '--json'])  # fmt: skip
+    call('flops', config, '--shape', '64', '--depth', '0', '--cfg-options', 'model.neck.out_channels=16',
+                  'model.decode_head.in_channels=[16,16,16,16]', '--json')  # fmt: skip
     wider = json.loads(capsys.readouterr().out)
     assert wider['parts'] == []
     assert wider['macs'] > results[False]['macs']
@@ -144,14 +138,14 @@ class Head(nn.Module):
         return self.forward(x)
 
 
-def test_attention_is_counted(tool):
+def test_attention_is_counted():
     n, c = 24, 16
     model = Model()
     x = torch.randn(1, n, c)
     forward = model.head.forward
     expected_output = model.run(x)
     fastpath = torch.backends.mha.get_fastpath_enabled()
-    macs = tool['count_macs'](model, lambda: model.run(x))
+    macs = count_macs(model, lambda: model.run(x))
 
     def total(name):
         return sum(count for key, count in macs.items() if key == name or key.startswith(f'{name}.'))
@@ -175,25 +169,27 @@ def test_attention_is_counted(tool):
     ('options', 'message'),
     [(['--shape', '1', '2', '3'], '--shape'), (['--shape', '0'], '--shape'), (['--depth', '-1'], '--depth')],
 )
-def test_bad_options(tool, options, message, capsys):
-    with pytest.raises(SystemExit):
-        tool['main'](['config.py', *options])
+def test_bad_options(call, write, options, message, capsys):
+    assert call('flops', write(GREY), *options) == 2
     assert message in capsys.readouterr().err
+    with pytest.raises(ArgumentError, match='--depth must not be negative'):
+        model_complexity(write(GREY), 32, depth=-1)
 
 
-def test_command_line(write, tool):
-    command = [sys.executable, str(TOOL), write(GREY), '--shape', '32', '48']
-    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert '32 x 48, as trained' in run.stdout
-    with pytest.raises(SystemExit, match=r'error: .*none\.py'):
-        tool['main'](['none.py'])
-    with pytest.raises(SystemExit, match=r'error: .*unknown RepViT arch .m9'):
-        tool['main']([write(REPVIT), '--cfg-options', 'model.backbone.arch=m9'])
+def test_from_python_and_with_mistakes(call, write):
+    found = model_complexity(write(GREY), (32, 48), cfg_options={'model.decode_head.channels': 8})
+    assert (found.shape, found.input_size) == ((32, 48), (32, 48))
+    assert '32 x 48, as trained' in str(found)
+    assert found.total.macs > model_complexity(write(GREY), (32, 48)).total.macs
+    assert 'there is no config file none.py' in call('flops', 'none.py')
+    assert 'unknown RepViT arch' in call('flops', write(REPVIT), '--cfg-options', 'model.backbone.arch=m9')
+    assert 'configs have no modle; did you mean model?' in call('flops', write(GREY), '--cfg-options', 'modle.x=1')
+    assert call('flops', write(GREY), '--cfg-options', 'model') == 'error: --cfg-options model: expected KEY=VALUE'
 
 
 def test_json_is_all_there_is_on_stdout(write):
     """In a process of its own, where packages are imported and may print."""
-    command = [sys.executable, TOOL, write(GREY), '--shape', '64', '--json']
+    command = [sys.executable, '-m', 'mmirstd', 'flops', write(GREY), '--shape', '64', '--json']
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)['shape'] == [64, 64]

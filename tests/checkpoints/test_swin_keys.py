@@ -1,9 +1,6 @@
 """Swin's keys to and fro; equal features are proven in tests/interop/test_swin_timm.py."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +8,6 @@ from mmseg.models.backbones import SwinTransformer
 
 from mmirstd.checkpoints.convert.swin import convert_swin_state_dict, swin_arch
 
-TOOL = Path(__file__).parents[2] / 'tools/model_converters/swin2mmirstd.py'
 ARCH = dict(embed_dims=8, depths=(1, 2, 1), num_heads=(1, 2, 4), window_size=5)
 
 
@@ -64,15 +60,14 @@ def test_errors(change, message):
         convert_swin_state_dict(change(authors(swin().state_dict())))
 
 
-def test_the_tool_writes_what_mmsegmentation_loads(tmp_path):
+def test_what_is_written_is_what_mmsegmentation_loads(call, tmp_path, capsys):
     net = swin()
     net.eval()  # returns None
     torch.save(dict(model=authors(net.state_dict(), 'backbone.')), tmp_path / 'in.pth')
-    run = [sys.executable, TOOL, tmp_path / 'in.pth', tmp_path / 'out.pth']
-    done = subprocess.run(run, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert call('convert', 'swin', 'in.pth', 'out.pth') is None
     assert re.search(
-        r'SwinTransformer\(embed_dims=8, depths=\(1, 2, 1\), .* window_size=5\), 68 tensors; left out 4', done.stdout
+        r'SwinTransformer\(embed_dims=8, depths=\(1, 2, 1\), .* window_size=5\), 68 tensors; left out 4',
+        capsys.readouterr().out,
     )
     loaded = SwinTransformer(**ARCH, strides=(4, 2, 2), out_indices=(0, 1, 2))
     loaded.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'out.pth'))
@@ -82,6 +77,5 @@ def test_the_tool_writes_what_mmsegmentation_loads(tmp_path):
     for got, expected in zip(loaded(x), net(x), strict=True):
         torch.testing.assert_close(got, expected)
     torch.save(dict(model=dict(weight=torch.zeros(1))), tmp_path / 'bad.pth')
-    done = subprocess.run([*run[:2], tmp_path / 'bad.pth', tmp_path / 'out.pth'], capture_output=True, text=True)
-    assert done.returncode
-    assert 'not a model with one Swin Transformer' in done.stderr
+    assert 'not a model with one Swin Transformer' in call('convert', 'swin', 'bad.pth', 'other.pth')
+    assert not (tmp_path / 'other.pth').exists()

@@ -1,0 +1,120 @@
+"""Whether weights fit the model that loads them, and what to say if they do not."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.runner.checkpoint import load_state_dict
+from torch import Tensor, nn
+
+from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
+from mmirstd.utils.text import abridge, first_line
+
+
+def load_strict(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Load weights that must fit the model exactly.
+
+    Counters of BatchNorm may be missing: old checkpoints have none.
+
+    Raises:
+        CheckpointError: If keys are missing or unexpected, or shapes differ; says how many and the first of each.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    own = model.state_dict()
+    details = ''
+    try:
+        result = model.load_state_dict(dict(state_dict), strict=False)
+    except RuntimeError as e:  # torch raises for shapes even when not strict
+        details = first_line(e)
+        missing = [k for k in own if k not in state_dict]
+        unexpected = [k for k in state_dict if k not in own]
+    else:
+        missing, unexpected = result.missing_keys, result.unexpected_keys
+    missing = [k for k in missing if not k.endswith('num_batches_tracked')]
+    shapes = other_shapes(own, state_dict)
+    if not (missing or unexpected or details):
+        return
+    parts = [
+        f'{len(keys)} {name} ({abridge(keys, 3)})'
+        for keys, name in (
+            (missing, 'missing keys'),
+            (unexpected, 'unexpected keys'),
+            (shapes, 'tensors of another shape'),
+        )
+        if keys
+    ]
+    raise CheckpointError(
+        f'{source} is a checkpoint of another model than the config describes ({type(model).__name__}, {len(own)} '
+        f'tensors): {"; ".join(parts) or details}'
+    )
+
+
+def check_average(checkpoint: Mapping[str, Any], model: nn.Module, source: str) -> None:
+    """See that averaged weights (of ``EMAHook``, which would take what fits) belong to the checkpoint's own.
+
+    Raises:
+        CheckpointError: If keys or shapes differ, or shapes from those of the model; names the first of them.
+    """
+    weights = checkpoint_weights(checkpoint, source)
+    average = {k.removeprefix('module.'): v for k, v in checkpoint['ema_state_dict'].items() if k != 'steps'}
+    wrong = [k for k in weights if k not in average] + [k for k in average if k not in weights]
+    if wrong := wrong or other_shapes(weights, average):
+        raise CheckpointError(
+            f'{source}: its averaged weights (ema_state_dict) are not of the model that its weights are of: '
+            f'{len(wrong)} differ ({abridge(wrong, 3)})'
+        )
+    if other_shapes(model.state_dict(), weights):
+        load_strict(model, weights, source)  # says what differs
+
+
+def check_optimizer(checkpoint: Mapping[str, Any], optim_wrapper: Any, source: str) -> None:
+    """See that the optimizer's state belongs to the optimizer of the run that resumes.
+
+    Raises:
+        CheckpointError: If groups of parameters or shapes differ.
+    """
+    if not isinstance(optim_wrapper, OptimWrapper) or not hasattr(optim_wrapper, 'optimizer'):
+        return
+    if 'optimizer' not in checkpoint:
+        return
+    state = checkpoint['optimizer']
+    # The wrapper's own list has one group more with paramwise_cfg, for the learning rate without multipliers.
+    own = [[tuple(p.shape) for p in group['params']] for group in optim_wrapper.optimizer.param_groups]
+    groups = [group['params'] for group in state['param_groups']]
+    if list(map(len, groups)) != list(map(len, own)):
+        raise CheckpointError(
+            f'cannot resume from {source}: its optimizer has {sum(map(len, groups))} parameters in {len(groups)} '
+            f'groups, that of the config {sum(map(len, own))} in {len(own)}; was optim_wrapper.paramwise_cfg changed?'
+        )
+    for index, shape in zip(chain(*groups), chain(*own), strict=True):
+        for name, value in state['state'].get(index, {}).items():
+            if isinstance(value, Tensor) and value.ndim and tuple(value.shape) != shape:
+                raise CheckpointError(
+                    f'cannot resume from {source}: {name} of parameter {index} in its optimizer is '
+                    f'{tuple(value.shape)} instead of {shape}'
+                )
+
+
+def other_shapes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """Describe the weights whose shapes differ from the model's own."""
+    return [
+        f'{k} {tuple(weights[k].shape)} instead of {tuple(v.shape)}'
+        for k, v in own.items()
+        if k in weights and weights[k].shape != v.shape
+    ]
+
+
+def load_fitting(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Load the weights whose keys and shapes fit, and log the others.
+
+    Raises:
+        CheckpointError: If none fits.
+    """
+    own = model.state_dict()
+    if not any(k in own and own[k].shape == v.shape for k, v in state_dict.items()):
+        raise CheckpointError(f'{source}: none of its {len(state_dict)} tensors fits {type(model).__name__}')
+    load_state_dict(model, OrderedDict(state_dict), strict=False, logger='current')

@@ -1,0 +1,33 @@
+"""Convert a published checkpoint to this project's keys.
+
+SOURCE is one of
+
+  repvit   a RepViT classifier of its authors or of timm -> mmirstd.RepViT
+  sam      the image encoder of SAM or MobileSAM (also of mmpretrain and timm, and TinyViT's own checkpoints)
+           -> mmirstd.SAMViT or mmirstd.TinyViT
+  swin     the Swin encoder of Semantic-SAM, or of its authors -> MMSegmentation's SwinTransformer
+  adgfnet  ADGFNet or ADGFNet-Lite of its authors -> configs/baselines/adgfnet*
+
+init_cfg=dict(type='Pretrained', checkpoint=...) of mmirstd's backbones converts by itself; a converted file is for
+keeping the part alone.
+"""
+
+import argparse
+
+from mmirstd.cli.options import keywords
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument('source', metavar='SOURCE', help='repvit, sam, swin, adgfnet')
+    parser.add_argument('checkpoint', help='.pt, .pth or .safetensors file, or its address')
+    parser.add_argument('out', help='.pth file to write')
+    parser.add_argument('--prefix', help="take only the keys below this, e.g. 'backbone.'")
+    parser.add_argument('--overwrite', action='store_true', help='replace the file if it exists')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert, and print what was written."""
+    from mmirstd.apis import convert_checkpoint
+
+    print(f'{args.out}: {convert_checkpoint(**keywords(args))}')

@@ -1,0 +1,12 @@
+"""Convert a published checkpoint to the keys used here: ``mmirstd convert`` as a script."""
+
+import sys
+
+try:
+    from mmirstd.cli import main
+except ImportError as e:
+    advice = ': run `make` in the checkout and use its .venv/bin/python' if e.name == 'mmirstd' else ''
+    raise SystemExit(f'error: {e}{advice}') from None
+
+if __name__ == '__main__':
+    raise SystemExit(main(['convert', *sys.argv[1:]]))
