@@ -55,7 +55,7 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
     return cfg
 
 
-def parse_options(options: CfgOptions | None) -> dict[str, Any]:
+def parse_options(options: CfgOptions | None, option: str = '--cfg-options') -> dict[str, Any]:
     """Read ``KEY=VALUE`` texts as MMEngine does; a mapping is taken as it is.
 
     Raises:
@@ -64,7 +64,7 @@ def parse_options(options: CfgOptions | None) -> dict[str, Any]:
     if isinstance(options, Mapping):
         return dict(options)
     if wrong := [text for text in options or () if '=' not in text]:
-        raise OptionError(f'--cfg-options {wrong[0]}: expected KEY=VALUE')
+        raise OptionError(f'{option} {wrong[0]}: expected KEY=VALUE')
     parsed = argparse.Namespace()
     DictAction(['--cfg-options'], 'options')(argparse.ArgumentParser(), parsed, list(options or ()))
     return parsed.options

@@ -6,6 +6,7 @@ MMEngine inside ``run``, so that ``mmirstd COMMAND --help`` answers at once.
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module

@@ -1,16 +1,10 @@
 """Evaluation: pure functions on arrays here and in ``functional``, the metric MMEngine runs in ``metrics``."""
 
-from mmirstd.evaluation.functional.counts import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.functional.exact import (
-    Counts,
-    Matches,
-    image_counts,
-    match_components,
-    match_targets,
-    sum_counts,
-    summarise,
-)
-from mmirstd.evaluation.functional.matching import match
+from mmirstd.evaluation.functional.counts import Counts, image_counts, protocol_counts, sum_counts
+from mmirstd.evaluation.functional.evaluated_image import match_targets
+from mmirstd.evaluation.functional.intervals import bootstrap_differences, bootstrap_intervals
+from mmirstd.evaluation.functional.matching import Matches, match_components
+from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.evaluation.functional.protocols import PRESETS, Protocol, get_protocol, get_protocols
 from mmirstd.ops.components import Components, label_components
 
@@ -20,17 +14,15 @@ __all__ = [
     'Counts',
     'Matches',
     'Protocol',
-    'ProtocolCounts',
+    'bootstrap_differences',
+    'bootstrap_intervals',
+    'compute_metrics',
     'get_protocol',
     'get_protocols',
     'image_counts',
     'label_components',
-    'match',
     'match_components',
     'match_targets',
     'protocol_counts',
-    'protocol_figures',
     'sum_counts',
-    'sum_protocol_counts',
-    'summarise',
 ]

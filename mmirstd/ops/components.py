@@ -49,7 +49,7 @@ def label_components(mask: np.ndarray, connectivity: Connectivity = 8) -> Compon
 def label_pixels(flat: np.ndarray, shape: tuple[int, int], connectivity: Connectivity = 8) -> Components:
     """Label the connected components of the pixels with flat indices (P,), ascending, in an image of a shape (H, W).
 
-    Runs of empty rows and columns are squeezed to one before labelling: that keeps neighbourhoods and raster order, and
+    Runs of empty rows and columns are squeezed to one before labeling: that keeps neighborhoods and raster order, and
     makes the cost follow the targets rather than the image.
     """
     if connectivity not in _STRUCTURES:
@@ -59,7 +59,7 @@ def label_pixels(flat: np.ndarray, shape: tuple[int, int], connectivity: Connect
     if not flat.size:
         nothing = np.zeros(0, np.int64)
         return Components(rows, cols, nothing, nothing, np.zeros((0, 2)))
-    (squeezed_rows, grid_height), (squeezed_cols, grid_width) = _squeeze(rows, height), _squeeze(cols, width)
+    (squeezed_rows, grid_height), (squeezed_cols, grid_width) = squeeze(rows, height), squeeze(cols, width)
     grid = np.zeros((grid_height, grid_width), bool)
     grid[squeezed_rows, squeezed_cols] = True
     labels, number = ndimage.label(grid, _STRUCTURES[connectivity])
@@ -71,7 +71,7 @@ def label_pixels(flat: np.ndarray, shape: tuple[int, int], connectivity: Connect
     return Components(rows, cols, index, area, centroid)
 
 
-def _squeeze(positions: np.ndarray, length: int) -> tuple[np.ndarray, int]:
+def squeeze(positions: np.ndarray, length: int) -> tuple[np.ndarray, int]:
     """Renumber positions (P,) in [0, length) without holes, but for one empty place in each gap; and the new length."""
     kept = np.zeros(length + 1, np.intp)
     kept[positions] = 1

@@ -11,10 +11,10 @@ from PIL import Image
 def nearest_indices(source: int, size: int, interpolation: str) -> np.ndarray:
     """For each of `size` output positions the one of `source` input positions that nearest neighbour takes.
 
-    ``'pillow-nearest'`` (Pillow's NEAREST) takes the input pixel under the centre of the output pixel: floor((i + 0.5)
+    ``'pillow-nearest'`` (Pillow's NEAREST) takes the input pixel under the center of the output pixel: floor((i + 0.5)
     * source / size), where Pillow adds the positions up in float64. ``'opencv-nearest'`` (INTER_NEAREST) takes the one
     under its left border, floor(i / (size / source)), rounded as in OpenCV. (OpenCV's INTER_NEAREST_EXACT means the
-    centre, but versions round differently: 5.0 as Pillow, 4.11 in 16-bit fixed point.) Returns int64 (size,).
+    center, but versions round differently: 5.0 as Pillow, 4.11 in 16-bit fixed point.) Returns int64 (size,).
     """
     if interpolation == 'pillow-nearest':
         steps = np.full(size, source / size)
@@ -40,7 +40,7 @@ def resize_nearest(array: np.ndarray, shape: tuple[int, int], interpolation: str
 def resize_prediction(prediction: np.ndarray, shape: tuple[int, int], interpolation: str) -> np.ndarray:
     """Resize a map of probabilities (H, W), bool or floating.
 
-    ``'opencv-linear'`` (INTER_LINEAR) is bilinear between pixel centres without smoothing before it makes an image
+    ``'opencv-linear'`` (INTER_LINEAR) is bilinear between pixel centers without smoothing before it makes an image
     smaller; torch's ``interpolate(mode='bilinear', align_corners=False)`` is the same up to rounding.
     ``'pillow-bilinear'`` (Pillow's BILINEAR) smooths. float16 and bool become float32; float64 stays with OpenCV.
     """

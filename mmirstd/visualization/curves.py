@@ -1,7 +1,5 @@
 """Curves of :mod:`mmirstd.evaluation.functional.sweeps` as pictures and CSV: ROC, precision over recall, Pd over Fa."""
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
-from mmirstd.evaluation.functional.exact import EmptyPolicy
+from mmirstd.evaluation.functional.protocols import EmptyPolicy
 from mmirstd.evaluation.functional.sweeps import ComponentSweep, Curve, PixelSweep
-from mmirstd.io.files import write_atomically
+from mmirstd.io.files import encode_png, refuse_overwriting, write_atomically
+from mmirstd.io.tables import csv_rows
 
 _MARKED = 0.5
 
@@ -60,10 +58,10 @@ def draw_pd_fa(sweeps: Mapping[str, ComponentSweep], title: str = '', *, max_fa:
             curve = sweep.pd_fa()
             highest = max(highest, curve.x.max())
             label = f'{name} (area to {max_fa:g}: {_number(sweep.pd_fa_area(max_fa))})'
-            colour = _line(axes, curve, label, linestyle='none', marker='.', markersize=4)
+            color = _line(axes, curve, label, linestyle='none', marker='.', markersize=4)
             order = np.argsort(curve.x, kind='stable')
             steps = np.maximum.accumulate(curve.y[order])
-            axes.step(curve.x[order], steps, where='post', color=colour, linewidth=1.2)
+            axes.step(curve.x[order], steps, where='post', color=color, linewidth=1.2)
         axes.axvline(max_fa, color='0.6', linewidth=0.8, linestyle=':')
         axes.set_xscale('symlog', linthresh=1)
         axes.set(xlim=(0, highest * 1.5), ylim=(-0.02, 1.02), xlabel='Fa (false pixels per million)', ylabel='Pd')
@@ -72,7 +70,7 @@ def draw_pd_fa(sweeps: Mapping[str, ComponentSweep], title: str = '', *, max_fa:
 
 
 def pixel_csv(sweep: PixelSweep) -> bytes:
-    """A CSV file with a row per threshold, ascending: tp, fp, fn, tn and the figures; what is undefined is empty."""
+    """A CSV file with a row per threshold, ascending: tp, fp, fn, tn and the metrics; what is undefined is empty."""
     tp, fp = sweep.tp, sweep.fp
     columns = {
         'threshold': sweep.thresholds,
@@ -80,17 +78,17 @@ def pixel_csv(sweep: PixelSweep) -> bytes:
         'fp': fp,
         'fn': sweep.target_pixels - tp,
         'tn': sweep.background_pixels - fp,
-        **sweep.figures(),
+        **sweep.metrics(),
     }
     return _csv(columns)
 
 
 def component_csv(sweep: ComponentSweep, *, empty: EmptyPolicy = 'skip') -> bytes:
-    """A CSV file with a row per threshold, ascending: the counts and the figures, Fa in 1e-6."""
+    """A CSV file with a row per threshold, ascending: the counts and the metrics, Fa in 1e-6."""
     names = ('tp', 'fp', 'fn', 'detected', 'components', 'false_components', 'false_pixels')
-    columns = {'threshold': sweep.thresholds, **{name: getattr(sweep, name) for name in names}}
-    columns['targets'] = np.full(len(sweep.thresholds), sweep.targets)
-    return _csv({**columns, **sweep.figures(empty=empty)})
+    columns = {'threshold': sweep.thresholds, **{name: getattr(sweep.counts, name) for name in names}}
+    columns['targets'] = np.full(len(sweep.thresholds), sweep.counts.targets)
+    return _csv({**columns, **sweep.metrics(empty=empty)})
 
 
 def save_curves(
@@ -100,10 +98,11 @@ def save_curves(
     *,
     title: str = '',
     max_fa: float = 100.0,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write roc.png, pr.png and pd_fa.png and, for each name, pixels_NAME.csv and components_NAME.csv.
 
-    An empty mapping gives none of its files. Nothing is written if one of the files exists.
+    An empty mapping gives none of its files. Nothing is written if one of the files exists, unless `overwrite`.
 
     Raises:
         FileExistsError: Naming the files that exist.
@@ -115,15 +114,13 @@ def save_curves(
             raise ValueError(f'{name!r} cannot be part of a file name')
     made: dict[str, Callable[[], bytes]] = {}
     if pixels:
-        made['roc.png'] = lambda: _png(draw_roc(pixels, title))
-        made['pr.png'] = lambda: _png(draw_pr(pixels, title))
+        made['roc.png'] = lambda: encode_png(draw_roc(pixels, title), 'rgb')
+        made['pr.png'] = lambda: encode_png(draw_pr(pixels, title), 'rgb')
     if components:
-        made['pd_fa.png'] = lambda: _png(draw_pd_fa(components, title, max_fa=max_fa))
+        made['pd_fa.png'] = lambda: encode_png(draw_pd_fa(components, title, max_fa=max_fa), 'rgb')
     made.update({f'pixels_{name}.csv': lambda s=sweep: pixel_csv(s) for name, sweep in pixels.items()})
     made.update({f'components_{name}.csv': lambda s=sweep: component_csv(s) for name, sweep in components.items()})
-    there = [str(folder / name) for name in made if (folder / name).exists()]
-    if there:
-        raise FileExistsError(f'not overwritten: {", ".join(there)}')
+    refuse_overwriting((folder / name for name in made), overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in made.items():
         write_atomically(folder / name, make())
@@ -147,7 +144,7 @@ def _draw(sweeps: Mapping[str, object], title: str, plot: Callable[[Axes], None]
 
 
 def _line(axes: Axes, curve: Curve, label: str, **style: object) -> str:
-    """Draw a curve and, if it is one of the thresholds, a ring at 0.5; returns the colour."""
+    """Draw a curve and, if it is one of the thresholds, a ring at 0.5; returns the color."""
     (line,) = axes.plot(curve.x, curve.y, label=label, **{'linewidth': 1.4, **style})
     marked = curve.thresholds == _MARKED
     axes.plot(curve.x[marked], curve.y[marked], 'o', color=line.get_color(), markerfacecolor='white', zorder=3)
@@ -174,15 +171,5 @@ def _number(value: float) -> str:
 
 
 def _csv(columns: Mapping[str, Sequence]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(columns)
-    for row in zip(*(np.asarray(c).tolist() for c in columns.values()), strict=True):
-        writer.writerow(['' if isinstance(v, float) and math.isnan(v) else v for v in row])
-    return text.getvalue().encode()
-
-
-def _png(picture: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, 'PNG', optimize=True)
-    return file.getvalue()
+    values = (np.asarray(column).tolist() for column in columns.values())
+    return csv_rows([dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)])

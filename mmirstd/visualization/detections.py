@@ -12,7 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from mmirstd.evaluation.functional.exact import Matches, image_counts, match_targets
+from mmirstd.evaluation.functional.counts import count_image
+from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
+from mmirstd.evaluation.functional.matching import Matches
+from mmirstd.evaluation.functional.protocols import get_protocol
 from mmirstd.ops.components import Connectivity, label_components
 from mmirstd.visualization.canvas import (
     COLORS,
@@ -76,8 +79,9 @@ def draw_detections(
     pred = None if pred is None else pred > 0.5
     caption = []
     if gt is not None and pred is not None:
-        marks = _matched_boxes(match_targets(pred, gt, distance=distance, connectivity=connectivity, ignore=ignore))
-        counts = image_counts(pred, gt, distance=distance, connectivity=connectivity, ignore=ignore)
+        protocol = get_protocol('exact', distance=distance, connectivity=connectivity)
+        evaluated = EvaluatedImage.from_labels(pred, gt, ignore)
+        marks, counts = _matched_boxes(evaluated.matches(protocol)), count_image(evaluated, protocol)
         caption = [
             ('detected', f'{counts.detected} of {counts.targets} detected'),
             ('missed', f'{counts.targets - counts.detected} missed'),

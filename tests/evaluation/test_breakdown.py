@@ -8,20 +8,21 @@ import pytest
 from plain_evaluation import pd_fa, scipy_label
 
 from mmirstd.evaluation.analysis.breakdowns import (
-    FalseComponent,
+    FalseComponentRecord,
     FalseGroup,
     ImageRecord,
-    Target,
     TargetGroup,
+    TargetRecord,
     by_false_area,
     by_image,
     by_target_area,
     by_target_scr,
-    figures_by,
     image_record,
+    metrics_by,
     worst_images,
 )
-from mmirstd.evaluation.functional.exact import Counts, image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.counts import Counts, image_counts, sum_counts
+from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.ops.target_statistics import target_statistics
 
 
@@ -43,8 +44,8 @@ def test_record_of_a_drawn_image():
     mask = box((5, 5, 3, 3), (20, 30, 2, 4))
     prediction = box((5, 6, 3, 3), (34, 4, 2, 2), (0, 40, 1, 5)) * 0.8
     record = image_record(prediction, mask, img_id='a')
-    assert record.targets == (Target(6.0, 6.0, 9, 6, True, None), Target(20.5, 31.5, 8, 0, False, None))
-    assert record.false == (FalseComponent(0.0, 42.0, 5), FalseComponent(34.5, 4.5, 4))
+    assert record.targets == (TargetRecord(6.0, 6.0, 9, 6, True, None), TargetRecord(20.5, 31.5, 8, 0, False, None))
+    assert record.false == (FalseComponentRecord(0.0, 42.0, 5), FalseComponentRecord(34.5, 4.5, 4))
     assert record.counts == image_counts(prediction, mask)
     assert record.missed == 1
     assert record.iou == 6 / (9 + 8 + 9 + 9 - 6)
@@ -90,8 +91,12 @@ def test_scr_is_that_of_the_statistics():
 
 
 def record_of(img_id, found=(), false=(), **counts):
-    found, false = tuple(Target(0, 0, *t) for t in found), tuple(FalseComponent(0, 0, area) for area in false)
-    return ImageRecord(img_id, Counts(images=1, **counts), found, false)
+    found, false = (
+        tuple(TargetRecord(0, 0, *t) for t in found),
+        tuple(FalseComponentRecord(0, 0, area) for area in false),
+    )
+    tp, wrong = counts.get('tp', 0), counts.get('fp', 0) + counts.get('fn', 0)
+    return ImageRecord(img_id, Counts(images=1, inter=tp, union=tp + wrong, **counts), found, false)
 
 
 RECORDS = [
@@ -169,14 +174,14 @@ def test_wrong_edges_are_refused(edges):
         by_target_area(RECORDS, edges)
 
 
-def test_figures_by_any_property_of_images():
+def test_metrics_by_any_property_of_images():
     rng = np.random.default_rng(3)
     records = [image_record(*random_pair(rng)[:2], img_id=f'{i % 3}_{i}', threshold=0.3) for i in range(12)]
-    groups = figures_by(records, lambda r: r.img_id.split('_')[0])
+    groups = metrics_by(records, lambda r: r.img_id.split('_')[0])
     assert list(groups) == ['0', '1', '2']
-    for name, figures in groups.items():
+    for name, metrics in groups.items():
         counts = [r.counts for r in records if r.img_id.startswith(name)]
-        assert figures == pytest.approx({'images': 4, **summarise(sum_counts(counts))}, nan_ok=True)
+        assert metrics == pytest.approx({'images': 4, **compute_metrics(sum_counts(counts))}, nan_ok=True)
 
 
 def test_rows_of_images():

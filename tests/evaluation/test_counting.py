@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from plain_evaluation import flood_fill
 
-from mmirstd.evaluation.functional.counts import ProtocolCounts, protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.functional.exact import image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.counts import Counts, image_counts, protocol_counts, sum_counts
+from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.evaluation.functional.protocols import PRESETS, Protocol, get_protocol, get_protocols
 
 EXACT = PRESETS['exact']
@@ -130,7 +130,7 @@ def plain_counts(prediction, mask, p, ignore=None):
     if truth or not p.skip_empty:
         counts.update(
             target_images=int(bool(truth)), targets=len(truth), detected=len({i for i, _ in pairs}),
-            components=len(found), false_components=len(free), false_area=area,
+            components=len(found), false_components=len(free), false_pixels=area,
             fa_pixels=denominator.get(p.fa_denominator, p.fa_denominator), fa_images=1,
         )  # fmt: skip
     if p.auc_bins is not None:
@@ -141,7 +141,7 @@ def plain_counts(prediction, mask, p, ignore=None):
             false.append(int((above & background).sum()) * counted)
             hit.append(sum(bool(above[tuple(t.T)].any()) for t in truth))
         counts.update(auc_false=tuple(false), auc_detected=tuple(hit))
-    return ProtocolCounts(**counts)
+    return Counts(**counts)
 
 
 VALUES = [0, 0, 0, 0, 1, 64, 127, 128, 200, 254, 255, 255, 255]
@@ -229,35 +229,16 @@ def test_together_and_alone_are_the_same():
 
 
 @pytest.mark.parametrize('threshold', [0.0, 0.3, 0.5])
-def test_exact_is_image_counts_and_summarise(threshold):
+def test_labels_and_mask_values_give_the_same_counts(threshold):
     rng = np.random.default_rng(2)
     protocol = get_protocol(dict(preset='exact', threshold=threshold))
-    ours, theirs = [], []
     for i in range(60):
         prediction, mask = random_image(rng) if i % 3 else (rng.random((9, 7)).astype('f4'), rng.integers(0, 2, (9, 7)))
         ignore = rng.random(mask.shape) < rng.choice([0, 0.1])
         labels = np.where(ignore, 255, mask > 0).astype(np.uint8)
-        ours.append(one(prediction, mask, protocol, ignore=ignore))
-        theirs.append(image_counts(prediction, labels, threshold=threshold))
-        a, b = ours[-1], theirs[-1]
-        assert (a.tp, a.fp, a.fn, a.pixels, a.targets, a.detected) == (
-            b.tp,
-            b.fp,
-            b.fn,
-            b.pixels,
-            b.targets,
-            b.detected,
-        )
-        assert (a.components, a.false_components, a.false_area) == (b.components, b.false_components, b.false_pixels)
-        assert (a.images, a.target_images, a.empty_images, a.iou_sum) == (1, b.target_images, b.empty_images, b.iou_sum)
-    total, expected = sum_protocol_counts(ours), sum_counts(theirs)
-    for empty in ('skip', 0, 1):
-        figures = protocol_figures(total, replace(protocol, niou_empty=empty))
-        assert figures == summarise(expected, empty=empty)
-    nothing = np.zeros((4, 4), bool)
-    np.testing.assert_equal(
-        protocol_figures(one(nothing, nothing, protocol), protocol), summarise(image_counts(nothing, nothing))
-    )
+        counts = one(prediction, mask, protocol, ignore=ignore)
+        assert counts == image_counts(prediction, labels, threshold=threshold)
+        assert counts == plain_counts(prediction, np.where(mask > 0, 255, 0), protocol, ignore)
 
 
 @pytest.mark.parametrize('protocol', ['sctransnet', dict(preset='rpcanet', size=None), dict(preset='acm', size=64)])
@@ -313,9 +294,9 @@ def test_legacy_hides_false_components_as_large_as_a_match():
     target[4:7, 4:7] = prediction[4:7, 4:7] = True
     prediction[20:23, 20:23] = prediction[28:31, 4:7] = prediction[12:14, 28:30] = True  # 9, 9 and 4 pixels
     exact, legacy = protocol_counts(prediction, target, [EXACT, replace(EXACT, name='legacy', fa='legacy')])
-    assert (exact.false_area, legacy.false_area) == (22, 4)
+    assert (exact.false_pixels, legacy.false_pixels) == (22, 4)
     assert (exact.false_components, legacy.false_components) == (3, 3)
-    assert replace(exact, false_area=4) == legacy
+    assert replace(exact, false_pixels=4) == legacy
 
 
 def test_fa_denominators():
@@ -331,7 +312,7 @@ def test_fa_denominators():
     ):
         p = replace(EXACT, fa_denominator=denominator)
         counts = one(*large, p) + one(prediction, target, p)
-        assert protocol_figures(counts, p)['Fa'] == 8e6 / expected
+        assert compute_metrics(counts, p)['Fa'] == 8e6 / expected
 
 
 def test_images_without_target_can_be_left_out():
@@ -339,10 +320,10 @@ def test_images_without_target_can_be_left_out():
     something[2:4, 2:4] = True
     p = replace(EXACT, skip_empty=True, fa_denominator='last')
     counts = one(something, nothing, p) + one(something, something, p)
-    assert (counts.images, counts.fa_images, counts.target_images, counts.false_area) == (2, 1, 1, 0)
-    assert protocol_figures(counts, p)['Fa'] == 0
+    assert (counts.images, counts.fa_images, counts.target_images, counts.false_pixels) == (2, 1, 1, 0)
+    assert compute_metrics(counts, p)['Fa'] == 0
     assert counts.fp == 4
-    assert math.isnan(protocol_figures(one(something, nothing, p), p)['Fa'])
+    assert math.isnan(compute_metrics(one(something, nothing, p), p)['Fa'])
 
 
 def test_normalised_maps_always_have_a_positive_pixel():
@@ -387,40 +368,40 @@ def test_sum_keeps_order_and_refuses_other_protocols():
     rng = np.random.default_rng(7)
     found = [protocol_counts(*random_image(rng, (16 + i, 16)), 'all') for i in range(6)]
     for counts in zip(*found, strict=True):
-        total = sum_protocol_counts(counts)
-        assert total == sum_protocol_counts([sum_protocol_counts(counts[:2]), *counts[2:]])
+        total = sum_counts(counts)
+        assert total == sum_counts([sum_counts(counts[:2]), *counts[2:]])
         assert total.last_pixels == counts[-1].last_pixels
-        assert replace(sum_protocol_counts(counts[::-1]), last_pixels=total.last_pixels) == total
-        assert counts[0] + counts[1] == sum_protocol_counts(counts[:2])
-        assert total + ProtocolCounts() == total == ProtocolCounts() + total
+        assert replace(sum_counts(counts[::-1]), last_pixels=total.last_pixels) == total
+        assert counts[0] + counts[1] == sum_counts(counts[:2])
+        assert total + Counts() == total == Counts() + total
         assert pickle.loads(pickle.dumps(total)) == total
         plain = itertools.chain.from_iterable(v if isinstance(v, tuple) else (v,) for v in astuple(total))
         assert all(type(value) in (int, float) for value in plain)
-    assert sum_protocol_counts([]) == ProtocolCounts()
+    assert sum_counts([]) == Counts()
     with pytest.raises(ValueError, match='several protocols'):
-        sum_protocol_counts(found[0])
+        sum_counts(found[0])
 
 
 def test_auc_of_a_perfect_map_is_nearly_one_and_of_a_constant_one_a_half():
     p = PRESETS['rpcanet']
     mask = np.zeros((256, 256), np.uint8)
     mask[100:104, 100:104] = 255
-    assert protocol_figures(one((mask > 0).astype(np.float32), mask, p), p)['AUC'] == 1
-    assert protocol_figures(one(np.full(mask.shape, 0.3, np.float32), mask, p), p)['AUC'] == 0
-    assert math.isnan(protocol_figures(one(np.full(mask.shape, 0.3, np.float32), 0 * mask, p), p)['AUC'])
-    assert math.isnan(protocol_figures(one(np.full(mask.shape, 0.3), np.full_like(mask, 255), p), p)['AUC'])
+    assert compute_metrics(one((mask > 0).astype(np.float32), mask, p), p)['AUC'] == 1
+    assert compute_metrics(one(np.full(mask.shape, 0.3, np.float32), mask, p), p)['AUC'] == 0
+    assert math.isnan(compute_metrics(one(np.full(mask.shape, 0.3, np.float32), 0 * mask, p), p)['AUC'])
+    assert math.isnan(compute_metrics(one(np.full(mask.shape, 0.3), np.full_like(mask, 255), p), p)['AUC'])
 
 
-def test_undefined_figures_follow_the_protocol():
+def test_undefined_metrics_follow_the_protocol():
     nothing = np.zeros((256, 256), bool)
     for p in PRESETS.values():
-        figures = protocol_figures(one(nothing, nothing, p), p)
-        assert math.isnan(figures['Pd'])
-        assert math.isnan(figures['IoU']) == (p.name == 'exact')
-        assert figures['nIoU'] == 0 if p.name != 'exact' else math.isnan(figures['nIoU'])
-        assert math.isnan(figures['precision']) == (p.ratio_eps == 0)
-        assert ('AUC' in figures) == (p.name == 'rpcanet')
-        assert set(p.figures) <= set(figures)
+        metrics = compute_metrics(one(nothing, nothing, p), p)
+        assert math.isnan(metrics['Pd'])
+        assert math.isnan(metrics['IoU']) == (p.name == 'exact')
+        assert metrics['nIoU'] == 0 if p.name != 'exact' else math.isnan(metrics['nIoU'])
+        assert math.isnan(metrics['precision']) == (p.ratio_eps == 0)
+        assert ('AUC' in metrics) == (p.name == 'rpcanet')
+        assert set(p.reported) <= set(metrics)
 
 
 @pytest.mark.parametrize(

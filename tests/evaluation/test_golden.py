@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from golden import cases as golden
 
-from mmirstd.evaluation.functional.counts import protocol_counts, protocol_figures, sum_protocol_counts
-from mmirstd.evaluation.functional.exact import image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.counts import image_counts, protocol_counts, sum_counts
+from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.evaluation.functional.protocols import PRESETS, get_protocol
 
 FOLDER = Path(golden.__file__).parent
@@ -42,14 +42,15 @@ SINGLE = {
 }
 
 
-# column: what it is in the counts c and figures f of the protocol; Fa is a fraction in the files
+# column: what it is in the counts c and metrics f of the protocol; Fa is a fraction in the files
 COLUMNS = {
     **{name: lambda c, f, name=name: getattr(c, name) for name in ('inter', 'union', 'images', 'tp', 'fp', 'fn')},
-    **{name: lambda c, f, name=name: getattr(c, name) for name in ('targets', 'detected', 'false_area')},
+    **{name: lambda c, f, name=name: getattr(c, name) for name in ('targets', 'detected')},
+    'false_area': lambda c, f: c.false_pixels,
     **{name: lambda c, f, name=name: f[name] for name in ('IoU', 'nIoU', 'Pd', 'precision', 'recall', 'F1', 'AUC')},
     'Fa': lambda c, f: f['Fa'] / 1e6,
     'correct': lambda c, f: c.inter,
-    'false_pixels': lambda c, f: c.false_area,
+    'false_pixels': lambda c, f: c.false_pixels,
     'denominator': lambda c, f: c.fa_pixels,
     'background': lambda c, f: c.fa_pixels,
     'roc_tp': lambda c, f: c.tp,
@@ -144,12 +145,12 @@ def check(name, preset, table):
         for column in columns:
             key = keys[column]
             if key not in totals:
-                total = sum_protocol_counts(counts[(member, *key)] for member in members)
-                totals[key] = total, protocol_figures(total, key[1])
-            total, figures = totals[key]
+                total = sum_counts(counts[(member, *key)] for member in members)
+                totals[key] = total, compute_metrics(total, key[1])
+            total, metrics = totals[key]
             if column.startswith('unprinted') and total.fa_images < total.images:
                 continue  # there an empty mask is one target as large as the image
-            value = COLUMNS[column](total, figures)
+            value = COLUMNS[column](total, metrics)
             compared += 1
             if not same(column, value, numbers[column], column in SINGLE.get(name, ())):
                 wrong.append((row, column, value, numbers[column]))
@@ -207,7 +208,7 @@ def test_exact_and_pyirstdmetrics_agree_on_what_both_compute():
     plain = {name: image_counts(golden.probability(c.logit), masks[name]) for name, c in found.items()}
     compared = 0
     for row, numbers, members in rows('pyirstdmetrics'):
-        total = sum_protocol_counts(counts[member][0] for member in members)
+        total = sum_counts(counts[member][0] for member in members)
         ours = {
             'tp': total.tp,
             'fp': total.fp,
@@ -217,17 +218,18 @@ def test_exact_and_pyirstdmetrics_agree_on_what_both_compute():
             'distance_tp': total.detected,
             'distance_fp': total.false_components,
             'distance_fn': total.targets - total.detected,
-            'distance_fp_area': total.false_area,
+            'distance_fp_area': total.false_pixels,
             'shooting_targets': total.targets,
         }
         assert ours == {name: numbers[name] for name in ours}, row
-        figures = protocol_figures(total, protocol)
-        figures |= {'distance_Pd': figures['Pd'], 'distance_Fa': figures['Fa'] / 1e6}
+        metrics = compute_metrics(total, protocol)
+        metrics |= {'distance_Pd': metrics['Pd'], 'distance_Fa': metrics['Fa'] / 1e6}
         for name in ('IoU', 'nIoU', 'F1', 'precision', 'recall', 'distance_Pd', 'distance_Fa'):
-            value = 0 if math.isnan(figures[name]) else figures[name]  # 0 / 0 is 0 there
+            value = 0 if math.isnan(metrics[name]) else metrics[name]  # 0 / 0 is 0 there
             assert value == pytest.approx(numbers[name], rel=1e-9, abs=1e-12), (row, name)
             compared += 1
         np.testing.assert_equal(
-            protocol_figures(total, protocol), summarise(sum_counts(plain[member] for member in members), empty=0)
+            compute_metrics(total, protocol),
+            compute_metrics(sum_counts(plain[member] for member in members), niou_empty=0),
         )
     assert compared == 7 * 142

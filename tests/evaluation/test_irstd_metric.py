@@ -12,8 +12,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from PIL import Image
 
-from mmirstd.evaluation import image_counts, sum_counts, summarise
-from mmirstd.evaluation.functional.counts import protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.evaluation import compute_metrics, image_counts, protocol_counts, sum_counts
 from mmirstd.evaluation.functional.protocols import PRESETS, get_protocols
 from mmirstd.evaluation.metrics import IRSTDMetric
 from mmirstd.registry import METRICS
@@ -21,7 +20,9 @@ from mmirstd.registry import METRICS
 
 def expected(indices, empty='skip', threshold=0.5, **options):
     pairs = [(s.seg_logits.data[0].numpy(), s.gt_sem_seg.data[0].numpy()) for s in map(make_sample, indices)]
-    return summarise(sum_counts(image_counts(*pair, threshold=threshold, **options) for pair in pairs), empty=empty)
+    return compute_metrics(
+        sum_counts(image_counts(*pair, threshold=threshold, **options) for pair in pairs), niou_empty=empty
+    )
 
 
 def same(a, b):
@@ -29,11 +30,11 @@ def same(a, b):
 
 
 def test_equals_the_functions():
-    figures = evaluate(range(13), 13)
-    assert same(figures, expected(range(13)))
-    assert list(figures) == ['IoU', 'nIoU', 'Pd', 'Fa', 'precision', 'recall', 'F1']
-    assert 0 < figures['IoU'] < figures['Pd'] <= 1 < figures['Fa']
-    assert all(type(value) is float for value in figures.values())
+    metrics = evaluate(range(13), 13)
+    assert same(metrics, expected(range(13)))
+    assert list(metrics) == ['IoU', 'nIoU', 'Pd', 'Fa', 'precision', 'recall', 'F1']
+    assert 0 < metrics['IoU'] < metrics['Pd'] <= 1 < metrics['Fa']
+    assert all(type(value) is float for value in metrics.values())
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,8 @@ def test_keeps_one_small_result_per_sample():
     metric.process({}, [make_sample(i).to_dict() for i in range(5)])
     metric.process({}, [make_sample(5).to_dict()])
     assert len(metric.results) == 6
-    assert sum_counts(r.exact for r in metric.results).images == 6
-    assert all(r.others == () for r in metric.results)
+    assert all(len(counts) == 1 for counts in metric.results)
+    assert sum_counts(counts for (counts,) in metric.results).images == 6
     assert same(metric.evaluate(4), expected(range(4)))
     assert metric.results == []
 
@@ -71,8 +72,8 @@ def test_runs_in_an_evaluator_from_a_config():
     with DefaultScope.overwrite_default_scope('mmseg'):
         evaluator = Evaluator([config])
     evaluator.process([make_sample(i) for i in range(3)], {})
-    figures = evaluator.evaluate(3)
-    assert figures == {f'test/{name}': value for name, value in expected(range(3)).items()}
+    metrics = evaluator.evaluate(3)
+    assert metrics == {f'test/{name}': value for name, value in expected(range(3)).items()}
     assert METRICS.get('IRSTDMetric') is IRSTDMetric
 
 
@@ -90,16 +91,16 @@ def test_takes_reduced_precision(dtype):
 def test_prints_one_table(capsys, monkeypatch):
     logger = MMLogger.get_instance('metric', log_level='INFO')
     monkeypatch.setattr(logger.handlers[0], 'stream', sys.stdout)
-    figures = evaluate(range(13), 13)
+    metrics = evaluate(range(13), 13)
     text = capsys.readouterr().out
     assert text.count('Fa (1e-6)') == 1
     assert '13 images (5 without target): ' in text
-    for name, value in figures.items():
+    for name, value in metrics.items():
         assert name in text
         assert (f'{value:.2f}' if name == 'Fa' else f'{value:.4f}') in text
     assert 'No mask holds a target' not in text
     evaluate([0], 1)
-    assert 'No mask holds a target: are targets labelled 1? 255 means "ignore".' in capsys.readouterr().out
+    assert 'No mask holds a target: are targets labeled 1? 255 means "ignore".' in capsys.readouterr().out
 
 
 def without(sample, key):
@@ -153,7 +154,7 @@ def test_bad_samples_are_named(sample, options, error, message):
         ({'empty': 2}, 'empty'),
         ({'presets': 'dnanett'}, "there is no preset 'dnanett'"),
         ({'presets': ['exact', 'exact']}, "two protocols are called 'exact'"),
-        ({'presets': {'preset': 'exact', 'name': 'exact', 'threshold': 0.3}}, "give a changed 'exact' another name"),
+        ({'presets': {'preset': 'exact', 'name': 'exact', 'threshold': 3}}, 'threshold'),
     ],
 )
 def test_bad_parameters_are_refused_at_once(options, message):
@@ -162,21 +163,21 @@ def test_bad_parameters_are_refused_at_once(options, message):
 
 
 def by_presets(pairs, presets='all'):
-    """The figures of (probabilities, mask values) under the presets, without the metric."""
+    """The metrics of (probabilities, mask values) under the presets, without the metric."""
     protocols = get_protocols(presets)
     counts = zip(*(protocol_counts(*pair[:2], protocols, ignore=pair[2]) for pair in pairs), strict=True)
-    figures = (protocol_figures(sum_protocol_counts(c), p) for c, p in zip(counts, protocols, strict=True))
+    metrics = (compute_metrics(sum_counts(c), p) for c, p in zip(counts, protocols, strict=True))
     return {
         f'{p.name}/{name}': value
-        for p, f in zip(protocols, figures, strict=True)
+        for p, f in zip(protocols, metrics, strict=True)
         for name, value in f.items()
-        if name in p.figures
+        if name in p.reported
     }
 
 
-def split_exact(figures):
+def split_exact(metrics):
     """Figures as the metric names them."""
-    return {name.removeprefix('exact/'): value for name, value in figures.items()}
+    return {name.removeprefix('exact/'): value for name, value in metrics.items()}
 
 
 def test_presets_without_mask_files_get_labels():
@@ -184,12 +185,12 @@ def test_presets_without_mask_files_get_labels():
     for sample in map(make_sample, range(9)):
         truth = sample.gt_sem_seg.data[0].numpy()
         pairs.append((sample.seg_logits.data[0].numpy(), truth == 1, truth == 255))
-    figures = evaluate(range(9), 9, presets='all')
-    assert same(figures, split_exact(by_presets(pairs)))
-    assert list(figures)[:7] == ['IoU', 'nIoU', 'Pd', 'Fa', 'precision', 'recall', 'F1']
-    assert [k for k in figures if k.startswith('dnanet/')] == [f'dnanet/{k}' for k in PRESETS['dnanet'].figures]
-    assert same({k: v for k, v in figures.items() if '/' not in k}, expected(range(9)))
-    assert figures['dnanet/IoU'] != figures['IoU']
+    metrics = evaluate(range(9), 9, presets='all')
+    assert same(metrics, split_exact(by_presets(pairs)))
+    assert list(metrics)[:7] == ['IoU', 'nIoU', 'Pd', 'Fa', 'precision', 'recall', 'F1']
+    assert [k for k in metrics if k.startswith('dnanet/')] == [f'dnanet/{k}' for k in PRESETS['dnanet'].reported]
+    assert same({k: v for k, v in metrics.items() if '/' not in k}, expected(range(9)))
+    assert metrics['dnanet/IoU'] != metrics['IoU']
 
 
 @pytest.fixture
@@ -214,12 +215,12 @@ def mask_files(tmp_path):
 def test_presets_read_the_values_of_mask_files(mask_files):
     metric = IRSTDMetric(presets='all')
     metric.process({}, [sample.to_dict() for sample, _ in mask_files])
-    figures = metric.evaluate(3)
+    metrics = metric.evaluate(3)
     pairs = [(s.seg_logits.data[0].numpy(), values, None) for s, values in mask_files]
     names = [name for name in PRESETS if name != 'exact']
-    assert same({k: v for k, v in figures.items() if '/' in k}, by_presets(pairs, names))
-    # Native and greedy all: on labels they would be one figure.
-    assert len({figures['sctransnet/IoU'], figures['basicirstd/IoU'], figures['IoU']}) == 2
+    assert same({k: v for k, v in metrics.items() if '/' in k}, by_presets(pairs, names))
+    # Native and greedy all: on labels they would be one metric.
+    assert len({metrics['sctransnet/IoU'], metrics['basicirstd/IoU'], metrics['IoU']}) == 2
 
 
 def test_ignored_pixels_need_a_mask_of_their_size(mask_files):
@@ -229,31 +230,44 @@ def test_ignored_pixels_need_a_mask_of_their_size(mask_files):
         IRSTDMetric(presets='dnanet').process({}, [sample.to_dict()])
     sample, _ = mask_files[0]
     sample.gt_sem_seg.data[0, 0, :] = 255
-    figures = []
+    metrics = []
     for ignored in (True, False):
         if not ignored:
             sample.gt_sem_seg.data[0, 0, :] = 0
         metric = IRSTDMetric(presets='basicirstd')
         metric.process({}, [sample.to_dict()])
-        figures.append(metric.evaluate(1))
-    assert list(figures[0]) == ['basicirstd/IoU', 'basicirstd/Pd', 'basicirstd/Fa']
+        metrics.append(metric.evaluate(1))
+    assert list(metrics[0]) == ['basicirstd/IoU', 'basicirstd/Pd', 'basicirstd/Fa']
     # A row less of 24 x 24 pixels, and no false pixel in it.
-    assert figures[0]['basicirstd/Fa'] * 23 == pytest.approx(figures[1]['basicirstd/Fa'] * 24)
+    assert metrics[0]['basicirstd/Fa'] * 23 == pytest.approx(metrics[1]['basicirstd/Fa'] * 24)
+
+
+def test_exact_is_an_ordinary_preset():
+    changed = {'preset': 'exact', 'name': 'exact', 'threshold': 0.25, 'distance': 1.5}
+    assert same(evaluate(range(13), 13, presets=changed), expected(range(13), threshold=0.25, distance=1.5))
+    changed = evaluate(range(13), 13, presets=changed, distance=2.0, connectivity=4)
+    assert same(changed, expected(range(13), threshold=0.25, distance=2.0, connectivity=4))
+
+
+def test_a_prediction_of_another_size_is_refused():
+    sample = with_data(make_sample(2), 'pred_sem_seg', torch.zeros(1, 12, 12))
+    with pytest.raises(ValueError, match=r'000002.png: prediction and mask must be \(H, W\) and alike'):
+        IRSTDMetric().process({}, [sample.to_dict()])
 
 
 def test_presets_of_ones_own():
     mine = {'preset': 'exact', 'name': 'low', 'threshold': 0.25}
-    figures = evaluate(range(13), 13, presets=[mine, 'exact'])
-    low = {k.removeprefix('low/'): v for k, v in figures.items() if k.startswith('low/')}
+    metrics = evaluate(range(13), 13, presets=[mine, 'exact'])
+    low = {k.removeprefix('low/'): v for k, v in metrics.items() if k.startswith('low/')}
     assert same(low, expected(range(13), threshold=0.25))
-    assert same({k: v for k, v in figures.items() if '/' not in k}, expected(range(13)))
+    assert same({k: v for k, v in metrics.items() if '/' not in k}, expected(range(13)))
 
 
 def test_results_stay_small():
     metric = IRSTDMetric(presets='all')
     metric.process({}, [make_sample(3).to_dict()])
     assert len(pickle.dumps(metric.results)) < 8000
-    assert len(metric.results[0].others) == len(PRESETS) - 1
+    assert len(metric.results[0]) == len(PRESETS)
 
 
 def test_presets_need_probabilities():
@@ -274,4 +288,4 @@ def test_one_table_of_all_presets(capsys, monkeypatch):
     assert lines == ['protocol', *PRESETS]
     assert '(In parentheses: by the rules of the preset, but its repository does not report it.)' in text
     evaluate(range(13), 13, presets='sctransnet')
-    assert '13 images\n' in capsys.readouterr().out
+    assert '13 images (5 without target): ' in capsys.readouterr().out

@@ -7,16 +7,15 @@ from golden import cases as golden
 from scipy.optimize import linear_sum_assignment
 from test_functional_counts import random_pair
 
-from mmirstd.evaluation.functional import exact as functional
-from mmirstd.evaluation.functional.exact import match_components
-from mmirstd.evaluation.functional.matching import match
+from mmirstd.evaluation.functional import matching
+from mmirstd.evaluation.functional.matching import match_components
 from mmirstd.ops.components import label_components
 
 METHODS = ['greedy', 'nearest', 'hungarian', 'overlap']
 
 
 def pairs(prediction, target, method, **kwargs):
-    return match(label_components(target), label_components(prediction), method, **kwargs).detected.tolist()
+    return match_components(label_components(target), label_components(prediction), method, **kwargs).detected.tolist()
 
 
 def apart(targets, components):
@@ -33,7 +32,7 @@ def test_what_is_left_over(method):
     rng = np.random.default_rng(0)
     for _ in range(300):
         targets, predictions = components(rng)
-        found = match(targets, predictions, method, distance=rng.choice([1, 3, 7]))
+        found = match_components(targets, predictions, method, distance=rng.choice([1, 3, 7]))
         assert sorted({*found.missed.tolist(), *found.detected[:, 0].tolist()}) == list(range(len(targets)))
         assert sorted({*found.false.tolist(), *found.detected[:, 1].tolist()}) == list(range(len(predictions)))
         assert not {*found.missed.tolist()} & {*found.detected[:, 0].tolist()}
@@ -45,11 +44,17 @@ def test_what_is_left_over(method):
         assert (found.targets, found.predictions) == (targets, predictions)
 
 
-def test_greedy_is_match_components():
+def test_greedy_takes_the_first_free_component_in_label_order():
     rng = np.random.default_rng(1)
     for _ in range(100):
-        both = components(rng)
-        assert match(*both).detected.tolist() == match_components(*both).detected.tolist()
+        targets, predictions = components(rng)
+        expected, taken = [], set()
+        for i, row in enumerate(apart(targets, predictions) if len(targets) and len(predictions) else []):
+            free = [j for j in np.flatnonzero(row < 3).tolist() if j not in taken]
+            if free:
+                expected.append([i, free[0]])
+                taken.add(free[0])
+        assert match_components(targets, predictions).detected.tolist() == expected
 
 
 def test_nearest_takes_the_closest_pair_again_and_again():
@@ -64,7 +69,9 @@ def test_nearest_takes_the_closest_pair_again_and_again():
                 i, j = np.unravel_index(left.argmin(), left.shape)
                 expected.append([int(i), int(j)])
                 left[i], left[:, j] = np.inf, np.inf
-        assert match(targets, predictions, 'nearest', distance=distance).detected.tolist() == sorted(expected)
+        assert match_components(targets, predictions, 'nearest', distance=distance).detected.tolist() == sorted(
+            expected
+        )
 
 
 def best_assignment(distances, limit):
@@ -87,7 +94,7 @@ def test_hungarian_finds_most_pairs_and_of_these_the_closest():
         if not len(targets) or not len(predictions) or max(len(targets), len(predictions)) > 6:
             continue
         tried += 1
-        found = match(targets, predictions, 'hungarian').detected
+        found = match_components(targets, predictions, 'hungarian').detected
         distances = apart(targets, predictions)
         number, total = best_assignment(distances, 3)
         assert len(found) == number
@@ -102,7 +109,7 @@ def test_hungarian_on_noise_is_one_assignment():
     cost[cost >= 3] = 1e6
     i, j = linear_sum_assignment(cost)
     kept = cost[i, j] < 3
-    found = match(targets, predictions, 'hungarian').detected
+    found = match_components(targets, predictions, 'hungarian').detected
     assert len(found) == kept.sum() > 20
     assert cost[found[:, 0], found[:, 1]].sum() == pytest.approx(cost[i, j][kept].sum())
 
@@ -116,7 +123,7 @@ def test_overlap_is_any_shared_pixel():
         for layer, found in zip(labels, (targets, predictions), strict=True):
             layer[found.rows, found.cols] = found.index
         expected = {(a, b) for a, b in labels.reshape(2, -1).T.tolist() if a >= 0 and b >= 0}
-        assert set(map(tuple, match(targets, predictions, 'overlap').detected.tolist())) == expected
+        assert set(map(tuple, match_components(targets, predictions, 'overlap').detected.tolist())) == expected
 
 
 @pytest.mark.parametrize(
@@ -135,7 +142,7 @@ def test_overlap_is_any_shared_pixel():
 def test_cases_on_which_the_methods_differ(case, detected):
     (found,) = (c for c in golden.cases() if c.name == f'{case}_256')
     targets, predictions = label_components(found.mask > 0), label_components(found.logit > 0)
-    numbers = [len(targets) - len(match(targets, predictions, method).missed) for method in METHODS]
+    numbers = [len(targets) - len(match_components(targets, predictions, method).missed) for method in METHODS]
     assert numbers == list(detected)
 
 
@@ -152,7 +159,7 @@ def test_many_components_are_matched_in_blocks(method, monkeypatch):
     rng = np.random.default_rng(6)
     prediction, target = rng.random((2, 48, 48)) < 0.05
     expected = pairs(prediction, target, method)
-    monkeypatch.setattr(functional, '_PAIRS_AT_ONCE', 100)
+    monkeypatch.setattr(matching, 'PAIRS_AT_ONCE', 100)
     assert pairs(prediction, target, method) == expected
     assert expected
 
@@ -160,7 +167,7 @@ def test_many_components_are_matched_in_blocks(method, monkeypatch):
 def test_bad_parameters_are_refused():
     something = label_components(np.eye(4) > 0)
     with pytest.raises(ValueError, match="no matching 'first'; there are greedy, nearest, hungarian, overlap"):
-        match(something, something, 'first')
+        match_components(something, something, 'first')
     for method in ('greedy', 'nearest', 'hungarian'):
         with pytest.raises(ValueError, match='distance must be positive, not 0'):
-            match(something, something, method, distance=0)
+            match_components(something, something, method, distance=0)

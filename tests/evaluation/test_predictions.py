@@ -13,8 +13,10 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from scipy.io import savemat
 
+from mmirstd.apis.evaluate import load_split
 from mmirstd.datasets.published_splits import load_published
 from mmirstd.evaluation.analysis import predictions as P
+from mmirstd.evaluation.analysis.pairing import file_id, pair_files
 
 RNG = np.random.default_rng(0)
 NEAR_HALF = np.array(
@@ -73,7 +75,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(P, 'replace_durably', full)
+    monkeypatch.setattr('mmirstd.io.files.replace_durably', full)
     with pytest.raises(OSError, match='No space'):
         P.write_prediction(tmp_path / 'a.png', NEAR_HALF)
     assert not list(tmp_path.iterdir())
@@ -147,7 +149,7 @@ def bad_file(tmp_path, kind):
     ('kind', 'message'),
     [
         ('npy_logits', r'probabilities must lie in \[0, 1\], got \[-3, 4\]; are these logits\?'),
-        ('npy_nan', '1 values are not finite'),
+        ('npy_nan', '1 values that are not finite'),
         ('npy_channels', r'one map \(H, W\) is needed, got an array of shape \(2, 4, 4\)'),
         ('npy_empty', 'one map'),
         ('npy_int', 'probabilities, uint8, uint16 or bool are needed, not int64'),
@@ -156,7 +158,7 @@ def bad_file(tmp_path, kind):
         ('npz_names', 'holds a, b; say which with --key'),
         ('npz_text', 'bad_npz_text'),
         ('mat_text', 'bad_mat_text'),
-        ('png_colour', 'a picture in colours'),
+        ('png_colour', 'a picture in colors'),
         ('png_text', 'bad_png_text'),
     ],
 )
@@ -206,7 +208,7 @@ def test_labels_are_told_by_the_folder(tmp_path):
     ],
 )
 def test_ids(stem, suffix, expected):
-    assert P.file_id(stem, suffix) == expected
+    assert file_id(stem, suffix) == expected
 
 
 def folders(tmp_path, predictions, masks, size=16):
@@ -221,7 +223,7 @@ def test_pairs_by_stem(tmp_path):
     np.savez(pred / 'Misc_3.npz', np.zeros((5, 6)))
     png(mask / 'Misc_3_pixels0.png', square())
     (mask / 'readme.txt').write_text('no mask')
-    pairing = P.pair_files(pred, mask)
+    pairing = pair_files(pred, mask)
     assert [(p.img_id, p.prediction.name, p.mask.name) for p in pairing.pairs] == [
         ('Misc_1', 'Misc_1_pred.png', 'Misc_1_pixels0.png'),
         ('Misc_3', 'Misc_3.npz', 'Misc_3_pixels0.png'),
@@ -232,30 +234,30 @@ def test_pairs_by_stem(tmp_path):
     assert pairing.pairs[1].prediction_shape == (5, 6)
 
 
-def test_a_list_says_what_is_evaluated_and_in_which_order(tmp_path):
+def test_a_split_says_what_is_evaluated_and_in_which_order(tmp_path):
     pred, mask = folders(tmp_path, ['a.png', 'b.png', 'x.png'], ['a_gt.png', 'b_gt.png', 'c_gt.png'])
     images = tmp_path / 'images'
     for name in 'abc':
         png(images / f'{name}.bmp', square())
-    pairing = P.pair_files(pred, mask, ids=['c', 'b_gt'], img_dir=images, progress=True)
+    pairing = pair_files(pred, mask, ids=['c', 'b_gt'], img_dir=images, progress=True)
     assert [(p.img_id, p.prediction and p.prediction.name, p.image.name) for p in pairing.pairs] == [
         ('c', None, 'c.bmp'),
         ('b', 'b.png', 'b.bmp'),
     ]
     assert (pairing.missing, pairing.extra, pairing.unlisted) == (['c'], ['x.png'], 1)
     with pytest.raises(FileNotFoundError, match=r'1 of 2 ids have no mask in .*mask: d'):
-        P.pair_files(pred, mask, ids=['a', 'd'])
+        pair_files(pred, mask, ids=['a', 'd'])
     (images / 'b.bmp').unlink()
     with pytest.raises(FileNotFoundError, match=r'1 of 3 ids have no image in .*images: b'):
-        P.pair_files(pred, mask, img_dir=images)
+        pair_files(pred, mask, img_dir=images)
 
 
 def test_one_folder_for_both(tmp_path):
     both = tmp_path / 'pred'
     folders(tmp_path, ['a_1.png', 'a_2.png', 'b_1.png', 'b_2.png'], [])
     with pytest.raises(ValueError, match='is the folder of the masks, too: give --pred-suffix and --mask-suffix'):
-        P.pair_files(both, both)
-    pairing = P.pair_files(both, both, pred_suffix='_2', mask_suffix='_1')
+        pair_files(both, both)
+    pairing = pair_files(both, both, pred_suffix='_2', mask_suffix='_1')
     assert [(p.prediction.name, p.mask.name) for p in pairing.pairs] == [('a_2.png', 'a_1.png'), ('b_2.png', 'b_1.png')]
     assert (pairing.missing, pairing.extra, pairing.sizes) == ([], [], {})
 
@@ -263,11 +265,11 @@ def test_one_folder_for_both(tmp_path):
 def test_nested_folders(tmp_path):
     pred, mask = folders(tmp_path, ['41/a.png', '42/a.png'], ['41/a_gt.png', '42/a_gt.png'])
     with pytest.raises(FileNotFoundError, match='folders below are searched with --nested'):
-        P.pair_files(pred, mask)
-    pairs = P.pair_files(pred, mask, nested=True).pairs
+        pair_files(pred, mask)
+    pairs = pair_files(pred, mask, nested=True).pairs
     assert [p.img_id for p in pairs] == ['41/a', '42/a']
     assert [p.prediction for p in pairs] == [pred / '41/a.png', pred / '42/a.png']
-    assert [p.img_id for p in P.pair_files(pred, mask, nested=True, ids=['42/']).pairs] == ['42/a']
+    assert [p.img_id for p in pair_files(pred, mask, nested=True, ids=['42/']).pairs] == ['42/a']
 
 
 def test_mistakes(tmp_path):
@@ -275,28 +277,28 @@ def test_mistakes(tmp_path):
     with pytest.raises(
         ValueError, match=r"a.png and a_pred.png both belong to id 'a'; tell them apart with --pred-suf"
     ):
-        P.pair_files(pred, mask)
-    assert P.pair_files(pred, mask, pred_suffix='_pred').pairs[0].prediction.name == 'a_pred.png'
+        pair_files(pred, mask)
+    assert pair_files(pred, mask, pred_suffix='_pred').pairs[0].prediction.name == 'a_pred.png'
     with pytest.raises(FileNotFoundError, match="whose names end in '_no'"):
-        P.pair_files(pred, mask, pred_suffix='_no')
+        pair_files(pred, mask, pred_suffix='_no')
     with pytest.raises(FileNotFoundError, match='there is no folder'):
-        P.pair_files(tmp_path / 'none', mask)
+        pair_files(tmp_path / 'none', mask)
     (pred / 'a_pred.png').write_bytes(b'')
     with pytest.raises(ValueError, match=r'a_pred\.png'):
-        P.pair_files(pred, mask, pred_suffix='_pred')
+        pair_files(pred, mask, pred_suffix='_pred')
 
 
-def test_lists(tmp_path):
+def test_splits(tmp_path):
     (tmp_path / 'mine.txt').write_text('b.png\na\n')
-    assert P.load_split(str(tmp_path / 'mine.txt')) == ('mine.txt', ['b', 'a'])
-    name, ids = P.load_split('NUAA-SIRST dnanet/test')
+    assert load_split(str(tmp_path / 'mine.txt')) == ('mine.txt', ['b', 'a'])
+    name, ids = load_split('NUAA-SIRST dnanet/test')
     assert name == 'NUAA-SIRST basicirstd/test'
     assert ids == load_published('NUAA-SIRST', 'basicirstd/test')[1]
     with pytest.raises(ValueError, match="unknown split 'nope/test' of NUAA-SIRST"):
-        P.load_split('NUAA-SIRST nope/test')
+        load_split('NUAA-SIRST nope/test')
     for wrong in ('nope.txt', 'NoSet basicirstd/test'):
         with pytest.raises(FileNotFoundError, match=r'give a text file, or the name of a published one .*NUDT-SIRST'):
-            P.load_split(wrong)
+            load_split(wrong)
 
 
 def test_one_temporary_file_per_process(tmp_path, monkeypatch):
@@ -306,7 +308,7 @@ def test_one_temporary_file_per_process(tmp_path, monkeypatch):
         seen.append(temporary.name)
         os.replace(temporary, path)
 
-    monkeypatch.setattr(P, 'replace_durably', look)
+    monkeypatch.setattr('mmirstd.io.files.replace_durably', look)
     P.write_prediction(tmp_path / 'a.png', NEAR_HALF)
     assert seen == [f'.a.png.{os.getpid()}.tmp']
     assert Path(tmp_path / 'a.png').is_file()

@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import pytest
 
-from mmirstd.evaluation.functional.protocols import FIGURES, PRESETS, Protocol, get_protocol, get_protocols
+from mmirstd.evaluation.functional.protocols import METRIC_NAMES, PRESETS, Protocol, get_protocol, get_protocols
 
 NAMES = ['exact', 'acm', 'dnanet', 'mshnet', 'irsam', 'simir', 'sctransnet', 'basicirstd', 'rpcanet']
 
@@ -12,7 +12,7 @@ def test_presets():
     assert list(PRESETS) == NAMES
     for name, protocol in PRESETS.items():
         assert protocol.name == name
-        assert protocol.figures
+        assert protocol.reported
         assert protocol.source or name == 'exact'
         assert get_protocol(name) is protocol
         assert Protocol(**asdict(protocol)) == protocol
@@ -33,7 +33,7 @@ def test_a_dict_changes_a_preset():
     assert get_protocol(dict(preset='dnanet', name='mine', size=[96, 64])).shape == (96, 64)
     assert get_protocol(dict(preset='mshnet', size=512)).shape == (512, 512)
     assert get_protocol(dict(preset='simir')) == PRESETS['simir']
-    assert get_protocol(dict(name='own', distance=5, figures=['Pd'])).figures == ('Pd',)
+    assert get_protocol(dict(name='own', distance=5, reported=['Pd'])).reported == ('Pd',)
     assert get_protocol(dict(name='own')).shape is None
 
 
@@ -86,8 +86,8 @@ def test_several():
         ('ratio_eps', float('inf')),
         ('f1_eps', 'x'),
         ('auc_bins', 0),
-        ('figures', ('IoU', 'mIoU')),
-        ('figures', 'IoU'),
+        ('reported', ('IoU', 'mIoU')),
+        ('reported', 'IoU'),
         ('source', None),
     ],
 )
@@ -119,5 +119,5 @@ def test_what_is_no_protocol_is_refused(protocol, error, message):
         get_protocol(protocol)
 
 
-def test_figures_are_known_names():
-    assert all(set(p.figures) <= set(FIGURES) for p in PRESETS.values())
+def test_reported_metrics_are_known_names():
+    assert all(set(p.reported) <= set(METRIC_NAMES) for p in PRESETS.values())

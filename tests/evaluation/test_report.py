@@ -1,4 +1,4 @@
-"""Tables and files of figures."""
+"""Tables and files of metrics."""
 
 import csv
 import io
@@ -11,29 +11,25 @@ import pytest
 
 import mmirstd
 from mmirstd.evaluation.analysis.breakdowns import image_record
-from mmirstd.evaluation.analysis.reports import (
-    Result,
-    break_down,
-    csv_rows,
+from mmirstd.evaluation.analysis.reports import breakdown_tables, markdown_report, sweep_summary, versions
+from mmirstd.evaluation.analysis.results import (
+    ProtocolResult,
     csv_table,
-    markdown_report,
-    markdown_rows,
     markdown_table,
-    plain,
     plain_results,
     settings_table,
-    sweep_summary,
     text_table,
-    versions,
 )
 from mmirstd.evaluation.functional.protocols import PRESETS, get_protocols
 from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep, sum_sweeps
 
-FIGURES = {'IoU': 0.5, 'nIoU': 0.25, 'Pd': math.nan, 'Fa': 12.3456, 'precision': 1.0, 'recall': 0.5, 'F1': 2 / 3}
+METRICS = {'IoU': 0.5, 'nIoU': 0.25, 'Pd': math.nan, 'Fa': 12.3456, 'precision': 1.0, 'recall': 0.5, 'F1': 2 / 3}
 
 
-def result(name='exact', intervals=None, **figures):
-    return Result(protocol=PRESETS[name], figures={**FIGURES, **figures}, intervals=intervals or {}, counts={'tp': 3})
+def result(name='exact', intervals=None, **metrics):
+    return ProtocolResult(
+        protocol=PRESETS[name], metrics={**METRICS, **metrics}, intervals=intervals or {}, counts={'tp': 3}
+    )
 
 
 def cells(table):
@@ -49,7 +45,7 @@ def test_of_exact_alone_there_is_no_name():
 
 
 @pytest.mark.parametrize('make', [text_table, markdown_table])
-def test_unreported_figures_are_in_parentheses(make):
+def test_unreported_metrics_are_in_parentheses(make):
     text = make([result(), result('dnanet', Pd=0.75), result('rpcanet', AUC=0.9)])
     rows = [row for row in cells(text) if not set(row[0]) <= {'-'}]
     assert rows[0] == ['protocol', 'IoU', 'nIoU', 'Pd', 'Fa (1e-6)', 'precision', 'recall', 'F1', 'AUC']
@@ -74,33 +70,23 @@ def test_csv_has_all_digits():
     assert len(rows) == 14
     assert rows[6] == {
         'protocol': 'acm',
-        'figure': 'F1',
+        'metric': 'F1',
         'value': repr(2 / 3),
         'low': '0.1',
         'high': repr(1 / 3),
         'reported': 'false',
     }
     assert rows[2]['value'] == ''
-    assert rows[7] == {'protocol': 'exact', 'figure': 'IoU', 'value': '0.5', 'low': '', 'high': '', 'reported': 'true'}
+    assert rows[7] == {'protocol': 'exact', 'metric': 'IoU', 'value': '0.5', 'low': '', 'high': '', 'reported': 'true'}
 
 
 def test_json_makes_the_protocol_again():
     data = json.loads(json.dumps(plain_results([result('sctransnet')]), allow_nan=False))
-    assert data[0]['figures']['Pd'] is None
-    assert data[0]['figures']['F1'] == 2 / 3
+    assert data[0]['metrics']['Pd'] is None
+    assert data[0]['metrics']['F1'] == 2 / 3
     assert data[0]['reported'] == ['IoU', 'nIoU', 'Pd', 'Fa', 'F1']
     assert data[0]['counts'] == {'tp': 3}
     assert get_protocols([data[0]['settings']]) == [PRESETS['sctransnet']]
-
-
-def test_plain():
-    assert plain({'a': (1, np.float64(0.5)), 'b': np.array([1, 2]), 'c': -math.inf, 'd': 'x', 'e': math.nan}) == {
-        'a': [1, 0.5],
-        'b': [1, 2],
-        'c': '-inf',
-        'd': 'x',
-        'e': None,
-    }
 
 
 def test_settings():
@@ -111,19 +97,6 @@ def test_settings():
     assert settings_table([PRESETS['exact']]).startswith('Settings: threshold 0.5, ')
     odd = get_protocols([{'preset': 'acm', 'size': (96, 128)}])
     assert 'size 96 x 128' in settings_table(odd)
-
-
-def test_rows():
-    rows = [{'id': 'a', 'x': 0.5, 'n': 3}, {'id': 'b,c', 'x': math.nan, 'n': None}]
-    assert markdown_rows(rows).splitlines() == [
-        '| id | x | n |',
-        '|---|---|---|',
-        '| a | 0.5000 | 3 |',
-        '| b,c | - | None |',
-    ]
-    assert csv_rows(rows).decode() == 'id,x,n\na,0.5,3\n"b,c",,\n'
-    assert markdown_rows([]) == 'None.'
-    assert csv_rows([], ['id', 'x']) == b'id,x\n'
 
 
 def report(**changes):
@@ -138,7 +111,7 @@ def report(**changes):
         'extra': [],
         'sizes': {},
         'bootstrap': None,
-        'command': 'eval_predictions.py out/pred data/masks',
+        'command': 'mmirstd eval out/pred data/masks',
         'versions': {'mmirstd': '1'},
         **changes,
     }
@@ -146,9 +119,9 @@ def report(**changes):
 
 def test_a_report_says_what_it_is_of():
     text = markdown_report(report(), [result(), result('acm')], [('More', 'whatever')])
-    assert text.startswith('# Evaluation\n\n3 images of test.txt, sha256 of the ids aaa.\n\n## Figures\n')
+    assert text.startswith('# Evaluation\n\n3 images of test.txt, sha256 of the ids aaa.\n\n## Metrics\n')
     assert '## More\n\nwhatever\n' in text
-    assert '- predictions: `out/pred`, probabilities\n- masks: `data/masks`\n- command: `eval_predictions.py' in text
+    assert '- predictions: `out/pred`, probabilities\n- masks: `data/masks`\n- command: `mmirstd eval' in text
     assert f'Sources: acm: {PRESETS["acm"].source}.' in text
     assert '**' not in text
     assert 'intervals' not in text
@@ -163,7 +136,7 @@ def test_a_report_says_what_did_not_fit():
         'bootstrap': {'level': 0.95, 'resamples': 100, 'seed': 0},
     }
     text = markdown_report(report(**changes), [result()], [])
-    assert '2 images of test.txt, sha256 of the ids bbb (the whole list: 3 images, aaa).' in text
+    assert '2 images of test.txt, sha256 of the ids bbb (the whole split: 3 images, aaa).' in text
     assert '**1 without a prediction, left out:** x.' in text
     assert '**2 predictions without a mask, left out:** y.png, z.png.' in text
     assert '**1 of another size than the mask:** w.png is 3x4, w_gt.png is 5x6.' in text
@@ -179,10 +152,10 @@ def pair():
     return probabilities, mask
 
 
-def test_break_down(pair):
+def test_breakdown(pair):
     image = np.random.default_rng(0).normal(100, 5, pair[1].shape) + pair[1]
     record = image_record(*pair, img_id='a', image=image)
-    tables = break_down([record], with_scr=True)
+    tables = breakdown_tables([record], with_scr=True)
     assert list(tables) == [
         'Targets by area in pixels',
         'Targets by signal-to-clutter ratio',
@@ -192,7 +165,7 @@ def test_break_down(pair):
     assert areas['1 to 9'] == {'group': '1 to 9', 'targets': 1, 'detected': 1, 'Pd': 1.0, 'recall': 6 / 9}
     assert areas['>= 80'] == {'group': '>= 80', 'targets': 1, 'detected': 0, 'Pd': 0.0, 'recall': 0.0}
     assert sum(row['components'] for row in tables['False components by area in pixels']) == 1
-    assert len(break_down([image_record(*pair, img_id='a')], with_scr=False)) == 2
+    assert len(breakdown_tables([image_record(*pair, img_id='a')], with_scr=False)) == 2
 
 
 def test_summary_of_curves(pair):
@@ -201,11 +174,11 @@ def test_summary_of_curves(pair):
     summary = sweep_summary(*(sum_sweeps([s, s]) for s in sweeps))
     (pixels,) = summary['pixels']
     assert pixels['thresholds'] == 3
-    assert pixels['best IoU in hindsight'] == 6 / 109
-    assert pixels['at threshold'] == 0.75
-    assert [row['Fa at most (1e-6)'] for row in summary['in hindsight']] == [1, 10, 100]
-    assert summary['in hindsight'][0]['Pd'] == 0.5
-    assert summary['in hindsight'][0]['at threshold'] == 0.75
+    assert pixels['best IoU'] == 6 / 109
+    assert pixels['oracle threshold'] == 0.75
+    assert [row['Fa at most (1e-6)'] for row in summary['oracle thresholds']] == [1, 10, 100]
+    assert summary['oracle thresholds'][0]['Pd'] == 0.5
+    assert summary['oracle thresholds'][0]['oracle threshold'] == 0.75
 
 
 def test_versions():
@@ -216,4 +189,4 @@ def test_versions():
 
 
 def test_results_are_plain_data():
-    assert asdict(result())['figures']['F1'] == 2 / 3
+    assert asdict(result())['metrics']['F1'] == 2 / 3

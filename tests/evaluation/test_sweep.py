@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,18 +7,18 @@ from plain_evaluation import flood_fill, pd_fa, pixel_counts
 from scipy import ndimage
 
 from mmirstd.evaluation.functional import component_steps
-from mmirstd.evaluation.functional.exact import Counts, image_counts, sum_counts, summarise
+from mmirstd.evaluation.functional.counts import Counts, image_counts, sum_counts
+from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.evaluation.functional.sweeps import (
     ComponentSweep,
-    Hindsight,
     OperatingPoint,
+    OracleThreshold,
     PixelSweep,
     component_sweep,
     pixel_sweep,
     sum_sweeps,
-    summarise_arrays,
-    sweep_thresholds,
 )
+from mmirstd.evaluation.functional.thresholds import sweep_thresholds
 
 
 def random_case(rng, largest=24):
@@ -52,7 +53,7 @@ def labelled(gt, ignored):
 @pytest.mark.parametrize('seed', range(4))
 def test_component_sweep_equals_image_counts_at_every_threshold(seed, monkeypatch):
     monkeypatch.setattr(component_steps, '_VOXELS_AT_ONCE', (2**18, 300, 1, 2000)[seed])
-    monkeypatch.setattr(component_steps, '_PAIRS_AT_ONCE', (2**20, 7, 50, 1)[seed])
+    monkeypatch.setattr(component_steps, 'PAIRS_AT_ONCE', (2**20, 7, 50, 1)[seed])
     rng = np.random.default_rng(seed)
     compared = 0
     for _ in range(100):
@@ -62,14 +63,14 @@ def test_component_sweep_equals_image_counts_at_every_threshold(seed, monkeypatc
         pixels = pixel_sweep(p, gt, thresholds, ignore=ignored)
         for k, t in enumerate(thresholds.tolist()):
             expected = image_counts(p, labelled(gt, ignored), threshold=t, **options)
-            assert sweep.counts(k) == expected
+            assert sweep.counts[k] == expected
             assert (pixels.tp[k], pixels.fp[k], pixels.target_pixels - pixels.tp[k]) == (
                 expected.tp,
                 expected.fp,
                 expected.fn,
             )
             compared += 1
-        assert pixels.target_pixels + pixels.background_pixels == sweep.pixels
+        assert pixels.target_pixels + pixels.background_pixels == sweep.counts.pixels
     assert compared > 600
 
 
@@ -81,18 +82,18 @@ def test_component_sweep_equals_the_plain_evaluation():
         for k in range(len(thresholds)):
             pred, target = (p > p.dtype.type(thresholds[k])) & ~ignored, (gt == 1) & ~ignored
             assert (
-                sweep.targets,
-                sweep.detected[k],
-                sweep.components[k],
-                sweep.false_components[k],
-                sweep.false_pixels[k],
+                sweep.counts.targets,
+                sweep.counts.detected[k],
+                sweep.counts.components[k],
+                sweep.counts.false_components[k],
+                sweep.counts.false_pixels[k],
             ) == pd_fa(pred, target, label=flood_fill)[:5]
-            assert (sweep.tp[k], sweep.fp[k], sweep.fn[k]) == pixel_counts(pred, target)
+            assert (sweep.counts.tp[k], sweep.counts.fp[k], sweep.counts.fn[k]) == pixel_counts(pred, target)
 
 
 def test_counts_are_plain_numbers():
-    counts = component_sweep(np.eye(5), np.eye(5, dtype=bool), [0.2, 0.5]).counts(1)
-    assert {type(getattr(counts, name)) for name in Counts.__slots__} == {int, float}
+    counts = component_sweep(np.eye(5), np.eye(5, dtype=bool), [0.2, 0.5]).counts[1]
+    assert {type(getattr(counts, name)) for name in Counts.__slots__ if not name.startswith('auc')} == {int, float}
 
 
 def test_matching_changes_with_the_threshold():
@@ -104,9 +105,9 @@ def test_matching_changes_with_the_threshold():
     p[gt] = 0.7
     p[3:6, 3:6] = 0.9
     sweep = component_sweep(p, gt, [0.1, 0.6, 0.8, 0.95])
-    assert sweep.detected.tolist() == [0, 2, 1, 0]
-    assert sweep.components.tolist() == [1, 2, 1, 0]
-    assert sweep.false_pixels.tolist() == [25, 0, 0, 0]
+    assert sweep.counts.detected.tolist() == [0, 2, 1, 0]
+    assert sweep.counts.components.tolist() == [1, 2, 1, 0]
+    assert sweep.counts.false_pixels.tolist() == [25, 0, 0, 0]
     assert sweep.pd_fa().y.tolist() == [0, 0, 0.5, 1, 0]
     assert sweep.pd_at_fa(0) == OperatingPoint(0.6, 1.0, 0.0)
 
@@ -120,17 +121,17 @@ def test_sets_add_up_as_counts_do():
     total, shuffled = sum_sweeps(components), sum_sweeps(components[i] for i in rng.permutation(30))
     for k, t in enumerate(thresholds):
         expected = sum_counts(image_counts(p, labelled(gt, i), threshold=t) for p, gt, i in images)
-        assert total.counts(k) == shuffled.counts(k) == expected
+        assert total.counts[k] == replace(shuffled.counts[k], last_pixels=expected.last_pixels) == expected
         for empty in ('skip', 0, 1):
-            figures = {name: values[k] for name, values in total.figures(empty=empty).items()}
-            assert figures == pytest.approx(summarise(expected, empty=empty), nan_ok=True, rel=1e-15)
+            metrics = {name: values[k] for name, values in total.metrics(empty=empty).items()}
+            assert metrics == pytest.approx(compute_metrics(expected, niou_empty=empty), nan_ok=True, rel=1e-15)
     joined = sum_sweeps(pixels[:10]) + sum_sweeps(pixels[10:])
-    np.testing.assert_array_equal(joined.tp, total.tp)
-    np.testing.assert_array_equal(joined.fp, total.fp)
-    assert joined.images == total.images == 30
+    np.testing.assert_array_equal(joined.tp, total.counts.tp)
+    np.testing.assert_array_equal(joined.fp, total.counts.fp)
+    assert joined.images == total.counts.images == 30
     halves = sum_sweeps(components[:10]) + sum_sweeps(components[10:])
-    np.testing.assert_array_equal(halves.detected, total.detected)
-    np.testing.assert_allclose(halves.iou_sum, total.iou_sum, rtol=1e-15)
+    np.testing.assert_array_equal(halves.counts.detected, total.counts.detected)
+    np.testing.assert_allclose(halves.counts.iou_sum, total.counts.iou_sum, rtol=1e-15)
 
 
 def test_summing_refuses_what_does_not_belong_together():
@@ -220,10 +221,10 @@ def test_curves_have_their_ends():
     assert recall.tolist() == tpr.tolist()
     assert math.isnan(precision[0])
     assert precision[1:].tolist() == pytest.approx([1 / 2, 2 / 3, 1 / 2])
-    figures = sweep.figures()
-    assert figures['IoU'].tolist() == pytest.approx([2 / 3, 1 / 3])
-    assert figures['F1'].tolist() == pytest.approx([4 / 5, 2 / 4])
-    assert figures['FPR'].tolist() == [0.5, 0.5]
+    metrics = sweep.metrics()
+    assert metrics['IoU'].tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert metrics['F1'].tolist() == pytest.approx([4 / 5, 2 / 4])
+    assert metrics['FPR'].tolist() == [0.5, 0.5]
 
 
 def test_without_target_or_background_areas_are_nan():
@@ -239,23 +240,24 @@ def test_without_target_or_background_areas_are_nan():
     assert np.isnan(components.pd_fa().y).all()
     assert components.pd_at_fa(0).fa == 0
     silent = component_sweep(p * 0, np.zeros((5, 5), bool), [0.2, 0.5])
-    assert all(math.isnan(value) for value in silent.best_in_hindsight('nIoU'))
-    assert silent.best_in_hindsight('nIoU', empty=1) == Hindsight(0.5, 1.0)
+    assert all(math.isnan(value) for value in silent.oracle_threshold('nIoU'))
+    assert silent.oracle_threshold('nIoU', empty=1) == OracleThreshold(0.5, 1.0)
 
 
 def sweep_of(thresholds, detected, false_pixels, targets=4, pixels=10**6):
     """A component sweep with given detections and false pixels."""
     zeros = np.zeros(len(thresholds), np.int64)
-    return ComponentSweep(
-        thresholds=np.array(thresholds),
-        **dict.fromkeys(('tp', 'fp', 'fn', 'components', 'false_components', 'empty_images', 'iou_sum'), zeros),
+    counts = Counts(
+        **dict.fromkeys(('inter', 'union', 'tp', 'fp', 'fn', 'components', 'empty_images', 'iou_sum'), zeros),
         detected=np.array(detected),
         false_pixels=np.array(false_pixels),
         pixels=pixels,
+        fa_pixels=pixels,
         targets=targets,
         images=1,
         target_images=1,
     )
+    return ComponentSweep(np.array(thresholds), counts)
 
 
 def test_pd_fa_area_and_pd_at_fa_of_a_known_curve():
@@ -281,21 +283,21 @@ def test_pd_fa_area_and_pd_at_fa_of_a_known_curve():
         sweep.pd_at_fa(-1)
 
 
-def test_best_in_hindsight_prefers_the_threshold_nearest_to_one_half():
+def test_oracle_threshold_prefers_the_threshold_nearest_to_one_half():
     gt = np.zeros((8, 8), bool)
     gt[2:4, 2:4] = True
     p = np.where(gt, 0.95, 0.02)
     p[6, 6] = 0.3
     sweep = pixel_sweep(p, gt, [0.1, 0.35, 0.6, 0.9, 0.97])
-    assert sweep.best_in_hindsight() == Hindsight(0.6, 1.0)
-    assert sweep.best_in_hindsight('recall').threshold == 0.6
+    assert sweep.oracle_threshold() == OracleThreshold(0.6, 1.0)
+    assert sweep.oracle_threshold('recall').threshold == 0.6
     components = component_sweep(p, gt, [0.1, 0.35, 0.6, 0.9, 0.97])
-    assert components.best_in_hindsight('nIoU') == Hindsight(0.6, 1.0)
+    assert components.oracle_threshold('nIoU') == OracleThreshold(0.6, 1.0)
     for wrong in ('Fa', 'FPR', 'x'):
-        with pytest.raises(ValueError, match='figure must be one of'):
-            sweep.best_in_hindsight(wrong)
-        with pytest.raises(ValueError, match='figure must be one of'):
-            components.best_in_hindsight(wrong)
+        with pytest.raises(ValueError, match='metric must be one of'):
+            sweep.oracle_threshold(wrong)
+        with pytest.raises(ValueError, match='metric must be one of'):
+            components.oracle_threshold(wrong)
 
 
 def test_thresholds():
@@ -319,9 +321,9 @@ def test_thresholds_are_rounded_to_the_type_of_the_prediction():
     for kind in (np.float16, np.float32, np.float64):
         p = np.full((2, 2), 0.1, kind)
         up = np.nextafter(p, kind(1))
-        for sweep in (pixel_sweep, component_sweep):
-            assert sweep(p, p > 0, [0.1]).tp[0] == 0
-            assert sweep(up, p > 0, [0.1]).tp[0] == 4
+        for prediction, expected in ((p, 0), (up, 4)):
+            assert pixel_sweep(prediction, p > 0, [0.1]).tp[0] == expected
+            assert component_sweep(prediction, p > 0, [0.1]).counts.tp[0] == expected
 
 
 def test_every_float_falls_into_the_right_bin():
@@ -343,12 +345,12 @@ def test_all_kinds_of_prediction_and_mask_are_read_alike():
     rng = np.random.default_rng(6)
     predicted, target = rng.random((2, 12, 12)) < 0.3
     thresholds = [0.0, 0.5]
-    expected = component_sweep(predicted.astype(float), target, thresholds).counts(1)
+    expected = component_sweep(predicted.astype(float), target, thresholds).counts[1]
     for prediction in (predicted, predicted.astype(np.uint8), predicted.astype(int), predicted * np.uint8(255)):
         for mask in (target, target.astype(np.uint8), target.astype(int), target * np.uint8(255)):
-            assert component_sweep(prediction, mask, thresholds).counts(1) == expected
+            assert component_sweep(prediction, mask, thresholds).counts[1] == expected
     grey = np.where(target, 128, 127).astype(np.uint8)
-    assert component_sweep(predicted, grey, thresholds).counts(1) == expected
+    assert component_sweep(predicted, grey, thresholds).counts[1] == expected
     levels = np.array([[127, 128]], np.uint8)
     assert pixel_sweep(levels, np.ones((1, 2), bool), [0.5]).tp.tolist() == [1]
 
@@ -367,8 +369,8 @@ def test_all_kinds_of_prediction_and_mask_are_read_alike():
         (np.zeros((2, 2)), np.zeros((2, 2)), None, 'boolean or integer, not float64'),
         (np.zeros((2, 2)), np.full((2, 2), 256), None, '0 to 255'),
         (np.zeros((2, 2)), np.full((2, 2), -1), None, '0 to 255'),
-        (np.zeros((2, 2)), np.zeros((2, 2), bool), np.zeros((2, 2), int), 'ignore must be bool'),
-        (np.zeros((2, 2)), np.zeros((2, 2), bool), np.zeros((2, 3), bool), 'ignore must be bool'),
+        (np.zeros((2, 2)), np.zeros((2, 2), bool), np.zeros((2, 2), int), 'ignored pixels must be bool'),
+        (np.zeros((2, 2)), np.zeros((2, 2), bool), np.zeros((2, 3), bool), 'ignored pixels must be bool'),
     ],
 )
 def test_wrong_input_is_refused(prediction, mask, ignore, message):
@@ -390,18 +392,19 @@ def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match='connectivity'):
         component_sweep(p, gt, [0.5], connectivity=6)
     with pytest.raises(ValueError, match='empty'):
-        component_sweep(p, gt, [0.5]).figures(empty=2)
+        component_sweep(p, gt, [0.5]).metrics(empty=2)
 
 
-def test_arrays_of_sets_are_summarised_as_each_of_them():
+def test_metrics_of_arrays_are_those_of_each_set():
     rng = np.random.default_rng(7)
     sets = [image_counts(rng.random((9, 9)) < 0.1, rng.random((9, 9)) < rng.choice([0, 0.1])) for _ in range(20)]
     columns = {name: np.array([getattr(c, name) for c in sets]) for name in Counts.__slots__}
+    arrays = Counts(**columns)
     for empty in ('skip', 0, 1):
-        figures = summarise_arrays(columns, empty=empty)
+        metrics = compute_metrics(arrays, niou_empty=empty)
         for i, counts in enumerate(sets):
-            assert {name: v[i] for name, v in figures.items()} == pytest.approx(
-                summarise(counts, empty=empty), nan_ok=True, rel=1e-15
+            assert {name: v[i] for name, v in metrics.items()} == pytest.approx(
+                compute_metrics(counts, niou_empty=empty), nan_ok=True, rel=1e-15
             )
 
 

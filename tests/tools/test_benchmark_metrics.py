@@ -10,7 +10,7 @@ from mmirstd.evaluation import PRESETS
 
 @pytest.fixture(scope='module')
 def benchmark():
-    path = Path(__file__).parents[2] / 'tools/analysis_tools/benchmark_metrics.py'
+    path = Path(__file__).parents[2] / 'tools/benchmarks/benchmark_metrics.py'
     spec = importlib.util.spec_from_file_location('benchmark_metrics', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

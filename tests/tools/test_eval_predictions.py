@@ -1,11 +1,9 @@
-"""Scoring folders of predictions for real, and what tools/test.py adds to it."""
+"""Evaluating folders of predictions for real, and what `mmirstd test` adds to it."""
 
 import csv
-import importlib.util
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,47 +13,33 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from mmirstd.evaluation import image_counts, sum_counts, summarise
-from mmirstd.evaluation.analysis.predictions import load_split, read_prediction
-from mmirstd.evaluation.functional.counts import protocol_counts, protocol_figures, sum_protocol_counts
+from mmirstd.apis.evaluate import load_split
+from mmirstd.cli import main
+from mmirstd.evaluation import compute_metrics, image_counts, protocol_counts, sum_counts
+from mmirstd.evaluation.analysis.predictions import read_prediction
 from mmirstd.evaluation.functional.intervals import bootstrap_intervals
 from mmirstd.evaluation.functional.protocols import PRESETS, get_protocol, get_protocols
 from mmirstd.io.ids import digest
 
-ROOT = Path(__file__).resolve().parents[2]
 IDS = [f'Misc_{i}' for i in range(6)]
 
 
-def load_tool(path):
-    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # what workers send back is pickled by the name of its module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def tool():
-    return load_tool(ROOT / 'tools/analysis_tools/eval_predictions.py')
-
-
 @pytest.fixture
-def score(tool, monkeypatch, data):
-    """Run the tool in the folder of the data; returns the line it exits with, or None."""
+def score(monkeypatch, data):
+    """Run the command in the folder of the data; returns the line it exits with, or None."""
 
     def run(*arguments, pred='pred', mask='masks'):
         try:
-            tool.main([pred, mask, '--workers', '0', *map(str, arguments)])
+            return main(['eval', pred, mask, '--workers', '0', *arguments])
         except SystemExit as e:
             return e.code
-        return None
 
     monkeypatch.chdir(data)
     return run
 
 
 def probabilities(i, shape=(40, 48)):
-    """Targets of image i: found, missed, moved or invented; the last image is empty."""
+    """Targets of image i: found, missed, moved or false; the last image is empty."""
     rng = np.random.default_rng(i)
     mask = np.zeros(shape, np.uint8)
     found = (0.3 * rng.random(shape)).astype(np.float32)
@@ -78,8 +62,8 @@ def made(tmp_path_factory):
         np.savez(root / f'pred/{img_id}.npz', found)
         Image.fromarray((found > 0.5).astype(np.uint8) * 255).save(root / f'png/{img_id}_pred.png')
         Image.fromarray(mask).save(root / f'masks/{img_id}_pixels0.png')
-        grey = (60 + 100 * (mask > 0) + 20 * np.random.default_rng(i).random(mask.shape)).astype(np.uint8)
-        Image.fromarray(np.dstack([grey] * 3)).save(root / f'images/{img_id}.bmp')
+        gray = (60 + 100 * (mask > 0) + 20 * np.random.default_rng(i).random(mask.shape)).astype(np.uint8)
+        Image.fromarray(np.dstack([gray] * 3)).save(root / f'images/{img_id}.bmp')
     (root / 'test.txt').write_text('Misc_4\nMisc_1\nMisc_0')
     return root
 
@@ -91,7 +75,7 @@ def data(made, tmp_path):
 
 def expected(protocol, ids=IDS):
     counts = [protocol_counts(*probabilities(IDS.index(i)), [protocol])[0] for i in ids]
-    return protocol_figures(sum_protocol_counts(counts), protocol), counts
+    return compute_metrics(sum_counts(counts), protocol), counts
 
 
 def by_name(path):
@@ -102,9 +86,9 @@ def read_csv(path):
     return list(csv.DictReader(Path(path).read_text().splitlines()))
 
 
-def same(found, figures):
-    assert found.keys() == figures.keys()
-    for name, value in figures.items():
+def same(found, metrics):
+    assert found.keys() == metrics.keys()
+    for name, value in metrics.items():
         assert found[name] == (None if math.isnan(value) else value), name
 
 
@@ -117,11 +101,11 @@ def test_all_presets(score, capfd):
     found = by_name('out/all.json')
     assert list(found) == list(PRESETS)
     for name, protocol in PRESETS.items():
-        same(found[name]['figures'], expected(protocol)[0])
+        same(found[name]['metrics'], expected(protocol)[0])
     # Targets of value 200 count for some, as in the codes.
     assert found['exact']['counts']['targets'] > found['dnanet']['counts']['targets']
-    plain = summarise(sum_counts(image_counts(p, m >= 128) for p, m in map(probabilities, range(6))))
-    same(found['exact']['figures'], plain)
+    plain = compute_metrics(sum_counts(image_counts(p, m >= 128) for p, m in map(probabilities, range(6))))
+    same(found['exact']['metrics'], plain)
 
 
 def test_the_report_records_what_it_is_of(score):
@@ -130,8 +114,8 @@ def test_the_report_records_what_it_is_of(score):
         is None
     )
     assert sorted(p.name for p in Path('out').iterdir()) == [
-        'figures.csv',
         'images.csv',
+        'metrics.csv',
         'report.json',
         'report.md',
         'targets.csv',
@@ -143,9 +127,9 @@ def test_the_report_records_what_it_is_of(score):
     assert report['unlisted'] == 3
     assert report['bootstrap'] == {'level': 0.95, 'resamples': 50, 'seed': 3}
     assert report['versions']['numpy'] == np.__version__
-    assert report['command'].startswith('eval_predictions.py pred masks --workers 0 --split test.txt --preset')
-    figures, counts = expected(PRESETS['acm'], ids)
-    same(report['protocols'][1]['figures'], figures)
+    assert report['command'].startswith('mmirstd eval pred masks --workers 0 --split test.txt --preset')
+    metrics, counts = expected(PRESETS['acm'], ids)
+    same(report['protocols'][1]['metrics'], metrics)
     assert report['protocols'][1]['settings']['threshold'] == 0.5
     bounds = bootstrap_intervals(counts, PRESETS['acm'], resamples=50, seed=3)
     assert report['protocols'][1]['intervals']['IoU'] == list(bounds['IoU'])
@@ -160,15 +144,15 @@ def test_settings_change_presets(score):
     assert score('--preset', 'acm', '--set', 'threshold=0.25', 'size=96', '--json', 'a.json') is None
     (found,) = by_name('a.json').values()
     assert found['name'] == 'acm(threshold=0.25, size=96)'
-    same(found['figures'], expected(get_protocol(dict(preset='acm', threshold=0.25, size=96)))[0])
+    same(found['metrics'], expected(get_protocol(dict(preset='acm', threshold=0.25, size=96)))[0])
     assert "a protocol has no field 'treshold'" in score('--set', 'treshold=0.25')
     assert 'threshold must be a number in [0, 1), not 2' in score('--set', 'threshold=2')
     assert "two protocols are called 'x'" in score('--preset', 'acm', 'dnanet', '--set', 'name=x')
 
 
-def test_workers_change_nothing(score, tool):
+def test_workers_change_nothing(score):
     assert score('--preset', 'all', '--json', 'one.json') is None
-    tool.main(['pred', 'masks', '--preset', 'all', '--json', 'two.json', '--workers', '2'])
+    main(['eval', 'pred', 'masks', '--preset', 'all', '--json', 'two.json', '--workers', '2'])
     one, two = by_name('one.json'), by_name('two.json')
     assert one == two
 
@@ -186,9 +170,9 @@ def test_labels(score, capfd):
         assert score('--json', f'{i}.json', *options, pred='png') is None
     want = expected(PRESETS['exact'])[0]
     for i in range(2):
-        same(by_name(f'{i}.json')['exact']['figures'], want)
+        same(by_name(f'{i}.json')['exact']['metrics'], want)
         assert json.loads(Path(f'{i}.json').read_text())['values'] == 'images with labels 0 and 1'
-    assert by_name('2.json')['exact']['figures']['Pd'] == 0
+    assert by_name('2.json')['exact']['metrics']['Pd'] == 0
 
 
 def test_breakdown_curves_and_worst_images(score, capfd):
@@ -217,7 +201,7 @@ def test_breakdown_curves_and_worst_images(score, capfd):
     text = Path('out/report.md').read_text()
     for linked in [*report['worst']['pictures'], 'roc.png']:
         assert f']({linked})' in text
-    half = next(row for row in read_csv('out/components.csv') if row['threshold'] == '0.5')
+    half = next(row for row in read_csv('out/components_pred.csv') if row['threshold'] == '0.5')
     want = expected(PRESETS['exact'])[0]
     assert float(half['IoU']) == want['IoU']
     assert float(half['Fa']) == want['Fa']
@@ -241,8 +225,8 @@ def test_misfits_are_listed_and_refused(score, capfd):
     np.savez('pred/Misc_3.npz', probabilities(3)[0][:20, :24])
     error = score()
     assert error.startswith('error: predictions and masks do not fit:')
-    assert '1 without a prediction: Misc_2\n    (--split says what to evaluate, --allow-missing' in error
-    assert '1 predictions without a mask: other.npz\n    (--allow-extra leaves them out)' in error
+    assert '1 without a prediction: Misc_2 (--split says what to evaluate, --allow-missing' in error
+    assert '1 predictions without a mask: other.npz (--allow-extra leaves them out)' in error
     assert '1 of another size than the mask: Misc_3: Misc_3.npz is 24x20, Misc_3_pixels0.png is 48x40' in error
     error = score('--allow-extra', '--allow-sizes')
     assert 'without a prediction' in error
@@ -274,16 +258,16 @@ def test_predictions_of_another_size_under_a_preset_that_resizes(score):
     assert score('--preset', 'dnanet', '--allow-sizes', '--json', 'a.json') is None
     dnanet = PRESETS['dnanet']
     counts = [protocol_counts(large[i], probabilities(k)[1], [dnanet])[0] for k, i in enumerate(IDS)]
-    same(by_name('a.json')['dnanet']['figures'], protocol_figures(sum_protocol_counts(counts), dnanet))
+    same(by_name('a.json')['dnanet']['metrics'], compute_metrics(sum_counts(counts), dnanet))
 
 
 def test_nothing_is_replaced(score):
     assert score('--json', 'a.json') is None
-    assert 'a.json is there already' in score('--json', 'a.json')
+    assert 'a.json exists: choose another place' in score('--json', 'a.json')
     assert score('--json', 'a.json', '--overwrite') is None
     assert score('--out', 'out') is None
     before = Path('out/report.md').stat().st_mtime_ns
-    assert score('--out', 'out') == 'error: out is not empty: choose another --out, or allow replacing with --overwrite'
+    assert 'out exists: choose another place, or allow replacing with --overwrite' in score('--out', 'out')
     assert Path('out/report.md').stat().st_mtime_ns == before
     assert score('--out', 'out', '--overwrite') is None
 
@@ -291,13 +275,13 @@ def test_nothing_is_replaced(score):
 @pytest.mark.parametrize(
     ('arguments', 'line'),
     [
-        (('--split', 'nope.txt'), 'there is no split list nope.txt'),
+        (('--split', 'nope.txt'), 'there is no split nope.txt'),
         (('--images', 'nope'), 'there is no folder nope'),
         (('--pred-suffix', '_x'), "whose names end in '_x'"),
-        (('--worst', '3'), 2),
-        (('--curves',), 2),
+        (('--worst', '3'), 'need out, a folder'),
+        (('--set', 'threshold'), '--set threshold: expected KEY=VALUE'),
         (('--workers', '-1'), 2),
-        (('--preset', 'nope'), 2),
+        (('--preset', 'nope'), "there is no preset 'nope'; there are exact, acm"),
         (('--allow-missing', '--missing-as-empty'), 2),
     ],
 )
@@ -347,7 +331,7 @@ def test_tool(call, tiny_config):
     return lambda *more: run('test', config, 'run/iter_3.pth', '--work-dir', 'run/test', *more)
 
 
-def test_presets_and_saved_predictions(test_tool, tool, tiny_data, capfd):
+def test_presets_and_saved_predictions(test_tool, tiny_data, capfd):
     assert test_tool('--preset', 'all', '--out', 'png') is None
     out = capfd.readouterr().out
     assert out.rstrip().endswith('out:      png')
@@ -360,7 +344,7 @@ def test_presets_and_saved_predictions(test_tool, tool, tiny_data, capfd):
     logged = [line for line in out.splitlines() if line.startswith('|')]
     assert [line.split('|')[1].strip() for line in logged] == ['protocol', 'dnanet', 'exact']
     # What was saved is what was evaluated.
-    tool.main(['npz', str(tiny_data / 'masks'), '--preset', 'dnanet', 'exact', '--workers', '0'])
+    main(['eval', 'npz', str(tiny_data / 'masks'), '--preset', 'dnanet', 'exact', '--workers', '0'])
     assert [line for line in capfd.readouterr().out.splitlines() if line.startswith('|')] == logged
     for i in range(5):
         values, exact = read_prediction(Path(f'png/{i}.png')), read_prediction(Path(f'npz/{i}.npz'))
@@ -370,12 +354,14 @@ def test_presets_and_saved_predictions(test_tool, tool, tiny_data, capfd):
 
     Path('png/3.png').write_bytes(b'mine')
     refusal = test_tool('--out', 'png')
-    assert refusal.startswith('error: png/0.png, png/1.png, png/2.png and 2 more would be replaced: choose another')
+    assert refusal.startswith(
+        'error: png/0.png, png/1.png, png/2.png, png/3.png, png/4.png exist: choose another place'
+    )
     assert Path('png/3.png').read_bytes() == b'mine'
 
 
 def test_presets_need_the_metric(test_tool):
-    assert test_tool('--preset', 'nope') == 2
+    assert test_tool('--preset', 'nope').startswith('error: --preset nope: there are exact, acm')
     error = test_tool('--preset', 'acm', '--cfg-options', 'test_evaluator.type=IoUMetric')
     assert error == 'error: --preset: the test_evaluator of the config has no mmirstd.IRSTDMetric'
 
@@ -384,18 +370,18 @@ def test_all_protocols_are_covered():
     assert [p.name for p in get_protocols('all')] == list(PRESETS)
 
 
-def test_published_masks_score_themselves(tool, real_data, tmp_path, monkeypatch):
+def test_published_masks_score_themselves(real_data, tmp_path, monkeypatch):
     """Real names and files: what the masks of NUAA-SIRST say of themselves, Misc_111's of another size included."""
     monkeypatch.chdir(tmp_path)
     masks = str(real_data / 'NUAA-SIRST/masks')
     options = ('--preset', 'exact', 'sctransnet', 'basicirstd', '--split', 'NUAA-SIRST idx_427/test', '--workers', '0')
     suffixes = ('--pred-suffix', '_pixels0', '--mask-suffix', '')
     with pytest.raises(SystemExit, match='86 of 86 ids have no mask'):
-        tool.main([masks, masks, *options, *suffixes])
-    tool.main([masks, str(shutil.copytree(masks, 'copy')), *options, '--json', 'a.json'])
+        main(['eval', masks, masks, *options, *suffixes])
+    main(['eval', masks, str(shutil.copytree(masks, 'copy')), *options, '--json', 'a.json'])
     report = json.loads(Path('a.json').read_text())
     name, ids = load_split('NUAA-SIRST idx_427/test')
     assert report['split'] == {'name': name, 'num': 86, 'sha256': digest(ids)}
     for found in report['protocols']:
-        assert found['figures']['IoU'] == pytest.approx(1, abs=1e-12)
-        assert (found['figures']['Pd'], found['figures']['Fa']) == (1, 0)
+        assert found['metrics']['IoU'] == pytest.approx(1, abs=1e-12)
+        assert (found['metrics']['Pd'], found['metrics']['Fa']) == (1, 0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep, sum_sweeps, sweep_thresholds
+from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep, sum_sweeps
+from mmirstd.evaluation.functional.thresholds import sweep_thresholds
 from mmirstd.visualization.curves import _bent, component_csv, draw_pd_fa, draw_pr, draw_roc, pixel_csv, save_curves
 
 
@@ -76,17 +77,17 @@ def test_tables_hold_all_digits():
     assert [float(r['threshold']) for r in rows] == pixels.thresholds.tolist()
     assert [int(r['tp']) for r in rows] == pixels.tp.tolist()
     assert all(sum(int(r[n]) for n in ('tp', 'fp', 'fn', 'tn')) == 5 * 32 * 32 for r in rows)
-    figures = pixels.figures()
-    for name, values in figures.items():
+    metrics = pixels.metrics()
+    for name, values in metrics.items():
         np.testing.assert_array_equal([float(r[name] or 'nan') for r in rows], values)
     rows = read(component_csv(components, empty=0))
-    assert [int(r['detected']) for r in rows] == components.detected.tolist()
+    assert [int(r['detected']) for r in rows] == components.counts.detected.tolist()
     assert {r['targets'] for r in rows} == {'5'}
-    for name, values in components.figures(empty=0).items():
+    for name, values in components.metrics(empty=0).items():
         np.testing.assert_array_equal([float(r[name] or 'nan') for r in rows], values)
     silent = pixel_sweep(np.zeros((2, 2)), np.zeros((2, 2), bool), [0.5])
     assert read(pixel_csv(silent))[0]['precision'] == ''
-    assert math.isnan(silent.figures()['precision'][0])
+    assert math.isnan(silent.metrics()['precision'][0])
 
 
 def test_files(tmp_path):

@@ -1,1 +1,1 @@
-"""Break-downs, reports and saved predictions."""
+"""Breakdowns, reports and saved predictions."""

@@ -1,8 +1,8 @@
-"""Where the errors are: figures by target area, by signal-to-clutter ratio and by image, and the worst images first.
+"""Where the errors are: metrics by target area, by signal-to-clutter ratio and by image, and the worst images first.
 
-:func:`image_record` looks at one image; all else are pure functions on lists of :class:`ImageRecord`. The definitions
-are those of :mod:`mmirstd.evaluation.functional.exact` (``exact``). Predicted pixels outside the targets belong to
-no target, so that a group of targets has a Pd and a recall but neither IoU nor Fa: those are of images.
+:func:`image_record` looks at one image; all else are pure functions on lists of :class:`ImageRecord`. Predicted pixels
+outside the targets belong to no target, so that a group of targets has a Pd and a recall but neither IoU nor Fa: those
+are of images.
 """
 
 import math
@@ -13,9 +13,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mmirstd.evaluation.functional.exact import Counts, image_counts, match_targets, sum_counts, summarise
-from mmirstd.evaluation.functional.sweeps import checked_pair
-from mmirstd.ops.components import Connectivity
+from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
+from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
+from mmirstd.evaluation.functional.metrics import compute_metrics
+from mmirstd.evaluation.functional.protocols import ProtocolLike, get_protocol
+from mmirstd.ops.target_statistics import target_statistics
 
 AREA_EDGES = (1, 10, 20, 40, 80)
 SCR_EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -23,7 +25,7 @@ Fault = Literal['IoU', 'false_pixels', 'missed']
 _IGNORE = 255
 
 
-class Target(NamedTuple):
+class TargetRecord(NamedTuple):
     """A target: its centroid, its area and how much of that is predicted, in pixels, and whether it was detected.
 
     `scr` is None where no image was given, nan where it is not defined.
@@ -37,7 +39,7 @@ class Target(NamedTuple):
     scr: float | None
 
 
-class FalseComponent(NamedTuple):
+class FalseComponentRecord(NamedTuple):
     """A predicted component that no target took."""
 
     row: float
@@ -51,8 +53,8 @@ class ImageRecord:
 
     img_id: str
     counts: Counts
-    targets: tuple[Target, ...]
-    false: tuple[FalseComponent, ...]
+    targets: tuple[TargetRecord, ...]
+    false: tuple[FalseComponentRecord, ...]
 
     @property
     def missed(self) -> int:
@@ -62,8 +64,7 @@ class ImageRecord:
     @property
     def iou(self) -> float:
         """IoU of the image; nan with neither target nor prediction."""
-        union = self.counts.tp + self.counts.fp + self.counts.fn
-        return self.counts.tp / union if union else math.nan
+        return compute_metrics(self.counts)['IoU']
 
 
 class TargetGroup(NamedTuple):
@@ -104,45 +105,67 @@ def image_record(
     *,
     img_id: str,
     image: np.ndarray | None = None,
-    threshold: float = 0.5,
+    protocol: ProtocolLike = 'exact',
     ignore: np.ndarray | None = None,
-    distance: float = 3.0,
-    connectivity: Connectivity = 8,
     scr_width: int = 20,
     scr_gap: int = 0,
+    **changes: object,
 ) -> ImageRecord:
     """Record the targets and the false components of one image.
 
-    `prediction`, `mask` and `ignore` are those of :func:`mmirstd.evaluation.functional.sweeps.pixel_sweep`. With the
-    `image`, any that :func:`mmirstd.ops.target_statistics.to_gray` takes, targets have an SCR; `scr_width` and
-    `scr_gap` are the arguments `width` and `gap` of :func:`target_statistics`.
+    Args:
+        prediction: (H, W), see :func:`mmirstd.evaluation.functional.pairs.checked_pair`, like `mask` and `ignore`.
+        mask: (H, W), labels or the values of a mask file.
+        img_id: Name of the image.
+        image: (H, W) or (H, W, 3), from which the targets' signal-to-clutter ratio (SCR) comes; None: they have none.
+        protocol: What :func:`get_protocol` takes; it has to evaluate at native size if there is an image.
+        ignore: (H, W) bool, pixels that count nowhere.
+        scr_width: `width` of :func:`mmirstd.ops.target_statistics.target_statistics`.
+        scr_gap: `gap` of the same.
+        **changes: Fields of the protocol to change, such as ``threshold=0.3``.
 
     Raises:
         ValueError: On other shapes and values.
     """
-    if not 0 <= threshold < 1:
-        raise ValueError(f'threshold must lie in [0, 1), not {threshold!r}')
-    prediction, target, ignore = checked_pair(prediction, mask, ignore)
-    labels = target.astype(np.uint8)
-    if ignore is not None:
-        labels[ignore] = _IGNORE
-    predicted = prediction > float(threshold)
-    options = {'distance': distance, 'connectivity': connectivity, 'ignore': _IGNORE}
-    counts = image_counts(predicted, labels, **options)
-    matches = match_targets(predicted, labels, **options)
+    evaluated = EvaluatedImage(prediction, mask, ignore, alike=True)
+    protocol = get_protocol(protocol, **changes)
+    return record_of(evaluated, protocol, img_id=img_id, image=image, scr_width=scr_width, scr_gap=scr_gap)
+
+
+def record_of(
+    evaluated: EvaluatedImage,
+    protocol: ProtocolLike = 'exact',
+    *,
+    img_id: str,
+    image: np.ndarray | None = None,
+    scr_width: int = 20,
+    scr_gap: int = 0,
+) -> ImageRecord:
+    """:func:`image_record` of an image that may have been evaluated already."""
+    protocol = get_protocol(protocol)
+    mask, _, positive = evaluated.prepared(protocol)
+    matches = evaluated.matches(protocol)
     found, components = matches.targets, matches.predictions
     scr = [None] * len(found)
     if image is not None:
-        from mmirstd.ops.target_statistics import target_statistics  # that package imports this one
-
+        labels = np.zeros(mask.shape, np.uint8)
+        labels[found.rows, found.cols] = 1
+        if mask.ignore is not None:
+            labels[mask.ignore] = _IGNORE
         about = target_statistics(image, labels, width=scr_width, gap=scr_gap, ignore=_IGNORE, components=found)
         scr = about.scr.tolist()
     detected = np.zeros(len(found), bool)
     detected[matches.detected[:, 0]] = True
-    hit = np.bincount(found.index, weights=predicted[found.rows, found.cols], minlength=len(found)).astype(np.int64)
+    predicted = positive.dense[found.rows * mask.shape[1] + found.cols]
+    hit = np.bincount(found.index, weights=predicted, minlength=len(found)).astype(np.int64)
     targets = zip(*found.centroid.T.tolist(), found.area.tolist(), hit.tolist(), detected.tolist(), scr, strict=True)
     false = zip(*components.centroid[matches.false].T.tolist(), components.area[matches.false].tolist(), strict=True)
-    return ImageRecord(img_id, counts, tuple(Target(*t) for t in targets), tuple(FalseComponent(*f) for f in false))
+    return ImageRecord(
+        img_id,
+        count_image(evaluated, protocol),
+        tuple(TargetRecord(*t) for t in targets),
+        tuple(FalseComponentRecord(*f) for f in false),
+    )
 
 
 def by_target_area(records: Iterable[ImageRecord], edges: Sequence[int] = AREA_EDGES) -> list[TargetGroup]:
@@ -174,19 +197,19 @@ def by_false_area(records: Iterable[ImageRecord], edges: Sequence[int] = AREA_ED
     return _grouped(false, [f.area for f in false], edges, _false_group)
 
 
-def figures_by(records: Iterable[ImageRecord], key: Callable[[ImageRecord], str]) -> dict[str, dict[str, float]]:
-    """All figures of each group of images, such as sequences or scenes, which `key` names; in order of first images."""
+def metrics_by(records: Iterable[ImageRecord], key: Callable[[ImageRecord], str]) -> dict[str, dict[str, float]]:
+    """All metrics of each group of images, such as sequences or scenes, which `key` names; in order of first images."""
     groups: dict[str, list[Counts]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record.counts)
-    return {name: {'images': len(counts), **summarise(sum_counts(counts))} for name, counts in groups.items()}
+    return {name: {'images': len(counts), **compute_metrics(sum_counts(counts))} for name, counts in groups.items()}
 
 
 def by_image(records: Iterable[ImageRecord]) -> list[dict[str, str | int | float]]:
     """A row per image, in order: id, counts, IoU (nan: neither target nor prediction), precision, recall and F1."""
     rows = []
     for record in records:
-        c, figures = record.counts, summarise(record.counts)
+        c, metrics = record.counts, compute_metrics(record.counts)
         rows.append(
             {
                 'img_id': record.img_id,
@@ -199,7 +222,7 @@ def by_image(records: Iterable[ImageRecord]) -> list[dict[str, str | int | float
                 'fp': c.fp,
                 'fn': c.fn,
                 'pixels': c.pixels,
-                **{name: figures[name] for name in ('IoU', 'Pd', 'Fa', 'precision', 'recall', 'F1')},
+                **{name: metrics[name] for name in ('IoU', 'Pd', 'Fa', 'precision', 'recall', 'F1')},
             }
         )
     return rows
@@ -251,10 +274,10 @@ def _label(low: float, high: float, whole: bool) -> str:
     return f'{low:g}' if high - low == 1 else f'{low:g} to {high - 1:g}'
 
 
-def _target_group(label: str, low: float, high: float, members: list[Target]) -> TargetGroup:
+def _target_group(label: str, low: float, high: float, members: list[TargetRecord]) -> TargetGroup:
     detected, pixels, hit = (sum(getattr(t, name) for t in members) for name in ('detected', 'area', 'hit'))
     return TargetGroup(label, low, high, len(members), detected, pixels, hit)
 
 
-def _false_group(label: str, low: float, high: float, members: list[FalseComponent]) -> FalseGroup:
+def _false_group(label: str, low: float, high: float, members: list[FalseComponentRecord]) -> FalseGroup:
     return FalseGroup(label, low, high, len(members), sum(f.area for f in members))

@@ -1,17 +1,17 @@
 """Components and their matches at every level of one image: the work behind a component sweep.
 
-The components of all levels are labelled in one call, as slices of a volume that are not connected to each other, over
+The components of all levels are labeled in one call, as slices of a volume that are not connected to each other, over
 the crop where anything is positive.
 """
 
 import numpy as np
 from scipy import ndimage
 
-from mmirstd.ops.components import Components, Connectivity
+from mmirstd.evaluation.functional.matching import PAIRS_AT_ONCE
+from mmirstd.ops.components import Components, Connectivity, squeeze
 
 _SLICES = {c: np.pad(ndimage.generate_binary_structure(2, c // 4)[None], ((1, 1), (0, 0), (0, 0))) for c in (4, 8)}
 _VOXELS_AT_ONCE = 2**18
-_PAIRS_AT_ONCE = 2**20
 
 
 def component_steps(
@@ -30,7 +30,7 @@ def component_steps(
     while start < len(levels):
         keep = rank >= start
         rows, cols, rank = rows[keep], cols[keep], rank[keep]
-        row_at, col_at = _squeezed(rows, bins.shape[0]), _squeezed(cols, bins.shape[1])
+        row_at, col_at = squeeze(rows, bins.shape[0])[0], squeeze(cols, bins.shape[1])[0]
         grid = np.full((row_at[-1] + 1, col_at.max() + 1), -1)
         grid[row_at, col_at] = rank
         # Once half of the pixels are gone the crop is made anew: noise is left behind with the levels it belongs to.
@@ -57,7 +57,7 @@ def component_steps(
 def _greedy(targets: np.ndarray, components: np.ndarray, step_of: np.ndarray, distance: float) -> np.ndarray:
     """The components that targets (N, 2) take at each step, as :func:`match_components` does at one."""
     found = []
-    size = max(1, _PAIRS_AT_ONCE // max(len(targets), 1))
+    size = max(1, PAIRS_AT_ONCE // max(len(targets), 1))
     for start in range(0, len(components), size):
         offset = targets[:, None] - components[start : start + size]
         target, component = np.nonzero(np.sqrt(np.square(offset).sum(-1)) < distance)
@@ -71,11 +71,3 @@ def _greedy(targets: np.ndarray, components: np.ndarray, step_of: np.ndarray, di
             served.add(target_at_step)
             used.add(candidate)
     return np.fromiter(used, np.int64, len(used))
-
-
-def _squeezed(positions: np.ndarray, length: int) -> np.ndarray:
-    """Renumber positions in [0, length) without holes, but for one empty place in each gap."""
-    kept = np.zeros(length + 1, np.intp)
-    kept[positions] = 1
-    kept[positions + 1] = 1
-    return kept.cumsum()[positions] - 1

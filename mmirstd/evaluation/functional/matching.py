@@ -10,31 +10,91 @@
 Near means that the centroids are closer than `distance`, strictly. All but ``'overlap'`` match one to one.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mmirstd.evaluation.functional.exact import Matches, match_components, near_pairs
 from mmirstd.ops.components import Components
 
+PAIRS_AT_ONCE = 2**20
 
-def match(targets: Components, predictions: Components, method: str = 'greedy', *, distance: float = 3.0) -> Matches:
-    """Match the components of a mask to those of a prediction.
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Matches:
+    """Which target (row of `targets`) was found by which component (row of `predictions`).
+
+    `detected` (M, 2) holds pairs of (target, component); `missed` and `false` hold the targets and the components
+    left over, all in ascending order of target or component.
+    """
+
+    targets: Components
+    predictions: Components
+    detected: np.ndarray
+    missed: np.ndarray
+    false: np.ndarray
+
+
+def match_components(
+    targets: Components, predictions: Components, method: str = 'greedy', *, distance: float = 3.0
+) -> Matches:
+    """Match the N components of a mask to the M of a prediction, by one of the methods of this module.
 
     Raises:
         ValueError: If there is no such method or the distance is not positive.
+
+    >>> from mmirstd.ops.components import label_components
+    >>> target, prediction = np.eye(9, dtype=bool), np.zeros((9, 9), bool)
+    >>> prediction[4, 5] = prediction[0, 8] = True
+    >>> match_components(label_components(target), label_components(prediction)).false.tolist()
+    [0]
     """
-    if method == 'greedy':
-        return match_components(targets, predictions, distance=distance)
     if method not in _METHODS:
-        raise ValueError(f'there is no matching {method!r}; there are greedy, {", ".join(_METHODS)}')
+        raise ValueError(f'there is no matching {method!r}; there are {", ".join(_METHODS)}')
     pairs = _METHODS[method](targets, predictions, distance)
-    pairs = pairs[np.lexsort(pairs.T[::-1])]
     missed, false = np.ones(len(targets), bool), np.ones(len(predictions), bool)
     missed[pairs[:, 0]] = False
     false[pairs[:, 1]] = False
     return Matches(targets, predictions, pairs, np.flatnonzero(missed), np.flatnonzero(false))
+
+
+def near_pairs(
+    targets: Components, predictions: Components, distance: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (K, 2) of target and component with centroids closer than `distance`, and how far apart they are (K,).
+
+    They come in lexicographic order and in blocks, which bounds the memory of noise against noise.
+    """
+    if not distance > 0:
+        raise ValueError(f'distance must be positive, not {distance!r}')
+    if not len(targets) or not len(predictions):
+        return
+    step = max(1, PAIRS_AT_ONCE // len(predictions))
+    for start in range(0, len(targets), step):
+        block = targets.centroid[start : start + step]
+        down, right = (block[:, axis, None] - predictions.centroid[:, axis] for axis in (0, 1))
+        apart = np.sqrt(down * down + right * right)
+        target, component = np.nonzero(apart < distance)
+        yield np.array((target + start, component)).T, apart[target, component]
+
+
+def _one_to_one(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Of (target, component) in an order of preference, those of which both are still free, by target."""
+    component_of: dict[int, int] = {}
+    taken = set()
+    for target, component in pairs:
+        if target not in component_of and component not in taken:
+            component_of[target] = component
+            taken.add(component)
+    return np.array(sorted(component_of.items()), np.int64).reshape(-1, 2)
+
+
+def _greedy(targets: Components, predictions: Components, distance: float) -> np.ndarray:
+    blocks = near_pairs(targets, predictions, distance)
+    return _one_to_one(pair for pairs, _ in blocks for pair in pairs.tolist())
 
 
 def _near(targets: Components, predictions: Components, distance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -47,13 +107,7 @@ def _near(targets: Components, predictions: Components, distance: float) -> tupl
 
 def _nearest(targets: Components, predictions: Components, distance: float) -> np.ndarray:
     pairs, apart = _near(targets, predictions, distance)
-    free_targets, free_predictions = np.ones(len(targets), bool), np.ones(len(predictions), bool)
-    chosen = []
-    for target, component in pairs[np.argsort(apart, kind='stable')].tolist():
-        if free_targets[target] and free_predictions[component]:
-            free_targets[target] = free_predictions[component] = False
-            chosen.append((target, component))
-    return np.array(chosen, np.int64).reshape(-1, 2)
+    return _one_to_one(pairs[np.argsort(apart, kind='stable')].tolist())
 
 
 def _hungarian(targets: Components, predictions: Components, distance: float) -> np.ndarray:
@@ -77,7 +131,8 @@ def _hungarian(targets: Components, predictions: Components, distance: float) ->
         i, j = linear_sum_assignment(cost)
         kept = near[i, j]
         chosen.append(np.stack([rows[i[kept]], cols[j[kept]]], axis=1))
-    return np.concatenate(chosen)
+    pairs = np.concatenate(chosen)
+    return pairs[np.argsort(pairs[:, 0])]
 
 
 def _overlap(targets: Components, predictions: Components, distance: float) -> np.ndarray:
@@ -91,4 +146,4 @@ def _overlap(targets: Components, predictions: Components, distance: float) -> n
     return np.stack(np.divmod(np.unique(pair), len(predictions)), axis=1)
 
 
-_METHODS = {'nearest': _nearest, 'hungarian': _hungarian, 'overlap': _overlap}
+_METHODS = {'greedy': _greedy, 'nearest': _nearest, 'hungarian': _hungarian, 'overlap': _overlap}

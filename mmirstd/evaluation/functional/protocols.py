@@ -1,6 +1,6 @@
-"""How published code evaluates: every choice that changes a figure, as one value, and the choices of each repository.
+"""How published code evaluates: every choice that changes a metric, as one value, and the choices of each repository.
 
-A protocol says what becomes of a probability map and of the values of a mask file until there are counts and figures;
+A protocol says what becomes of a probability map and of the values of a mask file until there are counts and metrics;
 :mod:`mmirstd.evaluation.functional.counts` carries it out. docs/concepts/protocols.md has the reasons.
 """
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from mmirstd.evaluation.functional.exact import EmptyPolicy
 from mmirstd.ops.components import Connectivity
+from mmirstd.utils.errors import UserError
 
+EmptyPolicy = Literal['skip', 0, 1]
 Size = int | tuple[int, int] | None
 MaskInterpolation = Literal['pillow-nearest', 'opencv-nearest']
 PredInterpolation = Literal['opencv-linear', 'pillow-bilinear', 'pillow-nearest', 'opencv-nearest']
@@ -22,8 +23,12 @@ Matching = Literal['greedy', 'nearest', 'hungarian', 'overlap']
 FalseArea = Literal['exact', 'legacy', 'outside']
 FaDenominator = Literal['pixels', 'last', 'background'] | int
 
-FIGURES = ('IoU', 'nIoU', 'Pd', 'Fa', 'precision', 'recall', 'F1', 'AUC')
+METRIC_NAMES = ('IoU', 'nIoU', 'Pd', 'Fa', 'precision', 'recall', 'F1', 'AUC')
 _SPACING = 2.0**-52  # numpy.spacing(1), which published code adds to denominators: makes 0 of 0 / 0, and nothing else
+
+
+class ProtocolError(UserError, ValueError):
+    """A protocol that does not exist, or a setting that it cannot have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +68,11 @@ class Protocol:
         f1_eps: Added to precision + recall in the denominator of F1.
         auc_bins: Number n of steps of the thresholds k / n at which the area under the Pd-Fa curve is taken (value at
             or above, false area ``'outside'``, matching ``'overlap'``); None: no AUC.
-        figures: Names of the figures that the repository reports; all are computed.
+        reported: Names of the metrics that the repository reports; all are computed.
         source: Repository and commit.
 
     Raises:
-        ValueError: If a value is not allowed; the message names the field.
+        ProtocolError: If a value is not allowed; the message names the field.
     """
 
     name: str
@@ -93,14 +98,14 @@ class Protocol:
     ratio_eps: float = 0.0
     f1_eps: float = 0.0
     auc_bins: int | None = None
-    figures: tuple[str, ...] = FIGURES[:-1]
+    reported: tuple[str, ...] = METRIC_NAMES[:-1]
     source: str = ''
 
     def __post_init__(self) -> None:
         if isinstance(self.size, list):  # from JSON and configs
             object.__setattr__(self, 'size', tuple(self.size))
-        if isinstance(self.figures, list):
-            object.__setattr__(self, 'figures', tuple(self.figures))
+        if isinstance(self.reported, list):
+            object.__setattr__(self, 'reported', tuple(self.reported))
         sides = self.size if isinstance(self.size, tuple) else (self.size, self.size)
         checks = {
             'name': (isinstance(self.name, str) and self.name, 'a text that is not empty'),
@@ -117,9 +122,9 @@ class Protocol:
             ),
             'skip_empty': (isinstance(self.skip_empty, bool), 'a bool'),
             'auc_bins': (self.auc_bins is None or _is_count(self.auc_bins), 'None or a positive integer'),
-            'figures': (
-                isinstance(self.figures, tuple) and set(self.figures) <= set(FIGURES),
-                f'names out of {", ".join(FIGURES)}',
+            'reported': (
+                isinstance(self.reported, tuple) and set(self.reported) <= set(METRIC_NAMES),
+                f'names out of {", ".join(METRIC_NAMES)}',
             ),
             'source': (isinstance(self.source, str), 'a text'),
         }
@@ -132,7 +137,7 @@ class Protocol:
             checks[field] = (allowed, ', '.join(map(repr, choices)))
         for field, (fine, wanted) in checks.items():
             if not fine:
-                raise ValueError(f'protocol {self.name!r}: {field} must be {wanted}, not {getattr(self, field)!r}')
+                raise ProtocolError(f'protocol {self.name!r}: {field} must be {wanted}, not {getattr(self, field)!r}')
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -165,7 +170,7 @@ _CHOICES = {
 
 
 def _published(
-    name: str, source: str, figures: str, target_mask: MaskRule = '255', **settings: object
+    name: str, source: str, reported: str, target_mask: MaskRule = '255', **settings: object
 ) -> tuple[str, Protocol]:
     """A protocol with what nearly all published code shares: legacy Fa, an IoU of 0 for 0 / 0, counted in nIoU."""
     common = {
@@ -179,7 +184,7 @@ def _published(
         'iou_mask': target_mask,
         'niou_mask': target_mask,
     }
-    return name, Protocol(name=name, source=source, figures=tuple(figures.split()), **{**common, **settings})
+    return name, Protocol(name=name, source=source, reported=tuple(reported.split()), **{**common, **settings})
 
 
 # Precision and recall of dnanet's ROCMetric: hits have v == 255, but whatever is not 0 can be missed.
@@ -189,7 +194,7 @@ _DNANET = {**_ROC, 'iou_mask': 'mixed', 'size': 256}
 PRESETS: Mapping[str, Protocol] = MappingProxyType(
     dict(
         [
-            # As LoadTargetMask reads and resizes masks; Counts and summarise of functional.py are these figures.
+            # As LoadTargetMask reads and resizes masks; the default of compute_metrics.
             ('exact', Protocol(name='exact', mismatch='resize')),
             _published('acm', 'YimianDai/open-acm@95e0aec6f369', 'IoU nIoU', size=512),
             _published(
@@ -253,16 +258,22 @@ PRESETS: Mapping[str, Protocol] = MappingProxyType(
 ProtocolLike = str | Protocol | Mapping[str, object]
 
 
-def get_protocol(protocol: ProtocolLike) -> Protocol:
+def get_protocol(protocol: ProtocolLike, **changes: object) -> Protocol:
     """Make a protocol of a preset's name, of a protocol (returned as it is), or of a dict of fields.
 
     A dict may name a `preset` that it changes: ``dict(preset='dnanet', threshold=0.4)``. Without `name` it is then
     called by what it changes, ``dnanet(threshold=0.4)``; without `preset` it starts from the defaults and needs one.
+    `changes` are fields to change in the same way.
 
     Raises:
-        ValueError: If there is no such preset or field, or a value is not allowed.
+        ProtocolError: If there is no such preset or field, or a value is not allowed.
         TypeError: If it is none of these.
+
+    >>> get_protocol('dnanet', threshold=0.4).name
+    'dnanet(threshold=0.4)'
     """
+    if changes:
+        return _changed(get_protocol(protocol), changes)
     if isinstance(protocol, Protocol):
         return protocol
     if isinstance(protocol, str):
@@ -271,25 +282,19 @@ def get_protocol(protocol: ProtocolLike) -> Protocol:
         raise TypeError(f'a protocol is a name, a Protocol or a dict, not {protocol!r}')
     settings = dict(protocol)
     base = settings.pop('preset', None)
-    known = {field.name for field in fields(Protocol)}
-    unknown = [key for key in settings if key not in known]
-    if unknown:
-        raise ValueError(f'a protocol has no field {unknown[0]!r}; there are preset, {", ".join(sorted(known))}')
     if base is None:
+        _refuse_unknown(settings)
         if 'name' not in settings:
-            raise ValueError(f"a protocol without preset needs a 'name': {dict(protocol)}")
+            raise ProtocolError(f"a protocol without preset needs a 'name': {dict(protocol)}")
         return Protocol(**settings)
-    if 'name' not in settings and settings:
-        changes = ', '.join(f'{key}={value}' for key, value in settings.items())
-        settings['name'] = f'{base}({changes})'
-    return replace(_preset(base), **settings)
+    return _changed(_preset(base), settings)
 
 
 def get_protocols(protocols: ProtocolLike | Iterable[ProtocolLike]) -> list[Protocol]:
     """Make protocols of one or several of what :func:`get_protocol` takes; ``'all'`` stands for all presets.
 
     Raises:
-        ValueError: As :func:`get_protocol`, if two have one name, or if there is none.
+        ProtocolError: As :func:`get_protocol`, if two have one name, or if there is none.
     """
     if isinstance(protocols, str | Protocol | Mapping):
         protocols = [protocols]
@@ -300,13 +305,26 @@ def get_protocols(protocols: ProtocolLike | Iterable[ProtocolLike]) -> list[Prot
     names = [protocol.name for protocol in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f'two protocols are called {twice[0]!r}: give one of them another name')
+        raise ProtocolError(f'two protocols are called {twice[0]!r}: give one of them another name')
     if not found:
-        raise ValueError('no protocol is given')
+        raise ProtocolError('no protocol is given')
     return found
+
+
+def _changed(protocol: Protocol, changes: Mapping[str, object]) -> Protocol:
+    _refuse_unknown(changes)
+    named = ', '.join(f'{key}={value}' for key, value in changes.items())
+    return replace(protocol, **{'name': f'{protocol.name}({named})' if changes else protocol.name, **changes})
+
+
+def _refuse_unknown(settings: Mapping[str, object]) -> None:
+    known = {field.name for field in fields(Protocol)}
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise ProtocolError(f'a protocol has no field {unknown[0]!r}; there are preset, {", ".join(sorted(known))}')
 
 
 def _preset(name: object) -> Protocol:
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f'there is no preset {name!r}; there are {", ".join(PRESETS)} and all')
+        raise ProtocolError(f'there is no preset {name!r}; there are {", ".join(PRESETS)} and all')
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""Pixel and component figures at many thresholds in one pass over a set (numpy and scipy only).
+"""Pixel and component metrics at many thresholds in one pass over a set (numpy and scipy only).
 
 :func:`pixel_sweep` and :func:`component_sweep` take one image, :func:`sum_sweeps` joins images, the sum gives curves.
 
@@ -12,19 +12,21 @@ each pixel curve. A mask is bool, labels 0 and 1, or the values 0 to 255 of a fi
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Literal, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from scipy import special
 
 from mmirstd.evaluation.functional.component_steps import component_steps
-from mmirstd.evaluation.functional.exact import Counts, EmptyPolicy
+from mmirstd.evaluation.functional.counts import Counts, sum_counts
+from mmirstd.evaluation.functional.metrics import compute_metrics, ratio
+from mmirstd.evaluation.functional.pairs import CheckedPair, checked_pair
+from mmirstd.evaluation.functional.protocols import EmptyPolicy, get_protocol
+from mmirstd.evaluation.functional.thresholds import above, bin_numbers, checked_thresholds
 from mmirstd.ops.components import Connectivity, label_components
 
-Spacing = Literal['uniform', 'logit']
 Sweep = TypeVar('Sweep', 'PixelSweep', 'ComponentSweep')
+PIXEL_METRICS = ('IoU', 'precision', 'recall', 'F1')
 
 
 class Curve(NamedTuple):
@@ -35,7 +37,7 @@ class Curve(NamedTuple):
     y: np.ndarray
 
 
-class Hindsight(NamedTuple):
+class OracleThreshold(NamedTuple):
     """A threshold chosen on the very images it is scored on, so that `value` is a bound and not a result."""
 
     threshold: float
@@ -48,26 +50,6 @@ class OperatingPoint(NamedTuple):
     threshold: float
     pd: float
     fa: float
-
-
-def sweep_thresholds(number: int, spacing: Spacing = 'uniform', *, limit: float = 16.0) -> np.ndarray:
-    """Ascending thresholds in (0, 1), symmetric about 0.5, which is one of them if `number` is odd.
-
-    ``'uniform'`` gives k / (number + 1); ``'logit'`` gives the sigmoid of evenly spaced logits from -`limit` to
-    `limit`, for networks whose output is nearly binary: between uniform thresholds most of their pixels are tied. The
-    highest float32 below 1 has a logit of 16.6, but small probabilities reach far below: a `limit` of 30 brings the AUC
-    of a pixel sweep nearer to that of the probabilities. A component sweep takes its time for the noise at low
-    thresholds, and a `limit` of 9 spares it.
-    """
-    if number < 1:
-        raise ValueError(f'number of thresholds must be at least 1, not {number!r}')
-    if spacing == 'uniform':
-        return np.arange(1, number + 1) / (number + 1)
-    if spacing != 'logit':
-        raise ValueError(f"spacing must be 'uniform' or 'logit', not {spacing!r}")
-    if not 0 < limit <= 36:
-        raise ValueError(f'limit must lie in (0, 36], beyond which float64 has 1, not {limit!r}')
-    return special.expit(np.arange(1 - number, number, 2) * (limit / max(number - 1, 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +67,12 @@ class PixelSweep:
     @property
     def tp(self) -> np.ndarray:
         """(K,) target pixels above each threshold."""
-        return _above(self.target_bins)
+        return above(self.target_bins)
 
     @property
     def fp(self) -> np.ndarray:
         """(K,) other pixels above each threshold."""
-        return _above(self.background_bins)
+        return above(self.background_bins)
 
     @property
     def target_pixels(self) -> int:
@@ -102,27 +84,22 @@ class PixelSweep:
         """All other pixels of the set, ignored ones excepted."""
         return int(self.background_bins.sum())
 
-    def figures(self) -> dict[str, np.ndarray]:
+    def metrics(self) -> dict[str, np.ndarray]:
         """IoU, precision, recall (which is TPR), F1 and FPR, (K,) each; nan where a denominator is zero."""
         tp, fp = self.tp, self.fp
         fn = self.target_pixels - tp
-        return {
-            'IoU': ratios(tp, tp + fp + fn),
-            'precision': ratios(tp, tp + fp),
-            'recall': ratios(tp, tp + fn),
-            'F1': ratios(2 * tp, 2 * tp + fp + fn),
-            'FPR': ratios(fp, self.background_pixels),
-        }
+        found = compute_metrics(Counts(tp=tp, fp=fp, fn=fn, inter=tp, union=tp + fp + fn))
+        return {name: found[name] for name in PIXEL_METRICS} | {'FPR': ratio(fp, self.background_pixels)}
 
     def roc(self) -> Curve:
         """False positive rate (x) and true positive rate (y), K + 2 points; nan without target or background."""
         tp, fp = self._points()
-        return Curve(self._ends(), ratios(fp, self.background_pixels), ratios(tp, self.target_pixels))
+        return Curve(self._ends(), ratio(fp, self.background_pixels), ratio(tp, self.target_pixels))
 
     def pr(self) -> Curve:
         """Recall (x) and precision (y), K + 2 points; the precision of no prediction is nan."""
         tp, fp = self._points()
-        return Curve(self._ends(), ratios(tp, self.target_pixels), ratios(tp, tp + fp))
+        return Curve(self._ends(), ratio(tp, self.target_pixels), ratio(tp, tp + fp))
 
     def auc(self, max_fpr: float = 1.0) -> float:
         """Area under the ROC curve up to a false positive rate, divided by that rate; straight lines join the points.
@@ -147,9 +124,9 @@ class PixelSweep:
         gain = np.diff(recall, prepend=0)
         return math.nan if np.isnan(recall).any() else float((gain * np.where(gain > 0, precision, 0)).sum())
 
-    def best_in_hindsight(self, figure: str = 'IoU') -> Hindsight:
+    def oracle_threshold(self, metric: str = 'IoU') -> OracleThreshold:
         """The threshold with the highest IoU, precision, recall or F1; among equals the one nearest to 0.5."""
-        return _best(self.thresholds, self.figures(), figure, ('IoU', 'precision', 'recall', 'F1'))
+        return _best(self.thresholds, self.metrics(), metric, PIXEL_METRICS)
 
     def _points(self) -> tuple[np.ndarray, np.ndarray]:
         return tuple(np.append(0, bins[::-1].cumsum()) for bins in (self.target_bins, self.background_bins))
@@ -160,40 +137,24 @@ class PixelSweep:
 
 @dataclass(frozen=True, eq=False)
 class ComponentSweep:
-    """The :class:`Counts` of a set at each of K thresholds; ``a + b`` joins two sets.
+    """The :class:`Counts` of a set at each of K thresholds, as arrays (K,); ``a + b`` joins two sets.
 
-    What depends on the threshold is an array (K,), the rest a number; the names are those of :class:`Counts`.
+    ``sweep.counts[k]`` are those at threshold number k, equal to those of :func:`image_counts` added up.
     """
 
     thresholds: np.ndarray
-    tp: np.ndarray
-    fp: np.ndarray
-    fn: np.ndarray
-    detected: np.ndarray
-    components: np.ndarray
-    false_components: np.ndarray
-    false_pixels: np.ndarray
-    empty_images: np.ndarray
-    iou_sum: np.ndarray
-    pixels: int
-    targets: int
-    images: int
-    target_images: int
+    counts: Counts
 
     def __add__(self, other: 'ComponentSweep') -> 'ComponentSweep':
         return sum_sweeps((self, other))
 
-    def counts(self, k: int) -> Counts:
-        """The counts at threshold number `k`, equal to those of :func:`image_counts` added up."""
-        values = ((f.name, getattr(self, f.name)) for f in fields(Counts))
-        return Counts(**{name: v[k].item() if isinstance(v, np.ndarray) else v for name, v in values})
-
-    def figures(self, *, empty: EmptyPolicy = 'skip') -> dict[str, np.ndarray]:
-        """The figures of :func:`summarise` at every threshold, (K,) each."""
-        return summarise_arrays({f.name: getattr(self, f.name) for f in fields(Counts)}, empty=empty)
+    def metrics(self, *, empty: EmptyPolicy = 'skip') -> dict[str, np.ndarray]:
+        """The metrics of ``exact`` at every threshold, (K,) each; `empty` is `niou_empty` of :class:`Protocol`."""
+        found = compute_metrics(self.counts, 'exact', niou_empty=empty)
+        return {name: np.broadcast_to(values, self.thresholds.shape) for name, values in found.items()}
 
     def pd_at_fa(self, max_fa: float) -> OperatingPoint:
-        """In hindsight, the highest Pd among the thresholds whose Fa is at most `max_fa` (false pixels per million).
+        """The highest Pd among the oracle thresholds whose Fa is at most `max_fa` (false pixels per million).
 
         Among equals the lowest Fa, then the threshold nearest to 0.5. Threshold 1, where nothing is predicted, is
         always one of them, so that there is an answer. Pd is nan where there is no target.
@@ -210,16 +171,17 @@ class ComponentSweep:
 
         Neither need rise as the threshold falls: components grow together, and their centroids leave the targets.
         """
-        figures = self.figures()
-        fa, pd = (np.append(0.0, figures[name][::-1]) for name in ('Fa', 'Pd'))
-        if not self.targets:
+        metrics = self.metrics()
+        fa, pd = (np.append(0.0, metrics[name][::-1]) for name in ('Fa', 'Pd'))
+        if not self.counts.targets:
             pd[0] = math.nan
         return Curve(np.append(1.0, self.thresholds[::-1]), fa, pd)
 
     def pd_fa_area(self, max_fa: float) -> float:
         """Area from Fa 0 to `max_fa` under the highest Pd at no more than that Fa, divided by `max_fa`: in [0, 1].
 
-        A step function, in hindsight as :meth:`pd_at_fa`: no line joins points of two thresholds. nan without target.
+        A step function of oracle thresholds as :meth:`pd_at_fa`: no line joins points of two thresholds.
+        nan without target.
         """
         if not 0 < max_fa < math.inf:
             raise ValueError(f'max_fa must be positive, not {max_fa!r}')
@@ -228,10 +190,10 @@ class ComponentSweep:
         fa, highest = fa[order], np.maximum.accumulate(pd[order])
         return float((np.diff(np.minimum(np.append(fa, math.inf), max_fa)) * highest).sum() / max_fa)
 
-    def best_in_hindsight(self, figure: str = 'IoU', *, empty: EmptyPolicy = 'skip') -> Hindsight:
-        """The threshold with the highest of a figure (all but Fa); among equals the one nearest to 0.5."""
-        figures = self.figures(empty=empty)
-        return _best(self.thresholds, figures, figure, tuple(name for name in figures if name != 'Fa'))
+    def oracle_threshold(self, metric: str = 'IoU', *, empty: EmptyPolicy = 'skip') -> OracleThreshold:
+        """The threshold with the highest value of a metric (all but Fa); among equals the one nearest to 0.5."""
+        metrics = self.metrics(empty=empty)
+        return _best(self.thresholds, metrics, metric, tuple(name for name in metrics if name != 'Fa'))
 
 
 def pixel_sweep(
@@ -243,13 +205,21 @@ def pixel_sweep(
 ) -> PixelSweep:
     """Sweep the pixels of one image.
 
-    `prediction` (H, W) holds floating probabilities, or is bool or {0, 1}, or uint8 with other values, which stand for
-    value / 255; `mask` (H, W) is described in the module; pixels of `ignore` (H, W), bool, count nowhere. Raises
-    ValueError on other shapes and values.
+    Args:
+        prediction: (H, W), see :func:`mmirstd.evaluation.functional.pairs.checked_pair`, like `mask` and `ignore`.
+        mask: (H, W); of the values of a file those from 128 on are target.
+        thresholds: K thresholds, ascending, in [0, 1).
+        ignore: (H, W) bool, pixels that count nowhere.
+
+    Raises:
+        ValueError: On other shapes and values.
+
+    >>> pixel_sweep(np.array([[0.2, 0.9]]), np.array([[0, 1]]), [0.1, 0.5]).fp.tolist()
+    [1, 0]
     """
     thresholds = checked_thresholds(thresholds)
-    prediction, target, ignore = checked_pair(prediction, mask, ignore)
-    bins = _bins(prediction, thresholds)
+    prediction, target, ignore = _checked(prediction, mask, ignore)
+    bins = bin_numbers(prediction, thresholds)
     if ignore is not None:
         bins, target = bins[~ignore], target[~ignore]
     every = np.bincount(bins.ravel(), minlength=len(thresholds) + 1)
@@ -268,45 +238,50 @@ def component_sweep(
 ) -> ComponentSweep:
     """Sweep the components of one image: what :func:`image_counts` gives at each threshold, exactly.
 
-    Arguments as in :func:`pixel_sweep` and :func:`image_counts`. Thresholds between which no pixel changes share their
-    work, and the rest are labelled together where anything is positive, so that hundreds of thresholds cost little
-    above the noise of a prediction; below it every threshold costs a whole image.
+    Arguments as in :func:`pixel_sweep`; `distance` and `connectivity` are fields of :class:`Protocol`. Thresholds
+    between which no pixel changes share their work, and the rest are labeled together where anything is positive, so
+    that hundreds of thresholds cost little above the noise of a prediction; below it every threshold costs a whole
+    image.
     """
     thresholds = checked_thresholds(thresholds)
-    prediction, target, ignore = checked_pair(prediction, mask, ignore)
-    if not distance > 0:
-        raise ValueError(f'distance must be positive, not {distance!r}')
-    bins = _bins(prediction, thresholds)
+    get_protocol('exact', distance=distance, connectivity=connectivity)  # refuses wrong ones
+    prediction, target, ignore = _checked(prediction, mask, ignore)
+    bins = bin_numbers(prediction, thresholds)
     pixels = target.size
     if ignore is not None:
         bins = np.where(ignore, 0, bins)
         target = target & ~ignore
         pixels -= int(np.count_nonzero(ignore))
     targets = label_components(target, connectivity)
-    target_pixels = targets.rows.size
-    positive = _above(np.bincount(bins.ravel(), minlength=len(thresholds) + 1))
-    tp = _above(np.bincount(bins[targets.rows, targets.cols], minlength=len(thresholds) + 1))
-    union = positive + target_pixels - tp
+    area = targets.rows.size
+    positive = above(np.bincount(bins.ravel(), minlength=len(thresholds) + 1))
+    tp = above(np.bincount(bins[targets.rows, targets.cols], minlength=len(thresholds) + 1))
+    union = positive + area - tp
     levels, objects = component_steps(bins, targets, distance, connectivity)
     # The positives at threshold k are those of the first level above it; above the last one there are none.
     at = np.searchsorted(levels, np.arange(1, len(thresholds) + 1))
     detected, components, hit_pixels = np.append(objects, np.zeros((1, 3), np.int64), axis=0)[at].T
-    return ComponentSweep(
-        thresholds=thresholds,
+    counts = Counts(
+        images=1,
+        target_images=int(len(targets) > 0),
+        pixels=pixels,
+        last_pixels=pixels,
+        inter=tp,
+        union=union,
+        empty_images=(union == 0).astype(np.int64),
+        iou_sum=ratio(tp, np.maximum(union, 1)),
         tp=tp,
         fp=positive - tp,
-        fn=target_pixels - tp,
+        fn=area - tp,
+        targets=len(targets),
         detected=detected,
         components=components,
         false_components=components - detected,
         false_pixels=positive - hit_pixels,
-        empty_images=(union == 0).astype(np.int64),
-        iou_sum=tp / np.maximum(union, 1),
-        pixels=pixels,
-        targets=len(targets),
-        images=1,
-        target_images=int(len(targets) > 0),
+        fa_pixels=pixels,
+        fa_images=1,
     )
+    return ComponentSweep(thresholds, counts)
 
 
 def sum_sweeps(sweeps: Iterable[Sweep]) -> Sweep:
@@ -320,136 +295,27 @@ def sum_sweeps(sweeps: Iterable[Sweep]) -> Sweep:
             raise TypeError(f'cannot add {kind.__name__} and {type(sweep).__name__}')
         if not np.array_equal(sweep.thresholds, thresholds):
             raise ValueError('sweeps over different thresholds cannot be added')
-    total = {'thresholds': thresholds}
-    for name in (f.name for f in fields(kind) if f.name != 'thresholds'):
-        values = [getattr(s, name) for s in sweeps]
-        if name == 'iou_sum':
-            total[name] = np.array([math.fsum(column) for column in np.stack(values, axis=1).tolist()])
-        else:
-            total[name] = sum(values[1:], values[0])
-    return kind(**total)
+    if kind is ComponentSweep:
+        return ComponentSweep(thresholds, sum_counts(sweep.counts for sweep in sweeps))
+    names = ('target_bins', 'background_bins', 'images')
+    return PixelSweep(thresholds, *(sum(getattr(sweep, name) for sweep in sweeps) for name in names))
 
 
-def summarise_arrays(counts: Mapping[str, np.ndarray | float], *, empty: EmptyPolicy = 'skip') -> dict[str, np.ndarray]:
-    """:func:`summarise` of N sets: `counts` maps the fields of :class:`Counts` to arrays (N,) or numbers."""
-    if empty not in ('skip', 0, 1):
-        raise ValueError(f"empty must be 'skip', 0 or 1, not {empty!r}")
-    c = {name: np.asarray(value) for name, value in counts.items()}
-    union = c['tp'] + c['fp'] + c['fn']
-    if empty == 'skip':
-        niou = ratios(c['iou_sum'], c['images'] - c['empty_images'])
-    else:
-        niou = ratios(c['iou_sum'] + empty * c['empty_images'], c['images'])
-    figures = {
-        'IoU': ratios(c['tp'], union),
-        'nIoU': niou,
-        'Pd': ratios(c['detected'], c['targets']),
-        'Fa': ratios(c['false_pixels'] * 1e6, c['pixels']),
-        'precision': ratios(c['tp'], c['tp'] + c['fp']),
-        'recall': ratios(c['tp'], c['tp'] + c['fn']),
-        'F1': ratios(2 * c['tp'], c['tp'] + union),
-    }
-    return dict(zip(figures, np.broadcast_arrays(*figures.values()), strict=True))
+def _checked(prediction: np.ndarray, mask: np.ndarray, ignore: np.ndarray | None) -> CheckedPair:
+    """A checked pair with floating probabilities and bool targets."""
+    prediction, mask, ignore = checked_pair(prediction, mask, ignore)
+    prediction = prediction.astype(np.float32) if prediction.dtype == bool else prediction
+    return CheckedPair(prediction, mask if mask.dtype == bool else mask >= 128, ignore)
 
 
-def checked_thresholds(thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Thresholds as float64 (K,); ValueError unless they ascend strictly in [0, 1)."""
-    thresholds = np.asarray(thresholds, np.float64)
-    if thresholds.ndim != 1 or not thresholds.size:
-        raise ValueError(f'thresholds must be a sequence of at least one number, got shape {thresholds.shape}')
-    if not (np.diff(thresholds) > 0).all() or not (thresholds[0] >= 0 and thresholds[-1] < 1):
-        raise ValueError(f'thresholds must ascend strictly and lie in [0, 1), got {thresholds.tolist()[:5]}, ...')
-    return thresholds
-
-
-def checked_pair(
-    prediction: np.ndarray, mask: np.ndarray, ignore: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Floating probabilities, bool targets and ignored pixels (None: none), each (H, W), from what callers may give.
-
-    See :func:`pixel_sweep`; raises ValueError naming what is wrong.
-    """
-    prediction, mask = np.asarray(prediction), np.asarray(mask)
-    if prediction.ndim != 2 or prediction.shape != mask.shape or not prediction.size:
-        raise ValueError(f'prediction and mask must be (H, W) and alike, got {prediction.shape} and {mask.shape}')
-    if prediction.dtype == np.uint8 and prediction.max() > 1:
-        prediction = prediction / np.float32(255)
-    elif prediction.dtype == bool or np.issubdtype(prediction.dtype, np.integer):
-        if prediction.min() < 0 or prediction.max() > 1:
-            raise ValueError(f'an integer prediction must hold 0 and 1 or be uint8, got {prediction.dtype} with others')
-        prediction = prediction.astype(np.float32)
-    elif prediction.dtype not in (np.float16, np.float32, np.float64):
-        raise ValueError(f'probabilities must be float16, float32 or float64, not {prediction.dtype}')
-    low, high = prediction.min(), prediction.max()  # either is nan as soon as one value is
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f'probabilities must be finite and in [0, 1], got [{low:g}, {high:g}]; are these logits?')
-    if mask.dtype == bool:
-        target = mask
-    elif np.issubdtype(mask.dtype, np.integer):
-        low, high = mask.min(), mask.max()
-        if low < 0 or high > 255:
-            raise ValueError(f'the values of a mask must lie in 0 to 255, got {low} to {high}')
-        target = mask >= (128 if high > 1 else 1)
-    else:
-        raise ValueError(f'a mask must be boolean or integer, not {mask.dtype}')
-    if ignore is None:
-        return prediction, target, None
-    ignore = np.asarray(ignore)
-    if ignore.dtype != bool or ignore.shape != mask.shape:
-        raise ValueError(f'ignore must be bool {mask.shape}, got {ignore.dtype} {ignore.shape}')
-    return prediction, target, ignore if ignore.any() else None
-
-
-def _above(bins: np.ndarray) -> np.ndarray:
-    """(K,) numbers of pixels above each threshold from the numbers in K + 1 bins."""
-    return bins[:0:-1].cumsum()[::-1]
-
-
-def ratios(numerator: np.ndarray, denominator: np.ndarray | int) -> np.ndarray:
-    """Element by element, nan where the denominator is zero."""
-    numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
-
-
-def _best(thresholds: np.ndarray, figures: Mapping[str, np.ndarray], name: str, allowed: Sequence[str]) -> Hindsight:
+def _best(
+    thresholds: np.ndarray, metrics: Mapping[str, np.ndarray], name: str, allowed: Sequence[str]
+) -> OracleThreshold:
     if name not in allowed:
-        raise ValueError(f'figure must be one of {", ".join(allowed)}, not {name!r}')
-    values = figures[name]
+        raise ValueError(f'metric must be one of {", ".join(allowed)}, not {name!r}')
+    values = metrics[name]
     defined = np.flatnonzero(~np.isnan(values))
     if not defined.size:
-        return Hindsight(math.nan, math.nan)
+        return OracleThreshold(math.nan, math.nan)
     best = defined[np.lexsort((np.abs(thresholds[defined] - 0.5), -values[defined]))[0]]
-    return Hindsight(float(thresholds[best]), float(values[best]))
-
-
-def _bins(prediction: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """(H, W) intp: number of thresholds below each probability, after rounding them to its type."""
-    thresholds = thresholds.astype(prediction.dtype)
-    if prediction.dtype == np.float16:
-        prediction, thresholds = prediction.astype(np.float32), thresholds.astype(np.float32)
-    bins, exact = _bin_table(thresholds.tobytes(), prediction.dtype.str)
-    prediction = np.ascontiguousarray(prediction + prediction.dtype.type(0))  # + 0 makes -0 positive
-    shift = 8 * prediction.itemsize - 16
-    key = prediction.view(f'u{prediction.itemsize}') >> shift
-    found = bins[key]
-    rest = ~exact[key]
-    if rest.any():
-        found[rest] = np.searchsorted(thresholds, prediction[rest], side='left')
-    return found
-
-
-@lru_cache(maxsize=8)
-def _bin_table(thresholds: bytes, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """By the upper 16 bits of a probability: the bin of the lowest such number, and whether it is that of all.
-
-    Numbers that are not negative have the order of their bits.
-    """
-    kind = np.dtype(dtype)
-    shift = 8 * kind.itemsize - 16
-    unsigned = np.dtype(f'u{kind.itemsize}')
-    last = int(np.ones(1, kind).view(unsigned)[0]) >> shift
-    low = np.arange(last + 1, dtype=unsigned) << unsigned.type(shift)
-    high = low | unsigned.type((1 << shift) - 1)
-    edges = np.frombuffer(thresholds, kind)
-    bins, top = (np.searchsorted(edges, numbers.view(kind), side='left') for numbers in (low, high))
-    return bins, bins == top
+    return OracleThreshold(float(thresholds[best]), float(values[best]))

@@ -1,7 +1,7 @@
 """Time the evaluation of one image against the usual single-threshold stack, side by side, on one core.
 
 The stack is ``PlainStack`` of tests/evaluation/plain_evaluation.py: IoU, nIoU and Pd/Fa as three passes over the image,
-component by component, as DNANet's, BasicIRSTD's and SCTransNet's code does it, but with SciPy's labelling, which is
+component by component, as DNANet's, BasicIRSTD's and SCTransNet's code does it, but with SciPy's labeling, which is
 faster than theirs. Both get maps and masks as they are, and resizing to the size of a preset is in both times. Every
 round visits the images in another order and times all contenders on an image before the next; of an image's rounds the
 fastest counts. Prints a Markdown table of means over the images.
@@ -24,7 +24,8 @@ import scipy
 from tqdm import tqdm
 
 from mmirstd.evaluation import PRESETS, Protocol, get_protocol, image_counts, protocol_counts
-from mmirstd.evaluation.analysis.predictions import hold_labels, pair_files, read_prediction
+from mmirstd.evaluation.analysis.pairing import pair_files
+from mmirstd.evaluation.analysis.predictions import hold_labels, read_prediction
 from mmirstd.io.masks import read_mask
 from mmirstd.ops.resizing import resize_nearest, resize_prediction
 
@@ -63,12 +64,12 @@ def generated_images(number: int, size: int, seed: int) -> Images:
     for _ in range(number):
         mask, prediction = np.zeros((size, size), bool), 0.02 * rng.random((size, size)) ** 4
         for _ in range(rng.integers(1, 5)):
-            centre, radius = rng.random(2) * size, 1 + 3 * rng.random()
-            mask |= np.hypot(rows - centre[0], cols - centre[1]) < radius
+            center, radius = rng.random(2) * size, 1 + 3 * rng.random()
+            mask |= np.hypot(rows - center[0], cols - center[1]) < radius
             if rng.random() < 0.15:
-                centre = rng.random(2) * size
-            centre = centre + rng.normal(0, 0.5, 2)
-            apart = np.hypot(rows - centre[0], cols - centre[1])
+                center = rng.random(2) * size
+            center = center + rng.normal(0, 0.5, 2)
+            apart = np.hypot(rows - center[0], cols - center[1])
             prediction = np.maximum(prediction, 1 / (1 + np.exp(3 * np.clip(apart - radius, -10, 10))))
         images.append((prediction.astype(np.float32), mask.astype(np.uint8) * np.uint8(255)))
     return images

@@ -1,0 +1,180 @@
+"""Saved predictions to counts: reads the files of each image once, and counts them under every protocol."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from mmirstd.evaluation.analysis.breakdowns import ImageRecord, record_of
+from mmirstd.evaluation.analysis.pairing import FilePair
+from mmirstd.evaluation.analysis.predictions import read_prediction
+from mmirstd.evaluation.functional.counts import Counts, count_image
+from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
+from mmirstd.evaluation.functional.protocols import PRESETS, Protocol
+from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep, component_sweep, pixel_sweep, sum_sweeps
+from mmirstd.io.images import decode_image
+from mmirstd.io.masks import read_mask
+from mmirstd.ops.resizing import resize_nearest
+from mmirstd.utils.errors import UserError
+
+_SUM_AFTER = 256  # images whose sweeps are kept before they are added up
+
+
+class ScoringError(UserError, ValueError):
+    """A file that cannot be evaluated."""
+
+
+class PairContent(NamedTuple):
+    """What the files of one image hold.
+
+    Attributes:
+        prediction: (H, W) probabilities.
+        values: Of the mask file, of any size.
+        mask: (H, W) bool, targets at the size of the prediction.
+        image: (H, W) or (H, W, 3) BGR at the size of the prediction; None: not asked for, or there is none.
+    """
+
+    prediction: np.ndarray
+    values: np.ndarray
+    mask: np.ndarray
+    image: np.ndarray | None
+
+
+class ScoredImage(NamedTuple):
+    """What is kept of one image: the counts of each protocol, its targets and false components, its sweeps."""
+
+    counts: list[Counts]
+    record: ImageRecord
+    sweeps: tuple[PixelSweep, ComponentSweep] | None
+
+
+class ScoredSet(NamedTuple):
+    """What is kept of a set: of each image the counts of each protocol and its record, and the sum of the sweeps."""
+
+    counts: list[list[Counts]]
+    records: list[ImageRecord]
+    sweeps: tuple[PixelSweep, ComponentSweep] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairReader:
+    """Reads the files of one image.
+
+    Attributes:
+        labels: The values of predictions that are images are 0 and 1, not 0 to 255.
+        key: Name of the array in ``.npz`` and ``.mat`` files.
+    """
+
+    labels: bool = False
+    key: str | None = None
+
+    def read(self, pair: FilePair, *, with_image: bool) -> PairContent:
+        """Read them; a missing prediction is empty."""
+        values = read_mask(pair.mask)
+        if pair.prediction is None:
+            prediction = np.zeros(values.shape, np.float32)
+        else:
+            prediction = read_prediction(pair.prediction, labels=self.labels, key=self.key)
+        mask = resize_nearest(values, prediction.shape, PRESETS['exact'].mask_interpolation) >= 128
+        if not with_image or pair.image is None:
+            return PairContent(prediction, values, mask, None)
+        image = decode_image(pair.image.read_bytes(), str(pair.image))
+        if image.ndim == 3:  # alpha goes
+            image = image[..., 0] if image.shape[2] < 3 else image[..., :3]
+        if image.shape[:2] != prediction.shape:
+            image = cv2.resize(image, prediction.shape[::-1], interpolation=cv2.INTER_AREA)
+        return PairContent(prediction, values, mask, image)
+
+
+def score_pairs(
+    pairs: Sequence[FilePair],
+    protocols: Sequence[Protocol],
+    *,
+    reader: PairReader,
+    rule: Protocol,
+    thresholds: np.ndarray | None = None,
+    scr: bool = False,
+    workers: int = 2,
+) -> ScoredSet:
+    """Count the predictions of a set under every protocol, with a progress bar.
+
+    Args:
+        pairs: Files of each image.
+        protocols: Each gives counts.
+        reader: Reads the files.
+        rule: ``exact``, changed or not: records and sweeps follow its threshold, distance and connectivity.
+        thresholds: (K,) of the sweeps; None: no sweeps.
+        scr: Whether records hold the targets' signal-to-clutter ratios, where there are images.
+        workers: Number of processes.
+
+    Raises:
+        ScoringError: If a file cannot be evaluated; the message names it.
+    """
+    # As MMEngine does before it starts workers: a forked process hangs in OpenCV's threads.
+    cv2.setNumThreads(0)
+    scorer = _Scorer(pairs, list(protocols), reader, rule, thresholds, scr)
+    loader = DataLoader(scorer, batch_size=None, num_workers=workers, collate_fn=_unchanged)
+    scored, sweeps = ScoredSet([], [], None), []
+    for item in tqdm(loader, 'scoring', len(scorer), unit=' images', file=sys.stderr):
+        if isinstance(item, str):
+            raise ScoringError(item)
+        scored.counts.append(item.counts)
+        scored.records.append(item.record)
+        if item.sweeps:
+            sweeps.append(item.sweeps)
+        if len(sweeps) == _SUM_AFTER:
+            sweeps = [_sum(sweeps)]
+    return scored._replace(sweeps=_sum(sweeps) if sweeps else None)
+
+
+class _Scorer(Dataset):
+    """Scores pairs of files, for a DataLoader; an error is handed back as text.
+
+    A worker's own report of an error is a page long, and an exception that cannot be pickled would never arrive.
+    """
+
+    def __init__(self, *settings: Any) -> None:
+        self.pairs, self.protocols, self.reader, self.rule, self.thresholds, self.scr = settings
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> ScoredImage | str:
+        pair = self.pairs[index]
+        try:
+            return self.score(pair)
+        except (ValueError, OSError) as e:
+            return str(e)
+        except Exception as e:
+            return f'{pair.img_id}: {type(e).__name__}: {e}'
+
+    def score(self, pair: FilePair) -> ScoredImage:
+        content = self.reader.read(pair, with_image=self.scr)
+        try:
+            evaluated = EvaluatedImage(content.prediction, content.values)
+            counts = [count_image(evaluated, protocol) for protocol in self.protocols]
+            record = record_of(evaluated, self.rule, img_id=pair.img_id, image=content.image)
+        except ValueError as e:
+            raise ValueError(f'{pair.img_id}: {e}') from e
+        if self.thresholds is None:
+            return ScoredImage(counts, record, None)
+        matching = {'distance': self.rule.distance, 'connectivity': self.rule.connectivity}
+        sweeps = (
+            pixel_sweep(content.prediction, content.mask, self.thresholds),
+            component_sweep(content.prediction, content.mask, self.thresholds, **matching),
+        )
+        return ScoredImage(counts, record, sweeps)
+
+
+def _sum(sweeps: Sequence[tuple[PixelSweep, ComponentSweep]]) -> tuple[PixelSweep, ComponentSweep]:
+    pixels, components = zip(*sweeps, strict=True)
+    return sum_sweeps(pixels), sum_sweeps(components)
+
+
+def _unchanged(item: Any) -> Any:
+    return item
