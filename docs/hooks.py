@@ -170,7 +170,7 @@ def _bases(path: Path) -> str:
 def api_page(layer: str) -> str:
     """The page of one layer: its packages, and in them every public module."""
     folder = ROOT / 'mmirstd' / layer
-    parts = [f'# mmirstd.{layer}\n', _docstring(folder / '__init__.py')]
+    parts = [f'# mmirstd.{layer}\n', _docstring(folder / '__init__.py'), *_exports(folder)]
     package = None
     for path in sorted(folder.rglob('*.py'), key=lambda path: (path.parent, path.name)):
         if path.name.startswith('_') or not _has_members(path):
@@ -180,6 +180,19 @@ def api_page(layer: str) -> str:
             parts += [f'\n## {".".join(package.relative_to(ROOT).parts)}\n', _docstring(package / '__init__.py')]
         parts.append(f'\n::: {".".join(path.relative_to(ROOT).with_suffix("").parts)}')
     return '\n'.join(parts) + '\n'
+
+
+def _exports(folder: Path) -> list[str]:
+    """The names that the package itself exports, with links to where they are described."""
+    nodes = ast.walk(ast.parse((folder / '__init__.py').read_text(encoding='utf-8')))
+    lazy = {n.targets[0].id: n.value for n in nodes if isinstance(n, ast.Assign)}.get('_MODULES')
+    names = ast.literal_eval(lazy) if lazy else {}
+    package = '.'.join(folder.relative_to(ROOT).parts)
+    return (
+        [f'\n`from {package} import ...`:\n', *(f'- [`{n}`][{package}.{m}.{n}]' for n, m in names.items())]
+        if names
+        else []
+    )
 
 
 def _has_members(path: Path) -> bool:

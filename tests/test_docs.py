@@ -1,6 +1,7 @@
 """What the README and the pages of the docs show works as it stands there."""
 
 import doctest
+import pkgutil
 import re
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import DefaultScope, Registry, init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
+from mmirstd import datasets, engine, models, registry, visualization  # noqa: F401
+from mmirstd.evaluation import metrics  # noqa: F401
 from mmirstd.utils.configs import find_config
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +22,8 @@ PAGES = [
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / 'README.md', *sorted(ROOT.glob('docs/**/*.md')), *sorted(ROOT.glob('configs/*/README.md')))
 ]
+
+REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
 
 
 def read(page):
@@ -89,6 +94,19 @@ def test_own_data(tmp_path):
     assert [len(d) for d in (train, val, test)] == [2, 1, 1]
     assert train[0]['inputs'].shape == (3, 128, 128)
     assert test[0]['data_samples'].gt_sem_seg.data.sum() == 12
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if 'mmirstd.' in read(page)])
+def test_named_modules_functions_and_types_exist(page):
+    names = set(re.findall(r"""[`']mmirstd\.([\w.]*\w)\(?""", read(page))) - {'safetensors'}
+    types = {name for name in names if name[0].isupper()}
+    missing = [name for name in types if not any(name in registry.module_dict for registry in REGISTRIES)]
+    for name in names - types:
+        try:
+            pkgutil.resolve_name(f'mmirstd.{name}')
+        except (ImportError, AttributeError) as error:
+            missing.append(f'{name} ({error})')
+    assert not missing
 
 
 @pytest.mark.parametrize('page', PAGES)
