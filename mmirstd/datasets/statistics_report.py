@@ -1,19 +1,19 @@
 """What a set of images and targets is like: tables, histograms and CSV rows of their statistics."""
 
-import csv
-import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mmirstd.io.tables import markdown_rows, plain
 from mmirstd.ops.target_statistics import ImageStatistics, TargetStatistics, quantiles
 
 AT = (0, 0.01, 0.1, 0.5, 0.9, 0.99, 1)
+HEADINGS = ('min', '1 %', '10 %', 'median', '90 %', '99 %', 'max')
 # Definitions of a small target end at 9 x 9 pixels.
 SMALL = 81
 AXIS = {'target area': ', pixels', 'noise': ', levels', 'contrast': ', levels', 'clutter': ', levels'}
@@ -21,7 +21,7 @@ BOX = ('top', 'left', 'bottom', 'right')
 TARGET = ('area', 'contrast', 'clutter', 'scr', 'background', 'at_border')
 
 
-class Measured(NamedTuple):
+class SampleStatistics(NamedTuple):
     """The statistics of one sample."""
 
     part: str
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
     targets: TargetStatistics
 
 
-def columns(measured: Sequence[Measured]) -> dict[str, list[float]]:
+def columns(measured: Sequence[SampleStatistics]) -> dict[str, list[float]]:
     """Values of each quantity, over images or over targets."""
     images, targets = [m.image for m in measured], [m.targets for m in measured]
 
@@ -51,7 +51,7 @@ def columns(measured: Sequence[Measured]) -> dict[str, list[float]]:
     }
 
 
-def summarise(measured: Sequence[Measured], width: int) -> dict[str, Any]:
+def summarize_statistics(measured: Sequence[SampleStatistics], width: int) -> dict[str, Any]:
     """Counts and quantiles of one or several parts; plain data for JSON, null where there is no value."""
     values = columns(measured)
     counts = Counter(m.image.targets for m in measured)
@@ -65,18 +65,13 @@ def summarise(measured: Sequence[Measured], width: int) -> dict[str, Any]:
         f'larger_than_{SMALL}_pixels': int(np.sum(np.greater(values['target area'], SMALL))),
         'surroundings': width,
         'quantiles': {
-            name: dict(zip(map(str, AT), map(_plain, quantiles(v, AT)), strict=True)) for name, v in values.items()
+            name: dict(zip(map(str, AT), plain([round(q, 6) for q in quantiles(v, AT)]), strict=True))
+            for name, v in values.items()
         },
     }
 
 
-def _plain(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return round(value, 6) if math.isfinite(value) else str(value)
-
-
-def table(name: str, summary: dict[str, Any]) -> str:
+def statistics_table(name: str, summary: dict[str, Any]) -> str:
     """A summary as Markdown."""
     s = summary
     counts = Counter({int(k): v for k, v in s['targets_per_image'].items()})
@@ -87,12 +82,11 @@ def table(name: str, summary: dict[str, Any]) -> str:
         f'targets at the border: {s["at_border"]}, darker than their surroundings: {s["darker"]}, '
         f'larger than {SMALL} pixels: {s[f"larger_than_{SMALL}_pixels"]}',
         '',
-        '| | min | 1 % | 10 % | median | 90 % | 99 % | max |',
-        '|---|---|---|---|---|---|---|---|',
     ]
-    for quantity, at in s['quantiles'].items():
-        lines.append(f'| {quantity} | {" | ".join(_cell(v) for v in at.values())} |')
-    return '\n'.join(lines)
+    rows = [
+        {'': name} | dict(zip(HEADINGS, map(_cell, at.values()), strict=True)) for name, at in s['quantiles'].items()
+    ]
+    return '\n'.join([*lines, markdown_rows(rows)])
 
 
 def _cell(value: float | str | None) -> str:
@@ -103,7 +97,7 @@ def _cell(value: float | str | None) -> str:
     return f'{value:.0f}' if value == int(value) or abs(value) >= 100 else f'{value:.{1 if abs(value) >= 10 else 2}f}'
 
 
-def draw_histograms(measured: Sequence[Measured], title: str) -> np.ndarray:
+def draw_histograms(measured: Sequence[SampleStatistics], title: str) -> np.ndarray:
     """(H, W, 3) RGB."""
     values = columns(measured)
     figure = Figure(figsize=(12, 5), layout='constrained')
@@ -138,25 +132,20 @@ def draw_histograms(measured: Sequence[Measured], title: str) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def to_csv(rows: Iterable[dict[str, Any]], header: Sequence[str]) -> bytes:
-    """A CSV file."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows({k: f'{v:.6g}' if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    return text.getvalue().encode()
+def image_rows(measured: Iterable[SampleStatistics]) -> list[dict[str, Any]]:
+    """A row per image; floats have six digits."""
+    return [{'dataset': m.part, 'id': m.name, **{k: _round(v) for k, v in m.image._asdict().items()}} for m in measured]
 
 
-def image_rows(measured: Iterable[Measured]) -> Iterator[dict[str, Any]]:
-    """A row per image."""
-    for m in measured:
-        yield {'dataset': m.part, 'id': m.name, **m.image._asdict()}
+def target_rows(measured: Iterable[SampleStatistics]) -> list[dict[str, Any]]:
+    """A row per target; floats have six digits."""
+    return [
+        {'dataset': m.part, 'id': m.name, **dict(zip(BOX, box, strict=True))}
+        | {name: _round(getattr(m.targets, name)[i].item()) for name in TARGET}
+        for m in measured
+        for i, box in enumerate(m.targets.boxes.tolist())
+    ]
 
 
-def target_rows(measured: Iterable[Measured]) -> Iterator[dict[str, Any]]:
-    """A row per target."""
-    for m in measured:
-        t = m.targets
-        for i, box in enumerate(t.boxes.tolist()):
-            row = {'dataset': m.part, 'id': m.name, **dict(zip(BOX, box, strict=True))}
-            yield row | {name: getattr(t, name)[i].item() for name in TARGET}
+def _round(value: Any) -> Any:
+    return float(f'{value:.6g}') if isinstance(value, float) else value

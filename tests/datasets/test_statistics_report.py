@@ -8,15 +8,15 @@ import pytest
 from mmirstd.datasets.statistics_report import (
     BOX,
     TARGET,
-    Measured,
+    SampleStatistics,
     columns,
     draw_histograms,
     image_rows,
-    summarise,
-    table,
+    statistics_table,
+    summarize_statistics,
     target_rows,
-    to_csv,
 )
+from mmirstd.io.tables import csv_rows
 from mmirstd.ops.target_statistics import image_statistics, target_statistics
 
 
@@ -27,7 +27,7 @@ def measured(name, targets, level=100, contrast=50, size=(20, 30)):
     for y, x, side in targets:
         mask[y : y + side, x : x + side] = 1
     image[mask == 1] += contrast
-    return Measured('set', name, image_statistics(image, mask), target_statistics(image, mask, width=5))
+    return SampleStatistics('set', name, image_statistics(image, mask), target_statistics(image, mask, width=5))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def three():
 
 
 def test_summary_by_hand(three):
-    s = summarise(three, 5)
+    s = summarize_statistics(three, 5)
     assert (s['images'], s['empty'], s['targets'], s['at_border'], s['darker']) == (3, 1, 3, 1, 1)
     assert s['targets_per_image'] == {'0': 1, '1': 1, '2': 1}
     assert s['larger_than_81_pixels'] == 1
@@ -52,7 +52,7 @@ def test_summary_by_hand(three):
 
 
 def test_table_is_markdown_with_the_numbers_of_the_summary(three):
-    text = table('set', summarise(three, 5))
+    text = statistics_table('set', summarize_statistics(three, 5))
     head, _, *rows = text.splitlines()
     assert head == (
         'set: 3 images, 3 targets; images with 0 / 1 / 2 / more targets: 1 / 1 / 1 / 0; targets at the border: 1, '
@@ -63,14 +63,14 @@ def test_table_is_markdown_with_the_numbers_of_the_summary(three):
 
 
 def test_a_set_without_targets_has_no_values():
-    s = summarise([measured('a', [])], 5)
+    s = summarize_statistics([measured('a', [])], 5)
     assert s['quantiles']['SCR'] == dict.fromkeys(s['quantiles']['SCR'])
-    assert '| SCR | - | - | - | - | - | - | - |' in table('set', s)
+    assert '| SCR | - | - | - | - | - | - | - |' in statistics_table('set', s)
     assert draw_histograms([measured('a', [])], 'set').shape[2] == 3
 
 
 def test_rows_hold_what_was_measured(three):
-    rows = list(csv.DictReader(io.StringIO(to_csv(target_rows(three), ('dataset', 'id', *BOX, *TARGET)).decode())))
+    rows = list(csv.DictReader(io.StringIO(csv_rows(target_rows(three), ('dataset', 'id', *BOX, *TARGET)).decode())))
     assert [row['id'] for row in rows] == ['a', 'a', 'ccc']
     assert [float(row['contrast']) for row in rows] == pytest.approx(columns(three)['contrast'], rel=1e-5)
     assert [row['at_border'] for row in rows] == ['False', 'False', 'True']

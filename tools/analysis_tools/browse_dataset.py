@@ -39,17 +39,17 @@ from torch.utils.data import DataLoader, Dataset
 from mmirstd.datasets.statistics_report import (
     BOX,
     TARGET,
-    Measured,
+    SampleStatistics,
     draw_histograms,
     image_rows,
-    summarise,
-    table,
+    statistics_table,
+    summarize_statistics,
     target_rows,
-    to_csv,
 )
 from mmirstd.engine.seeding import seed_generators
 from mmirstd.io.files import write_atomically
 from mmirstd.io.names import flat_name, sample_names
+from mmirstd.io.tables import csv_rows
 from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import ImageStatistics, image_statistics, target_statistics
 from mmirstd.visualization.stages import Stage, draw_stages
@@ -217,13 +217,13 @@ class Loaded(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, number: int) -> Measured | str:
+    def __getitem__(self, number: int) -> SampleStatistics | str:
         """Measure one."""
         try:
             part, index = self.samples[number]
             image, mask = load(part.dataset, index)
             components = label_components(mask == 1)
-            return Measured(
+            return SampleStatistics(
                 part.name,
                 part.names[index],
                 image_statistics(image, mask, components=components),
@@ -245,7 +245,7 @@ def load(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.ndarray]:
     raise ValueError(f'the pipeline of {type(dataset).__name__} loads no img with gt_seg_map')
 
 
-def measure(parts: list[Part], width: int, workers: int) -> list[Measured]:
+def measure(parts: list[Part], width: int, workers: int) -> list[SampleStatistics]:
     """Measure all samples, with a progress bar."""
     # As MMEngine does before it starts workers: a forked process hangs in OpenCV's threads.
     cv2.setNumThreads(0)
@@ -358,19 +358,19 @@ def main(argv: list[str] | None = None) -> None:
             report(measure(parts, args.surroundings, args.workers), parts, folder, args)
 
 
-def report(measured: list[Measured], parts: list[Part], folder: Path, args: argparse.Namespace) -> None:
+def report(measured: list[SampleStatistics], parts: list[Part], folder: Path, args: argparse.Namespace) -> None:
     """Print the tables and write the files."""
     groups = {part.name: [m for m in measured if m.part == part.name] for part in parts}
     if len(groups) > 1:
         groups['all'] = measured
-    summaries = {name: summarise(group, args.surroundings) for name, group in groups.items()}
+    summaries = {name: summarize_statistics(group, args.surroundings) for name, group in groups.items()}
     header = ('dataset', 'id')
-    write_atomically(folder / 'images.csv', to_csv(image_rows(measured), header + ImageStatistics._fields))
-    write_atomically(folder / 'targets.csv', to_csv(target_rows(measured), header + BOX + TARGET))
+    write_atomically(folder / 'images.csv', csv_rows(image_rows(measured), header + ImageStatistics._fields))
+    write_atomically(folder / 'targets.csv', csv_rows(target_rows(measured), header + BOX + TARGET))
     write_atomically(folder / 'statistics.json', (json.dumps(summaries, indent=2, allow_nan=False) + '\n').encode())
     picture = draw_histograms(measured, ', '.join(part.name for part in parts))
     write_atomically(folder / 'statistics.png', to_png(picture))
-    print('\n\n'.join(table(name, summary) for name, summary in summaries.items()))
+    print('\n\n'.join(statistics_table(name, summary) for name, summary in summaries.items()))
     print(f'\n{", ".join(STATS_FILES)} in {folder}', file=sys.stderr)
 
 
