@@ -205,8 +205,8 @@ def test_checkpoint_between_accumulated_gradients_is_said(make):
     assert sum('gradients are accumulated over 3 iterations' in w for w in warnings) == 1
 
 
-def test_killed_and_resumed():
-    kills = int(os.environ.get('MMIRSTD_KILLS', '2'))
+def test_killed_and_resumed(all_tests):
+    kills = 50 if all_tests else 2
     script = Path(__file__).parent / 'kill_and_resume.py'
     done = subprocess.run(
         [sys.executable, script, '--kills', str(kills)],
