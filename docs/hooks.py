@@ -171,15 +171,20 @@ def api_page(layer: str) -> str:
     """The page of one layer: its packages, and in them every public module."""
     folder = ROOT / 'mmirstd' / layer
     parts = [f'# mmirstd.{layer}\n', _docstring(folder / '__init__.py'), *_exports(folder)]
-    package = None
+    package = folder
     for path in sorted(folder.rglob('*.py'), key=lambda path: (path.parent, path.name)):
-        if path.name.startswith('_') or not _has_members(path):
+        private = path.name.startswith('_') and path.name != '__init__.py'
+        if private or not _has_members(path):
             continue
-        if path.parent != package and path.parent != folder:
+        if path.parent != package:
             package = path.parent
-            parts += [f'\n## {".".join(package.relative_to(ROOT).parts)}\n', _docstring(package / '__init__.py')]
-        parts.append(f'\n::: {".".join(path.relative_to(ROOT).with_suffix("").parts)}')
+            parts += [f'\n## {_dotted(package)}\n', _docstring(package / '__init__.py')]
+        parts.append(f'\n::: {_dotted(path)}')
     return '\n'.join(parts) + '\n'
+
+
+def _dotted(path: Path) -> str:
+    return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
 
 
 def _exports(folder: Path) -> list[str]:
@@ -187,12 +192,11 @@ def _exports(folder: Path) -> list[str]:
     nodes = ast.walk(ast.parse((folder / '__init__.py').read_text(encoding='utf-8')))
     lazy = {n.targets[0].id: n.value for n in nodes if isinstance(n, ast.Assign)}.get('_MODULES')
     names = ast.literal_eval(lazy) if lazy else {}
-    package = '.'.join(folder.relative_to(ROOT).parts)
-    return (
-        [f'\n`from {package} import ...`:\n', *(f'- [`{n}`][{package}.{m}.{n}]' for n, m in names.items())]
-        if names
-        else []
-    )
+    if not names:
+        return []
+    package = _dotted(folder)
+    modules = {n: m if m.startswith('mmirstd.') else f'{package}.{m}' for n, m in names.items()}
+    return [f'\n`from {package} import ...`:\n', *(f'- [`{n}`][{m}.{n}]' for n, m in modules.items())]
 
 
 def _has_members(path: Path) -> bool:
