@@ -169,7 +169,7 @@ def test_long_checks_show_progress(tmp_path, monkeypatch):
     assert '| 0/3 [' in sys.stderr.getvalue()
 
 
-def test_palette_and_colour_masks_are_no_fault(tmp_path):
+def test_palette_and_color_masks_are_no_fault(tmp_path):
     make(tmp_path, ['a.png', 'b.png'])
     for name, mode in (('a', 'P'), ('b', 'RGBA')):
         write(tmp_path / f'masks/{name}.png', value=255, mode=mode)

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / 'io'))
 from image_writers import tiff
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (11, 15), dtype=np.uint8)
-COLOUR = RNG.integers(0, 256, (11, 15, 3), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (11, 15), dtype=np.uint8)
+COLOR = RNG.integers(0, 256, (11, 15, 3), dtype=np.uint8)
 
 
 def load(image, tmp_path, channels=3, name='x.png', **options):
@@ -34,16 +34,16 @@ def load(image, tmp_path, channels=3, name='x.png', **options):
     return results['img']
 
 
-def grey_image(mode):
-    image = Image.fromarray(GREY)
+def gray_image(mode):
+    image = Image.fromarray(GRAY)
     if mode == 'LA':
-        image.putalpha(Image.fromarray(255 - GREY))
+        image.putalpha(Image.fromarray(255 - GRAY))
     elif mode == 'RGBA':
         image = image.convert('RGB')
-        image.putalpha(Image.fromarray(255 - GREY))
+        image.putalpha(Image.fromarray(255 - GRAY))
     elif mode == 'P':
         # a palette that is not the identity
-        image = Image.fromarray(255 - GREY)
+        image = Image.fromarray(255 - GRAY)
         image = Image.frombytes('P', image.size, image.tobytes())
         image.putpalette([v for i in range(256) for v in (255 - i,) * 3])
     else:
@@ -58,33 +58,33 @@ def grey_image(mode):
 )
 @pytest.mark.parametrize('channels', [1, 3])
 def test_grey_values_survive_every_mode(mode, name, channels, tmp_path):
-    img = load(grey_image(mode), tmp_path, channels, name)
-    np.testing.assert_array_equal(img, np.repeat(GREY[..., None], channels, axis=2))
+    img = load(gray_image(mode), tmp_path, channels, name)
+    np.testing.assert_array_equal(img, np.repeat(GRAY[..., None], channels, axis=2))
 
 
 def test_transparent_palette_and_one_bit(tmp_path):
-    np.testing.assert_array_equal(load(grey_image('P'), tmp_path, 1, transparency=3)[..., 0], GREY)
-    img = load(Image.fromarray(GREY > 99), tmp_path, 1)
-    np.testing.assert_array_equal(img[..., 0], np.where(GREY > 99, 255, 0))
+    np.testing.assert_array_equal(load(gray_image('P'), tmp_path, 1, transparency=3)[..., 0], GRAY)
+    img = load(Image.fromarray(GRAY > 99), tmp_path, 1)
+    np.testing.assert_array_equal(img[..., 0], np.where(GRAY > 99, 255, 0))
 
 
-def test_colours_are_bgr_and_pillow_agrees(tmp_path):
-    np.testing.assert_array_equal(load(Image.fromarray(COLOUR), tmp_path), COLOUR[..., ::-1])
-    grey = np.array(Image.fromarray(COLOUR).convert('L'), int)
-    assert np.abs(load(Image.fromarray(COLOUR), tmp_path, 1)[..., 0] - grey).max() <= 1
-    smooth = cv2.GaussianBlur(np.kron(COLOUR, np.ones((8, 8, 1), np.uint8)), (0, 0), 4)
+def test_colors_are_bgr_and_pillow_agrees(tmp_path):
+    np.testing.assert_array_equal(load(Image.fromarray(COLOR), tmp_path), COLOR[..., ::-1])
+    gray = np.array(Image.fromarray(COLOR).convert('L'), int)
+    assert np.abs(load(Image.fromarray(COLOR), tmp_path, 1)[..., 0] - gray).max() <= 1
+    smooth = cv2.GaussianBlur(np.kron(COLOR, np.ones((8, 8, 1), np.uint8)), (0, 0), 4)
     img = load(Image.fromarray(smooth), tmp_path, name='x.jpg', quality=95)
     assert np.abs(img[..., ::-1].astype(int) - smooth).max() < 20
     with Image.open(tmp_path / 'x.jpg') as image:
         assert np.abs(img[..., ::-1] - np.array(image, int)).max() <= 2
 
 
-def test_tiff_with_transparency_keeps_its_colours(tmp_path):
-    opaque = Image.fromarray(COLOUR).convert('RGBA')
-    np.testing.assert_array_equal(load(opaque, tmp_path, name='x.tif'), COLOUR[..., ::-1])
-    opaque.putalpha(Image.fromarray(GREY))
-    np.testing.assert_array_equal(load(opaque, tmp_path, name='x.tif'), COLOUR[..., ::-1])
-    np.testing.assert_array_equal(load(grey_image('LA'), tmp_path, 1, name='x.tif')[..., 0], GREY)
+def test_tiff_with_transparency_keeps_its_colors(tmp_path):
+    opaque = Image.fromarray(COLOR).convert('RGBA')
+    np.testing.assert_array_equal(load(opaque, tmp_path, name='x.tif'), COLOR[..., ::-1])
+    opaque.putalpha(Image.fromarray(GRAY))
+    np.testing.assert_array_equal(load(opaque, tmp_path, name='x.tif'), COLOR[..., ::-1])
+    np.testing.assert_array_equal(load(gray_image('LA'), tmp_path, 1, name='x.tif')[..., 0], GRAY)
 
 
 @pytest.mark.parametrize('channels', [1, 3])
@@ -96,7 +96,7 @@ def test_tiff_with_transparency_keeps_its_colours(tmp_path):
 )
 def test_8_bit_files_load_as_through_mmcv(extension, mode, channels, tmp_path):
     path = tmp_path / f'x.{extension}'
-    Image.fromarray(COLOUR).convert(mode).save(path)
+    Image.fromarray(COLOR).convert(mode).save(path)
     img = mmcv.imfrombytes(path.read_bytes(), flag='unchanged', backend='cv2')
     if img.ndim == 2:
         expected = img[..., None] if channels == 1 else cv2.cvtColor(img, cv2.COLOR_GRAY2BGR)
@@ -111,7 +111,7 @@ def test_8_bit_files_load_as_through_mmcv(extension, mode, channels, tmp_path):
 def test_exif_orientation_is_ignored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert load(Image.fromarray(COLOUR), tmp_path, name='x.jpg', exif=exif).shape == COLOUR.shape
+    assert load(Image.fromarray(COLOR), tmp_path, name='x.jpg', exif=exif).shape == COLOR.shape
 
 
 @pytest.mark.parametrize('content', [b'', b'no image', 'truncated'])
@@ -119,7 +119,7 @@ def test_unreadable_files_are_named(tmp_path, content):
     path = tmp_path / 'bad.png'
     if content == 'truncated':
         buffer = BytesIO()
-        Image.fromarray(GREY).save(buffer, 'PNG')
+        Image.fromarray(GRAY).save(buffer, 'PNG')
         content = buffer.getvalue()[:90]
     path.write_bytes(content)
     for transform in (LoadIRImage(), LoadTargetMask()):
@@ -169,7 +169,7 @@ def load_mask(image, tmp_path, threshold=127, **options):
 
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'P', '1', 'LA', 'I;16'])
 def test_masks_of_every_mode(mode, tmp_path):
-    target = GREY > 200
+    target = GRAY > 200
     if mode == 'I;16':
         image = Image.fromarray(np.where(target, 65535, 0).astype(np.uint16))
     elif mode == '1':
@@ -179,7 +179,7 @@ def test_masks_of_every_mode(mode, tmp_path):
     np.testing.assert_array_equal(load_mask(image, tmp_path), target)
 
 
-def test_colour_masks_count_by_their_largest_channel(tmp_path):
+def test_color_masks_count_by_their_largest_channel(tmp_path):
     pixels = np.zeros((4, 6, 4), np.uint8)
     pixels[..., 3] = 255
     pixels[0, 0, :3] = 200, 0, 0
@@ -190,16 +190,16 @@ def test_colour_masks_count_by_their_largest_channel(tmp_path):
     np.testing.assert_array_equal(load_mask(Image.fromarray(pixels), tmp_path), expected)
 
 
-def test_palette_masks_are_read_by_colour(tmp_path):
-    # white is index 0, as colour reduction may leave it
-    image = Image.fromarray(np.where(GREY > 200, 0, 1).astype(np.uint8))
+def test_palette_masks_are_read_by_color(tmp_path):
+    # white is index 0, as color reduction may leave it
+    image = Image.fromarray(np.where(GRAY > 200, 0, 1).astype(np.uint8))
     image = Image.frombytes('P', image.size, image.tobytes())
     image.putpalette([255, 255, 255, 0, 0, 0])
-    np.testing.assert_array_equal(load_mask(image, tmp_path), GREY > 200)
+    np.testing.assert_array_equal(load_mask(image, tmp_path), GRAY > 200)
 
 
 def test_labels_zero_and_one_are_taken_as_they_are(tmp_path):
-    target = (GREY > 200).astype(np.uint8)
+    target = (GRAY > 200).astype(np.uint8)
     np.testing.assert_array_equal(load_mask(Image.fromarray(target), tmp_path), target)
     assert load_mask(Image.fromarray(target * 0), tmp_path).sum() == 0
     np.testing.assert_array_equal(load_mask(Image.fromarray(target * 0 + 1), tmp_path), target * 0 + 1)
@@ -222,7 +222,7 @@ def test_masks_that_would_lose_all_targets_are_refused(tmp_path):
 def test_masks_of_every_type(dtype, channels, high, tmp_path):
     dtype = np.dtype(dtype)
     info = np.finfo(dtype) if dtype.kind == 'f' else np.iinfo(dtype)
-    target = GREY > 200
+    target = GRAY > 200
     pixels = np.zeros((*target.shape, channels), dtype)
     pixels[target] = info.max if high == 'largest' else high
     if channels in (2, 4):

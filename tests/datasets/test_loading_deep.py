@@ -63,7 +63,7 @@ def test_normalisation_against_float64(dtype, channels, tmp_path):
 
 
 @pytest.mark.parametrize('write', [tiff, png])
-def test_deep_colours_and_alpha(write, tmp_path):
+def test_deep_colors_and_alpha(write, tmp_path):
     pixels = RNG.integers(9000, 9500, (11, 15, 4), dtype=np.uint16)
     pixels[..., 3] = RNG.integers(0, 65536, (11, 15))
     low, high = int(pixels[..., :3].min()), int(pixels[..., :3].max())
@@ -72,12 +72,12 @@ def test_deep_colours_and_alpha(write, tmp_path):
     np.testing.assert_allclose(img, expected[..., ::-1], rtol=1e-6)
     img = load_array(pixels, tmp_path, write, dtype='float32', channels=1)
     np.testing.assert_allclose(img[..., 0], expected @ [0.299, 0.587, 0.114], rtol=1e-5)
-    img = load_array(pixels[..., 2:], tmp_path, write, dtype='float32', channels=1)  # grey with alpha
+    img = load_array(pixels[..., 2:], tmp_path, write, dtype='float32', channels=1)  # gray with alpha
     low, high = int(pixels[..., 2].min()), int(pixels[..., 2].max())
     np.testing.assert_allclose(img[..., 0], reference(pixels[..., 2], low, high), rtol=1e-6)
-    grey = np.repeat(pixels[..., :1], 3, axis=2)
-    img = load_array(grey, tmp_path, write, dtype='float32', channels=1)
-    np.testing.assert_array_equal(img, load_array(grey, tmp_path, write, dtype='float32')[..., :1])
+    gray = np.repeat(pixels[..., :1], 3, axis=2)
+    img = load_array(gray, tmp_path, write, dtype='float32', channels=1)
+    np.testing.assert_array_equal(img, load_array(gray, tmp_path, write, dtype='float32')[..., :1])
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'float32'])

@@ -93,12 +93,12 @@ def bmp_files(draw):
     bits = draw(st.sampled_from([1, 4, 8]))
     pixels >>= 8 - bits
     palette = palettes(draw, bits)
-    if grey := draw(st.booleans()):
+    if gray := draw(st.booleans()):
         palette[:, 1:] = palette[:, :1]
     rle = bits == 8 and draw(st.booleans())
-    content = bmp(pixels, bits, palette, rle=rle, core=grey and not rle and draw(st.booleans()))
-    colours = palette[pixels][..., ::-1]
-    return content, colours if (palette[:, :1] != palette).any() else colours[..., 0]
+    content = bmp(pixels, bits, palette, rle=rle, core=gray and not rle and draw(st.booleans()))
+    colors = palette[pixels][..., ::-1]
+    return content, colors if (palette[:, :1] != palette).any() else colors[..., 0]
 
 
 @st.composite
@@ -119,17 +119,17 @@ def tiff_files(draw):
         if kind == 'palette':
             palette = palettes(draw, bits)
             return tiff(pixels, bits=bits, palette=palette, **options), palette[pixels][..., ::-1]
-        grey = pixels * (255 // (2**bits - 1))
+        gray = pixels * (255 // (2**bits - 1))
         if kind == 'white is zero':
-            return tiff(pixels, bits=bits, photometric=0, **options), 255 - grey
-        return tiff(pixels, bits=bits, **options), grey
+            return tiff(pixels, bits=bits, photometric=0, **options), 255 - gray
+        return tiff(pixels, bits=bits, **options), gray
     predictor = draw(st.sampled_from([1, 2, 3] if pixels.dtype.kind == 'f' else [1, 2]))
     return tiff(pixels, predictor=predictor, planar=draw(st.booleans()), **options), bgr(pixels)
 
 
 @st.composite
 def jpeg_files(draw):
-    """Decoded by Pillow: of grey, libjpeg leaves one result; colours may differ by rounding."""
+    """Decoded by Pillow: of gray, libjpeg leaves one result; colors may differ by rounding."""
     pixels = draw(arrays(st.just('u1'), st.sampled_from([1, 3])))
     buffer = BytesIO()
     Image.fromarray(pixels).save(
@@ -216,8 +216,8 @@ def test_intact_files(form, tmp_path):
         if expected.dtype != np.uint8:
             np.testing.assert_allclose(image, normalized(expected), rtol=1e-5, atol=1e-4)
         elif expected.ndim == 2 or expected.shape[2] == 2:
-            grey = expected if expected.ndim == 2 else expected[..., 0]
-            assert np.abs(image[..., 0] - grey).max() == 0
+            gray = expected if expected.ndim == 2 else expected[..., 0]
+            assert np.abs(image[..., 0] - gray).max() == 0
         else:
             tolerance = 0.51 + 4 * (form == 'JPEG')
             assert np.abs(image[..., 0] - expected[..., :3] @ [0.114, 0.587, 0.299]).max() <= tolerance
@@ -302,13 +302,13 @@ def refused(content):
 
 def small_files():
     pixels = np.arange(35, dtype=np.uint16).reshape(5, 7) * 1000
-    grey = (pixels >> 8).astype(np.uint8)
+    gray = (pixels >> 8).astype(np.uint8)
     buffer = BytesIO()
-    Image.fromarray(grey).save(buffer, 'JPEG')
+    Image.fromarray(gray).save(buffer, 'JPEG')
     yield 'PNG', png(pixels)
     yield 'JPEG', buffer.getvalue()
-    yield 'BMP', bmp(np.repeat(grey[..., None], 3, axis=2), 24)
-    yield 'BMP RLE', bmp(grey, 8, np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1), rle=True)
+    yield 'BMP', bmp(np.repeat(gray[..., None], 3, axis=2), 24)
+    yield 'BMP RLE', bmp(gray, 8, np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1), rle=True)
     for compression in COMPRESSIONS:
         yield f'TIFF {compression}', tiff(pixels, compression=compression)
         yield f'TIFF {compression}, directory first', tiff(pixels, compression=compression, first=True)

@@ -16,7 +16,7 @@ def chunk(name, data):
 
 
 def png(pixels, bits=None, filters=(0,), interlace=False, palette=None, extra=b'', split=2**31 - 1):
-    """``bits`` below 8 pack grey levels or indices; ``filters`` are the types of consecutive rows, in turn."""
+    """``bits`` below 8 pack gray levels or indices; ``filters`` are the types of consecutive rows, in turn."""
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     bits = bits or pixels.dtype.itemsize * 8
     height, width, channels = pixels.shape

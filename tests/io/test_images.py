@@ -12,8 +12,8 @@ from PIL import Image
 from mmirstd.io.images import Header, decode_image, parse_header, read_header
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (11, 15), dtype=np.uint8)
-COLOUR = RNG.integers(0, 256, (11, 15, 3), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (11, 15), dtype=np.uint8)
+COLOR = RNG.integers(0, 256, (11, 15, 3), dtype=np.uint8)
 
 
 def bgr(pixels):
@@ -62,14 +62,14 @@ def test_png(shape, dtype, interlace, tmp_path):
 def test_few_bits_and_palettes(bits, tmp_path):
     indices = RNG.integers(0, 2**bits, (13, 17), dtype=np.uint8)
     palette = RNG.integers(0, 256, (2**bits, 3), dtype=np.uint8)
-    grey, colours = indices * (255 // (2**bits - 1)), palette[indices][..., ::-1]
-    assert check(png(indices, bits), grey, tmp_path) == ('1' if bits == 1 else 'L')
-    assert check(tiff(indices, bits=bits), grey, tmp_path) == ('1' if bits == 1 else 'L')
-    assert check(tiff(indices, bits=bits, photometric=0), 255 - grey, tmp_path) == ('1' if bits == 1 else 'L')
+    gray, colors = indices * (255 // (2**bits - 1)), palette[indices][..., ::-1]
+    assert check(png(indices, bits), gray, tmp_path) == ('1' if bits == 1 else 'L')
+    assert check(tiff(indices, bits=bits), gray, tmp_path) == ('1' if bits == 1 else 'L')
+    assert check(tiff(indices, bits=bits, photometric=0), 255 - gray, tmp_path) == ('1' if bits == 1 else 'L')
     for content in (png(indices, bits, palette=palette), tiff(indices, bits=bits, palette=palette)):
-        assert check(content, colours, tmp_path) == 'P'
+        assert check(content, colors, tmp_path) == 'P'
     if bits != 2:
-        assert check(bmp(indices, bits, palette), colours, tmp_path) == 'P'
+        assert check(bmp(indices, bits, palette), colors, tmp_path) == 'P'
         palette[:, 1:] = palette[:, :1]
         for core in (False, True):
             mode = check(bmp(indices, bits, palette, core=core), palette[indices][..., 0], tmp_path)
@@ -112,9 +112,9 @@ def test_tiff(dtype, compression, tmp_path):
                 pixels = random(dtype, shape)
                 content = tiff(pixels, compression=compression, predictor=predictor, **layout)
                 mode = check(content, bgr(pixels), tmp_path if number == 0 else None)
-                grey = {'u1': 'L', 'u2': 'I;16', 'i4': 'I', 'f4': 'F'}.get(dtype.str[1:])
-                if grey and len(shape) == 2:
-                    assert mode == grey
+                gray = {'u1': 'L', 'u2': 'I;16', 'i4': 'I', 'f4': 'F'}.get(dtype.str[1:])
+                if gray and len(shape) == 2:
+                    assert mode == gray
 
 
 @pytest.mark.parametrize('bits', [10, 12, 14])
@@ -127,12 +127,12 @@ def test_packed_samples_of_a_sensor(bits, shape, tmp_path):
 
 
 def test_reversed_bits():
-    reversed_bits = np.packbits(np.unpackbits(GREY[..., None], axis=2, bitorder='little'), axis=2)[..., 0]
-    check(tiff(reversed_bits, tags=[(266, 3, [2])]), GREY)
+    reversed_bits = np.packbits(np.unpackbits(GRAY[..., None], axis=2, bitorder='little'), axis=2)[..., 0]
+    check(tiff(reversed_bits, tags=[(266, 3, [2])]), GRAY)
 
 
 def test_cmyk_jpeg_in_tiff():
-    image = Image.fromarray(np.kron(COLOUR, np.ones((9, 9, 1), np.uint8))).convert('CMYK')
+    image = Image.fromarray(np.kron(COLOR, np.ones((9, 9, 1), np.uint8))).convert('CMYK')
     content = saved(image, 'TIFF', compression='jpeg')
     with Image.open(BytesIO(content)) as reference:
         check(content, bgr(np.array(reference.convert('RGB'))))
@@ -151,9 +151,9 @@ def test_white_is_zero_and_previews(tmp_path):
 def test_old_palettes_of_8_bits():
     palette = RNG.integers(1, 256, (256, 3), dtype=np.uint8)
     table = palette.T.reshape(-1).astype('<u2')
-    content = tiff(GREY, palette=palette)
+    content = tiff(GRAY, palette=palette)
     content = content.replace((table * 257).tobytes(), table.tobytes())
-    check(content, palette[GREY][..., ::-1])
+    check(content, palette[GRAY][..., ::-1])
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_old_palettes_of_8_bits():
     + [('1', 'group3'), ('1', 'group4'), ('1', 'tiff_ccitt'), ('L', 'jpeg'), ('RGB', 'jpeg'), ('I;16', 'tiff_lzw')],
 )
 def test_tiff_of_libtiff(mode, compression, tmp_path):
-    image = Image.fromarray(np.kron(GREY, np.ones((5, 5), np.uint8)).astype(np.uint16 if mode == 'I;16' else np.uint8))
+    image = Image.fromarray(np.kron(GRAY, np.ones((5, 5), np.uint8)).astype(np.uint16 if mode == 'I;16' else np.uint8))
     image = image if mode == 'I;16' else image.convert(mode)
     content = saved(image, 'TIFF', compression=compression)
     with Image.open(BytesIO(content)) as reference:
@@ -176,21 +176,21 @@ def test_orientation_is_ignored(form):
     exif[0x0112] = 6
     form, *compression = form.split()
     options = {'compression': compression[0]} if compression else {}
-    image = Image.fromarray(COLOUR).convert('1' if compression == ['group4'] else 'RGB')
+    image = Image.fromarray(COLOR).convert('1' if compression == ['group4'] else 'RGB')
     plain = decode_image(saved(image, form, **options), 'x')
     turned = decode_image(saved(image, form, exif=exif, **options), 'x')
-    assert turned.shape[:2] == COLOUR.shape[:2]
+    assert turned.shape[:2] == COLOR.shape[:2]
     np.testing.assert_array_equal(turned, plain)
     if form == 'TIFF' and not compression:
         for kind in (3, 4):
             for big in (False, True):
-                check(tiff(COLOUR, tags=[(274, kind, [8])], big=big, order='>'), bgr(COLOUR))
+                check(tiff(COLOR, tags=[(274, kind, [8])], big=big, order='>'), bgr(COLOR))
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'CMYK'])
 @pytest.mark.parametrize('options', [{}, {'progressive': True}, {'quality': 40, 'restart_marker_rows': 1}])
 def test_jpeg(mode, options):
-    content = saved(Image.fromarray(np.kron(COLOUR, np.ones((9, 9, 1), np.uint8))).convert(mode), 'JPEG', **options)
+    content = saved(Image.fromarray(np.kron(COLOR, np.ones((9, 9, 1), np.uint8))).convert(mode), 'JPEG', **options)
     img = decode_image(content, 'x')
     with Image.open(BytesIO(content)) as image:
         expected = bgr(np.array(image.convert('RGB') if mode == 'CMYK' else image))
@@ -199,8 +199,8 @@ def test_jpeg(mode, options):
 
 
 def test_what_follows_a_jpeg_is_not_read():
-    image = Image.fromarray(GREY)
-    content = saved(image, 'MPO', save_all=True, append_images=[Image.fromarray(255 - GREY)])
+    image = Image.fromarray(GRAY)
+    content = saved(image, 'MPO', save_all=True, append_images=[Image.fromarray(255 - GRAY)])
     first = content[: content.index(b'\xff\xd9') + 2]
     expected = decode_image(saved(image, 'JPEG'), 'x')
     for more in (content, content[:-9], first):
@@ -211,39 +211,39 @@ def test_what_follows_a_jpeg_is_not_read():
 
 def test_an_end_marker_in_a_preview_is_not_the_end():
     exif = Image.Exif()
-    content = saved(Image.fromarray(GREY), 'JPEG', exif=exif.tobytes() + saved(Image.fromarray(GREY), 'JPEG'))
+    content = saved(Image.fromarray(GRAY), 'JPEG', exif=exif.tobytes() + saved(Image.fromarray(GRAY), 'JPEG'))
     assert content.count(b'\xff\xd9') == 2
     decode_image(content, 'x')
     with pytest.raises(ValueError, match='truncated JPEG'):
         decode_image(content[: content.rindex(b'\xff\xda') + 30], 'x')
 
 
-def test_a_transparent_colour_counts_for_nothing():
-    for pixels, value in ((GREY, b'\0\3'), (COLOUR, b'\0\1\0\2\0\3')):
+def test_a_transparent_color_counts_for_nothing():
+    for pixels, value in ((GRAY, b'\0\3'), (COLOR, b'\0\1\0\2\0\3')):
         check(png(pixels, extra=chunk(b'tRNS', value)), bgr(pixels))
     palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
-    check(png(GREY, palette=palette, extra=chunk(b'tRNS', bytes(range(256)))), palette[GREY][..., ::-1])
+    check(png(GRAY, palette=palette, extra=chunk(b'tRNS', bytes(range(256)))), palette[GRAY][..., ::-1])
 
 
 def jpeg_header(width, height):
-    content = saved(Image.fromarray(GREY), 'JPEG')
+    content = saved(Image.fromarray(GRAY), 'JPEG')
     at = content.index(b'\xff\xc0') + 5
     return content[:at] + struct.pack('>HH', height, width) + content[at + 4 :]
 
 
 def png_header(width, height):
-    content = png(GREY)
+    content = png(GRAY)
     return content[:8] + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)) + content[33:]
 
 
 def bmp_header(width, height):
-    content = bytearray(bmp(COLOUR, 24))
+    content = bytearray(bmp(COLOR, 24))
     content[18:26] = struct.pack('<ii', width, height)
     return bytes(content)
 
 
 def tiff_header(width, height, **options):
-    content = bytearray(tiff(GREY, first=True, **options))
+    content = bytearray(tiff(GRAY, first=True, **options))
     content[18:22] = struct.pack('<I', width)
     content[30:34] = struct.pack('<I', height)
     return bytes(content)
@@ -292,41 +292,41 @@ def test_compressed_bombs():
         (b'\xff\xd8\xff', 'truncated'),
         (b'\xff\xd8\xff\xd9', 'truncated JPEG header'),
         (b'\xff\xd8\xff\xe0\0\2\0', 'truncated JPEG header'),
-        (png(GREY)[:40], 'truncated PNG'),
-        (png(GREY)[:-12], 'truncated PNG'),
-        (png(GREY)[:12] + b'JUNK' + png(GREY)[16:], 'damaged or truncated PNG header'),
-        (png(GREY).replace(b'IDAT', b'IDAT'[::-1]), 'truncated PNG header'),
-        (png(GREY)[:60] + b'!' + png(GREY)[61:], 'damaged PNG'),
-        (png(GREY, extra=chunk(b'acTL', bytes(8))), 'animated PNG'),
-        (bmp(COLOUR, 24)[:-1], 'truncated BMP'),
-        (bmp(GREY, 8, RNG.integers(0, 256, (256, 3), dtype=np.uint8))[:99], 'truncated BMP'),
-        (bmp(GREY, 8, RNG.integers(0, 256, (256, 3), dtype=np.uint8), core=True), 'OS/2 BMP'),
-        (bmp(COLOUR, 24, core=True), 'OS/2 BMP of colors'),
+        (png(GRAY)[:40], 'truncated PNG'),
+        (png(GRAY)[:-12], 'truncated PNG'),
+        (png(GRAY)[:12] + b'JUNK' + png(GRAY)[16:], 'damaged or truncated PNG header'),
+        (png(GRAY).replace(b'IDAT', b'IDAT'[::-1]), 'truncated PNG header'),
+        (png(GRAY)[:60] + b'!' + png(GRAY)[61:], 'damaged PNG'),
+        (png(GRAY, extra=chunk(b'acTL', bytes(8))), 'animated PNG'),
+        (bmp(COLOR, 24)[:-1], 'truncated BMP'),
+        (bmp(GRAY, 8, RNG.integers(0, 256, (256, 3), dtype=np.uint8))[:99], 'truncated BMP'),
+        (bmp(GRAY, 8, RNG.integers(0, 256, (256, 3), dtype=np.uint8), core=True), 'OS/2 BMP'),
+        (bmp(COLOR, 24, core=True), 'OS/2 BMP of colors'),
         (
-            bmp(COLOUR, 24).replace(struct.pack('<HHI', 1, 24, 0), struct.pack('<HHI', 1, 24, 4)),
+            bmp(COLOR, 24).replace(struct.pack('<HHI', 1, 24, 0), struct.pack('<HHI', 1, 24, 4)),
             r'Unsupported BMP compression \(4\)',
         ),
-        (saved(Image.fromarray(COLOUR).convert('LAB'), 'TIFF'), 'photometric interpretation 8'),
-        (saved(Image.fromarray(COLOUR).convert('CMYK'), 'TIFF'), 'photometric interpretation 5'),
-        (tiff(GREY, predictor=7, compression=8), '7 is not a known PREDICTOR'),
-        (tiff(GREY & 1, bits=1, compression=8).replace(PREDICTOR_1, PREDICTOR_2), '1 bits with predictor 2'),
+        (saved(Image.fromarray(COLOR).convert('LAB'), 'TIFF'), 'photometric interpretation 8'),
+        (saved(Image.fromarray(COLOR).convert('CMYK'), 'TIFF'), 'photometric interpretation 5'),
+        (tiff(GRAY, predictor=7, compression=8), '7 is not a known PREDICTOR'),
+        (tiff(GRAY & 1, bits=1, compression=8).replace(PREDICTOR_1, PREDICTOR_2), '1 bits with predictor 2'),
         (
-            tiff(GREY).replace(struct.pack('<HHII', 259, 3, 1, 1), struct.pack('<HHII', 259, 3, 1, 99)),
+            tiff(GRAY).replace(struct.pack('<HHII', 259, 3, 1, 1), struct.pack('<HHII', 259, 3, 1, 99)),
             '99> not supported',
         ),
-        (tiff(COLOUR).replace(struct.pack('<HHH', 8, 8, 8), struct.pack('<HHH', 8, 8, 9)), 'channels differ in type'),
-        (tiff(GREY).replace(struct.pack('<HHII', 258, 3, 1, 8), struct.pack('<HHII', 258, 3, 1, 5)), '5 bits'),
-        (tiff(GREY).replace(struct.pack('<HHI', 262, 3, 1), struct.pack('<HHI', 999, 3, 1)), r'without the tags \[262'),
-        (tiff(GREY, rows=99)[:100], 'truncated'),
-        (tiff(GREY, first=True)[:-1], 'truncated: '),
-        (tiff(GREY, rows=0, tile=16).replace(struct.pack('<HHII', 322, 4, 1, 16), TILE_0), 'damaged or not supported'),
+        (tiff(COLOR).replace(struct.pack('<HHH', 8, 8, 8), struct.pack('<HHH', 8, 8, 9)), 'channels differ in type'),
+        (tiff(GRAY).replace(struct.pack('<HHII', 258, 3, 1, 8), struct.pack('<HHII', 258, 3, 1, 5)), '5 bits'),
+        (tiff(GRAY).replace(struct.pack('<HHI', 262, 3, 1), struct.pack('<HHI', 999, 3, 1)), r'without the tags \[262'),
+        (tiff(GRAY, rows=99)[:100], 'truncated'),
+        (tiff(GRAY, first=True)[:-1], 'truncated: '),
+        (tiff(GRAY, rows=0, tile=16).replace(struct.pack('<HHII', 322, 4, 1, 16), TILE_0), 'damaged or not supported'),
         (
-            tiff(GREY).replace(struct.pack('<HHII', 278, 4, 1, 7), struct.pack('<HHII', 278, 4, 1, 1)),
+            tiff(GRAY).replace(struct.pack('<HHII', 278, 4, 1, 7), struct.pack('<HHII', 278, 4, 1, 1)),
             r'StripByteCounts count \(2 != 11\)',
         ),
-        (tiff(GREY, palette=np.zeros((9, 3), np.uint8)), 'palette of 27 values'),
-        (tiff(GREY, compression=8, first=True)[:-4] + bytes(4), 'damaged'),
-        (tiff(GREY, compression=5, first=True)[:-40] + b'\xff' * 40, 'damaged'),
+        (tiff(GRAY, palette=np.zeros((9, 3), np.uint8)), 'palette of 27 values'),
+        (tiff(GRAY, compression=8, first=True)[:-4] + bytes(4), 'damaged'),
+        (tiff(GRAY, compression=5, first=True)[:-40] + b'\xff' * 40, 'damaged'),
     ],
 )
 def test_errors_say_what_is_wrong(content, message):
@@ -335,7 +335,7 @@ def test_errors_say_what_is_wrong(content, message):
 
 
 def test_directories_that_do_not_end():
-    content = tiff(GREY, tags=[(254, 4, [1])], first=True)
+    content = tiff(GRAY, tags=[(254, 4, [1])], first=True)
     (count,) = struct.unpack_from('<H', content, 8)
     at = 10 + 12 * count
     with pytest.raises(ValueError, match='circular reference'):
@@ -343,14 +343,14 @@ def test_directories_that_do_not_end():
 
 
 def test_old_tiff_without_sizes():
-    content = tiff(GREY, rows=99, first=True)
+    content = tiff(GRAY, rows=99, first=True)
     assert content.count(struct.pack('<HH', 279, 4)) == 1
-    check(content.replace(struct.pack('<HH', 279, 4), struct.pack('<HH', 65001, 4)), GREY)
+    check(content.replace(struct.pack('<HH', 279, 4), struct.pack('<HH', 65001, 4)), GRAY)
 
 
 def test_a_damaged_png_passes_the_header_and_not_verification(tmp_path):
     path = tmp_path / 'x.png'
-    content = bytearray(png(GREY))
+    content = bytearray(png(GRAY))
     content[60] ^= 1
     path.write_bytes(content)
     assert read_header(path) == (15, 11, 1, np.uint8, 'L')
@@ -365,7 +365,7 @@ def test_a_damaged_png_passes_the_header_and_not_verification(tmp_path):
 
 
 def test_through_a_file_backend(tmp_path):
-    (tmp_path / 'x.tif').write_bytes(tiff(GREY))
+    (tmp_path / 'x.tif').write_bytes(tiff(GRAY))
     arguments = {'backend': 'local'}
     assert read_header(f'{tmp_path}/x.tif', arguments, verify=True) == (15, 11, 1, np.uint8, 'L')
 
@@ -387,15 +387,15 @@ for path in map(Path, sys.argv[1:]):
 
 def test_compressions_without_imagecodecs(tmp_path):
     """What Python and NumPy can decompress is read; for the rest, the error names the extra."""
-    gray = Image.fromarray(GREY)
-    plain = {f'tiff-{c}': tiff(GREY, compression=c, predictor=2) for c in COMPRESSIONS if c != 5}
-    plain |= {'tiff-1-bit': tiff(GREY & 1, bits=1), 'tiff-lzma': saved(gray, 'TIFF', compression='lzma')}
-    extra = {'tiff-lzw': tiff(GREY, compression=5), 'tiff-2-bits': tiff(GREY & 3, bits=2)}
+    gray = Image.fromarray(GRAY)
+    plain = {f'tiff-{c}': tiff(GRAY, compression=c, predictor=2) for c in COMPRESSIONS if c != 5}
+    plain |= {'tiff-1-bit': tiff(GRAY & 1, bits=1), 'tiff-lzma': saved(gray, 'TIFF', compression='lzma')}
+    extra = {'tiff-lzw': tiff(GRAY, compression=5), 'tiff-2-bits': tiff(GRAY & 3, bits=2)}
     extra |= {
-        'tiff-12-bits': tiff(GREY.astype(np.uint16), bits=12),
+        'tiff-12-bits': tiff(GRAY.astype(np.uint16), bits=12),
         'tiff-jpeg': saved(gray, 'TIFF', compression='jpeg'),
     }
-    extra['tiff-float'] = tiff(GREY.astype(np.float32), compression=8, predictor=3)
+    extra['tiff-float'] = tiff(GRAY.astype(np.float32), compression=8, predictor=3)
     for compression in ('group3', 'group4', 'tiff_ccitt'):
         plain[f'tiff-{compression}'] = saved(gray.convert('1'), 'TIFF', compression=compression)
     if sys.version_info < (3, 14):  # has Zstandard

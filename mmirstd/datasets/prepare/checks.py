@@ -36,7 +36,7 @@ KINDS = {
     'mask-channels': (NOTE, 'masks with more than one channel'),
     'deep': (NOTE, 'images with more than 8 bits: see the options of LoadIRImage'),
     'alpha': (NOTE, 'images with an alpha channel, which is dropped when they are loaded'),
-    'palette': (NOTE, 'palette images, read by their colours'),
+    'palette': (NOTE, 'palette images, read by their colors'),
     'extra': (NOTE, 'other files, not used'),
 }
 

@@ -16,10 +16,17 @@ from mmirstd.registry import TRANSFORMS
 
 
 def to_channels(img: np.ndarray, channels: int) -> np.ndarray:
-    """Turn an image as :func:`decode_image` returns it, uint8 or float32, into (H, W, channels); alpha is dropped.
+    """Give an image one or three channels; alpha is dropped.
 
-    Grey values go to all three channels unchanged, and come back unchanged from three equal ones; colours become grey
+    Gray values go to all three channels unchanged, and come back unchanged from three equal ones. Colors become gray
     with the weights of ITU-R BT.601.
+
+    Args:
+        img: (H, W), (H, W, 2), (H, W, 3) or (H, W, 4), uint8 or float32, as :func:`decode_image` returns it.
+        channels: 1 or 3.
+
+    Returns:
+        (H, W, channels), colors in BGR order, of the same type.
     """
     if img.ndim == 3 and img.shape[2] == 2:
         img = np.ascontiguousarray(img[..., 0])
@@ -36,9 +43,15 @@ def to_channels(img: np.ndarray, channels: int) -> np.ndarray:
 
 
 def rescale(img: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Map levels to 0..255: ``255 * clip((img - low) / (high - low), 0, 1)``, in float64, returned as float32.
+    """Map levels to 0..255: ``255 * clip((img - low) / (high - low), 0, 1)``, computed in float64.
 
-    Where ``low`` equals ``high``, which a constant image has, the result is 0.
+    Args:
+        img: Of any shape and real type.
+        low: The level that becomes 0.
+        high: The level that becomes 255; where it equals ``low``, as in a constant image, all is 0.
+
+    Returns:
+        float32 of the shape of ``img``.
     """
     if low == high:
         return np.zeros(img.shape, np.float32)
@@ -60,7 +73,7 @@ class LoadIRImage(LoadImageFromFile):
 
     8-bit files keep their values. Deeper ones, 16-bit, 32-bit and float, are brought to the scale of 0..255, so that
     the mean and standard deviation of a model mean the same for every file, see :func:`rescale`. Its ``low`` and
-    ``high`` are, over all pixels and colours of the image but not its alpha:
+    ``high`` are, over all pixels and colors of the image but not its alpha:
 
     - ``'range'``: its smallest and largest value. Nothing is clipped.
     - ``'percentile'``: its percentiles, with linear interpolation; the smallest and largest value where these are
@@ -176,8 +189,8 @@ class LoadTargetMask(LoadAnnotations):
     ``dict(type='LoadAnnotations', _scope_='mmirstd')`` is this transform under the name by which MMSegmentation's
     inferencers recognize and drop it.
 
-    A palette mask is read by its colours, not its indices. A mask is resized to its image, by nearest neighbour at
-    pixel centres, only where the dataset says ``mask_resize``.
+    A palette mask is read by its colors, not its indices. A mask is resized to its image, by nearest neighbor at
+    pixel centers, only where the dataset says ``mask_resize``.
 
     Args:
         threshold: A pixel is target when its value is above, in the units of the file.

@@ -41,7 +41,7 @@ def test_nothing_to_say(tmp_path):
 MASKS = {
     'empty': (np.zeros(SIZE, np.uint8), {'empty-mask': ''}, 0),
     'labels': (target(value=1), {'labels-01': 'values 0, 1'}, 4),
-    'grey': (np.where(target() > 0, 200, 64).astype(np.uint8), {'not-binary': 'values 64, 200'}, 4),
+    'gray': (np.where(target() > 0, 200, 64).astype(np.uint8), {'not-binary': 'values 64, 200'}, 4),
     'all': (np.full(SIZE, 255, np.uint8), {'all-target': ''}, 80),
     'all labels': (np.ones(SIZE, np.uint8), {'labels-01': 'values 1', 'all-target': ''}, 80),
     'inverted': (255 - target(), {'mostly-target': '95.0 % target'}, 76),
@@ -50,7 +50,7 @@ MASKS = {
         {'bad-mask': 'values up to 100, none above the threshold of 127'},
         0,
     ),
-    'colours': (np.dstack([target()] * 3), {'mask-channels': '3'}, 4),
+    'colors': (np.dstack([target()] * 3), {'mask-channels': '3'}, 4),
     'deep': (target().astype(np.uint16) * 257, {'not-binary': 'values 0, 65535'}, 4),
     'nan': (np.full(SIZE, np.nan, np.float32), {'bad-mask': '80 of 80 values are NaN or infinite'}, 0),
     'alpha': (np.dstack([target()] * 3 + [np.full(SIZE, 9, np.uint8)]), {'mask-channels': '4'}, 4),
@@ -74,16 +74,16 @@ def test_threshold(tmp_path):
 
 
 def test_images(tmp_path):
-    grey = picture('a')
-    deep = grey.astype(np.uint16) * 200
+    gray = picture('a')
+    deep = gray.astype(np.uint16) * 200
     assert look(tmp_path, deep)[1] == {'deep': f'uint16, {deep.min()} to {deep.max()}'}
-    opaque = np.dstack([grey] * 3 + [np.full(SIZE, 255, np.uint8)])
+    opaque = np.dstack([gray] * 3 + [np.full(SIZE, 255, np.uint8)])
     assert look(tmp_path, opaque)[1] == {'alpha': 'opaque'}
     opaque[0, 0, 3] = 7
     assert look(tmp_path, opaque)[1] == {'alpha': '7 to 255'}
-    facts, found = look(tmp_path, Image.fromarray(np.dstack([grey, grey // 2, grey])).quantize(16))
+    facts, found = look(tmp_path, Image.fromarray(np.dstack([gray, gray // 2, gray])).quantize(16))
     assert (facts.mode, found) == ('P', {'palette': ''})
-    real = np.where(target() > 0, np.nan, grey).astype(np.float32)
+    real = np.where(target() > 0, np.nan, gray).astype(np.float32)
     facts, found = look(tmp_path, real)
     assert found == {'unreadable': '4 values are NaN or infinite'}
     assert not facts.usable
@@ -112,13 +112,13 @@ def test_sizes(tmp_path):
 
 
 def test_hash_is_of_what_is_seen():
-    grey = picture('a')
-    colour = np.dstack([grey] * 3)
-    opaque = np.dstack([colour, np.full(SIZE, 255, np.uint8)])
-    assert hash_pixels(grey) == hash_pixels(colour) == hash_pixels(opaque)
+    gray = picture('a')
+    color = np.dstack([gray] * 3)
+    opaque = np.dstack([color, np.full(SIZE, 255, np.uint8)])
+    assert hash_pixels(gray) == hash_pixels(color) == hash_pixels(opaque)
     opaque[0, 0, 3] = 0
-    others = [grey.T, grey.reshape(4, 20), grey.astype(np.uint16), opaque, picture('b')]
-    hashes = {hash_pixels(image) for image in [grey, *others]}
+    others = [gray.T, gray.reshape(4, 20), gray.astype(np.uint16), opaque, picture('b')]
+    hashes = {hash_pixels(image) for image in [gray, *others]}
     assert len(hashes) == 6
 
 
