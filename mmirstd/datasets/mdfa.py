@@ -20,7 +20,7 @@ class MDFADataset(IRSTDDataset):
     and ``test_single_frame_gt``. Ids are ``training/000000`` and ``test/00000``.
 
     22 training pairs are damaged as published and left out. Copies from which they were removed and the rest
-    renumbered, 000000 to 009977, are recognised and used whole.
+    renumbered, 000000 to 009977, are recognized and used whole.
 
     Splits: ``official/train`` and ``official/test`` are the folders, ``official/val`` a seeded tenth of the first.
     """

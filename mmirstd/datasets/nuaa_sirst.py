@@ -7,7 +7,7 @@ from mmirstd.registry import DATASETS
 
 @DATASETS.register_module()
 class NUAASIRSTDataset(IRSTDDataset):
-    """427 single frames of 96 to 456 pixels, grey, RGB, RGBA and palette (Dai et al., ACM, WACV 2021).
+    """427 single frames of 96 to 456 pixels, gray, RGB, RGBA and palette (Dai et al., ACM, WACV 2021).
 
     Published as ``images/Misc_N.png`` and ``masks/Misc_N_pixels0.png``; many copies name the masks ``Misc_N.png``.
     The mask of Misc_111 is 592x400 for an image of 325x220 and is resized to it.

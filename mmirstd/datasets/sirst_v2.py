@@ -7,7 +7,7 @@ from mmirstd.registry import DATASETS
 
 @DATASETS.register_module()
 class SIRSTv2Dataset(IRSTDDataset):
-    """1,024 frames of 96 to 1918 pixels, grey, RGB, RGBA and palette, 510 without a target (Dai et al., TGRS 2023).
+    """1,024 frames of 96 to 1918 pixels, gray, RGB, RGBA and palette, 510 without a target (Dai et al., TGRS 2023).
 
     Published as ``mixed/X.png`` and ``annotations/masks/X_pixels0.png``; copies say ``images/`` and ``masks/``. Empty
     masks are samples like any other. The 427 images of NUAA-SIRST are among them under their ids.

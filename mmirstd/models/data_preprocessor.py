@@ -22,7 +22,7 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
 
     Args:
         test_divisor: test images are padded to multiples of this, best the largest stride of the network.
-        test_pad_mode: 'replicate', 'reflect' or 'constant' (zero after normalisation).
+        test_pad_mode: 'replicate', 'reflect' or 'constant' (zero after normalization).
         inside_size: what the network sees is resized (bilinear, averaged where it shrinks) so that the longer side has
             this many pixels, after `size` or `size_divisor` in training and before `test_divisor` otherwise. Labels
             stay as they are, and predictions are brought back to the size of the image.
@@ -61,7 +61,7 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
         self.test_divisor, self.test_pad_mode, self.inside_size = test_divisor, test_pad_mode, inside_size
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalise, stack and resize; pad to a fixed size in training, to the divisor otherwise."""
+        """Normalize, stack and resize; pad to a fixed size in training, to the divisor otherwise."""
         self._check_channels(data['inputs'])
         data = super().forward(data, training)
         if self.inside_size is not None:

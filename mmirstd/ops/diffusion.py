@@ -50,13 +50,13 @@ def wavelet_diffusion(
     """Diffuse each image of (..., H, W): in every step, details d become (1 - dt g(|d| / k)) d, g(s) = 1 / (1 + s^2).
 
     The details are those of a stationary (shift-invariant) wavelet transform; the image is mirrored at its borders
-    (c b a | a b c), so no grey value flows through them. With ``wavelet='haar', levels=1`` a step is one explicit step
+    (c b a | a b c), so no gray value flows through them. With ``wavelet='haar', levels=1`` a step is one explicit step
     of Perona-Malik diffusion, du/dt = div(g(|grad u| / k) grad u), of duration dt / 4 on a grid of unit spacing. d is
     scaled so that white noise of standard deviation s has details of standard deviation s at every level; for Haar, the
-    first details then are the derivatives, and k is a slope in grey levels per pixel.
+    first details then are the derivatives, and k is a slope in gray levels per pixel.
 
     For every wavelet and 0 < dt <= 1 details shrink without a change of sign: the energy of x less its mean does not
-    rise. For coupled Haar with one level no value leaves the range of its neighbours. Beyond dt = 1 the finest details
+    rise. For coupled Haar with one level no value leaves the range of its neighbors. Beyond dt = 1 the finest details
     change their sign in every step, and beyond dt = 2 they grow without bound: such dt are refused.
 
     Args:
@@ -69,7 +69,7 @@ def wavelet_diffusion(
         levels: levels of the transform; level j sees structures of about 2^j pixels.
         decimated: the transform of disjoint blocks, Haar only: 4 times less to compute, and blocky.
         coupled: |d| is the norm of all details of one level and place, as the gradient has one norm; False shrinks each
-            detail by itself, which favours edges along the axes.
+            detail by itself, which favors edges along the axes.
 
     Returns:
         As x, of x's type.
@@ -156,7 +156,7 @@ def _median(x: Tensor) -> Tensor:
     """The lower median over the last axis."""
     if x.device.type != 'cpu' or x.requires_grad or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return x.median(dim=-1).values
-    # The same number, ten times as fast: numpy's selection is vectorised.
+    # The same number, ten times as fast: numpy's selection is vectorized.
     middle = (x.shape[-1] - 1) // 2
     return torch.from_numpy(np.partition(x.numpy(), middle, axis=-1)[..., middle].copy())
 
@@ -191,7 +191,7 @@ def _crop(x: Tensor, margin: int) -> Tensor:
 def _removed_by_haar(u: Tensor, k2: Tensor, dt: float, levels: int, coupled: bool) -> Tensor:
     """What a step takes away, by sums and differences of shifted images alone.
 
-    They are not normalised: a detail of level j is 2^j times too large, and the sum over the 4^j blocks that hold a
+    They are not normalized: a detail of level j is 2^j times too large, and the sum over the 4^j blocks that hold a
     pixel, each of which gives 4^-j of its detail, comes to a factor 16^-j in all.
     """
     c = _mirror(u, 2**levels - 1)

@@ -278,7 +278,9 @@ def test_sgem_keeps_the_layout(layout, reading):
         assert sgem(*maps).is_contiguous(memory_format=layout)
 
 
-@pytest.mark.parametrize('decoder', ['sgem', 'grid', 'value', 'nested'])
+@pytest.mark.parametrize(
+    'decoder', ['value', *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ('sgem', 'grid', 'nested'))]
+)
 def test_export_is_one_graph_with_equal_outputs(decoder):
     torch.manual_seed(0)
     network = trained(Network(decoder))
@@ -373,8 +375,8 @@ def train_from_black(loss, seed):
     return ((found & (target > 0)).sum() / (found | (target > 0)).sum()).item()
 
 
-@pytest.mark.parametrize('per_image', [True, False])
-@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('per_image', [pytest.param(True, marks=pytest.mark.exhaustive), False])
+@pytest.mark.parametrize('seed', [0, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in (1, 2))])
 def test_an_all_black_start_needs_a_remedy(per_image, seed):
     """Equation 4 stays black for ever: its gradient, p (1 - p) / U a pixel, is zero.
 

@@ -207,5 +207,5 @@ class CopyPasteTargets(BaseTransform):
 
 
 def _three_d(img: np.ndarray) -> np.ndarray:
-    """View of a grey image, which mmcv's resizing makes two-dimensional, with its channel axis."""
+    """View of a gray image, which mmcv's resizing makes two-dimensional, with its channel axis."""
     return img[..., None] if img.ndim == 2 else img

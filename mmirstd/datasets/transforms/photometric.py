@@ -31,7 +31,7 @@ def blur(img: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def vignette(img: np.ndarray, strength: float) -> np.ndarray:
-    """Multiply by 1 - `strength` r^2, r being the distance from the centre, 1 in the corners; negative brightens."""
+    """Multiply by 1 - `strength` r^2, r being the distance from the center, 1 in the corners; negative brightens."""
     if not strength:
         return img
     height, width = img.shape[:2]
@@ -137,7 +137,7 @@ _LIMITS = {
 
 @TRANSFORMS.register_module()
 class InfraredPhotometric(BaseTransform):
-    """Change an image as another infrared camera, or another setting of it, would: optics, detector, grey levels.
+    """Change an image as another infrared camera, or another setting of it, would: optics, detector, gray levels.
 
     Each effect is applied with probability ``prob``, its strength uniform in its range (gain and gamma: uniform in the
     logarithm, so that doubling is as probable as halving). They follow each other as in a camera, in the order of the

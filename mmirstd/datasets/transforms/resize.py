@@ -10,10 +10,10 @@ from mmirstd.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class AlignedResize(Resize):
-    """MMSegmentation's ``Resize`` for tiny targets: masks are sampled at pixel centres, smaller images averaged.
+    """MMSegmentation's ``Resize`` for tiny targets: masks are sampled at pixel centers, smaller images averaged.
 
-    OpenCV's plain nearest neighbour, which mmcv uses for segmentation maps, takes the upper left corner of a pixel,
-    while its bilinear interpolation of the image takes the centre. Next to the mask obtained by averaging, NUAA-SIRST's
+    OpenCV's plain nearest neighbor, which mmcv uses for segmentation maps, takes the upper left corner of a pixel,
+    while its bilinear interpolation of the image takes the center. Next to the mask obtained by averaging, NUAA-SIRST's
     masks brought to 256 pixels then have an IoU of 0.64, against 0.94 here. Bilinear interpolation also skips pixels,
     and with them targets, where an image shrinks by more than two; averaging (``INTER_AREA``) does not. Images grow
     bilinearly. For scale jitter: ``dict(type='RandomResize', resize_type='mmirstd.AlignedResize', ...)``.

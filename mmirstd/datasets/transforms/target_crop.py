@@ -25,7 +25,7 @@ class Targets(NamedTuple):
 def find_targets(mask: np.ndarray) -> Targets:
     """Label the targets of a mask (H, W) in {0, 1, 255}; 255 is not a target."""
     target = (mask == 1).astype(np.uint8)
-    # Labelling the bounding box of all targets instead of the whole mask saves up to nine tenths of the time.
+    # Labeling the bounding box of all targets instead of the whole mask saves up to nine tenths of the time.
     x, y, w, h = cv2.boundingRect(target)
     labels, boxes = np.zeros(mask.shape, np.int32), np.zeros((0, 4), np.int32)
     if w:
@@ -49,7 +49,7 @@ class TargetAwareCrop(RandomCrop):
         crop_size: Side, or (height, width), in pixels.
         target_prob: Probability of a crop that contains a target.
         pad_mode: ``'constant'``, or ``'reflect'`` about the last row and column (the reflection is ignored ground).
-        pad_val: Grey level of constant padding.
+        pad_val: Gray level of constant padding.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class WPMD(BaseTransform):
         decimated: transform of disjoint blocks.
         coupled: one |d| for all details of a place.
         mode: 'replace' the image, or 'append' to it one channel with the diffused image, the mean of its channels.
-        channels: which channels 'replace' replaces; None means all. With (2,), a network of three channels sees a grey
+        channels: which channels 'replace' replaces; None means all. With (2,), a network of three channels sees a gray
             image twice as it is and once diffused.
 
     Raises:

@@ -1,6 +1,7 @@
 """What the backbones share: strict loading of published weights, freezing, folding; and the neck of SAM."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
@@ -48,7 +49,7 @@ class PretrainedBackbone(BaseModule):
         raise NotImplementedError
 
     def init_weights(self) -> None:
-        """Weights as built (the authors' initialisation) or, with ``type='Pretrained'``, those of a checkpoint."""
+        """Weights as built (the authors' initialization) or, with ``type='Pretrained'``, those of a checkpoint."""
         cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
         pretrained = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
         if self.is_init or not pretrained:
@@ -101,6 +102,22 @@ class PretrainedBackbone(BaseModule):
                     p.requires_grad_(True)
                 if not factors:
                     part.eval()
+
+
+def find_arch(arch: str | Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """Look an architecture up by its name, or check that one given as a mapping has the keys of those that are known.
+
+    Raises:
+        ValueError: If it has not, or the name is unknown; the message begins with the backbone's `name`.
+    """
+    keys = list(next(iter(known.values())))
+    if isinstance(arch, str):
+        if arch not in known:
+            raise ValueError(f'unknown {name} arch {arch!r}: choose from {sorted(known)} or give {keys}')
+        return known[arch]
+    if set(arch) != set(keys):
+        raise ValueError(f'a {name} arch has the keys {keys}, got {sorted(arch)}')
+    return arch
 
 
 def checked_indices(indices: Iterable[int], count: int, what: str) -> tuple[int, ...]:

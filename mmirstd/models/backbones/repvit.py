@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict
 from mmirstd.checkpoints.state_dict import StateDict
-from mmirstd.models.backbones.pretrained import PretrainedBackbone, checked_indices
+from mmirstd.models.backbones.pretrained import PretrainedBackbone, checked_indices, find_arch
 from mmirstd.models.layers.recompute import recompute
 from mmirstd.models.layers.reparam import ConvBN, RepVGGDW
 from mmirstd.registry import MODELS
@@ -96,6 +96,16 @@ class RepViTDownsample(_Block):
         return self.channel_mixer(self.channel(self.spatial(x)))
 
 
+def _checked_arch(arch: str | Mapping[str, Sequence[int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    arch = find_arch(arch, ARCHS, 'RepViT')
+    dims, depths = tuple(arch['embed_dims']), tuple(arch['depths'])
+    if len(dims) != len(depths) or not dims or min(depths) < 1 or dims[0] % 2:
+        raise ValueError(
+            f'need equal lengths, positive depths and an even first dim: embed_dims {dims}, depths {depths}'
+        )
+    return dims, depths
+
+
 @MODELS.register_module()
 class RepViT(PretrainedBackbone):
     """RepViT trunk; (B, in_channels, H, W) to a tuple of feature maps, fine to coarse.
@@ -107,7 +117,7 @@ class RepViT(PretrainedBackbone):
         arch: One of ``ARCHS`` or a dict of ``embed_dims`` and ``depths`` per stage. ``depths`` counts the block that
             downsamples (the first of every stage but stage 0).
         in_channels: Image channels. With 1, an RGB checkpoint is summed over its input channels when loaded: exact for
-            a grey image repeated three times if all channels are normalised with the same mean and standard deviation.
+            a gray image repeated three times if all channels are normalized with the same mean and standard deviation.
         stem_strides: Strides of the two stem convolutions; (2, 2) as published, (1, 1) in SimIR.
         out_indices: Stages to return. Stages after the last of them are not built.
         frozen_stages: 0 freezes the stem, ``n`` the stem and the first ``n`` stages, -1 nothing (as mmseg's ResNet).
@@ -135,7 +145,7 @@ class RepViT(PretrainedBackbone):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.embed_dims, self.depths = _parse_arch(arch)
+        self.embed_dims, self.depths = _checked_arch(arch)
         num_stages = len(self.embed_dims)
         self.out_indices = checked_indices(out_indices, num_stages, 'stages')
         if not self.out_indices:
@@ -193,18 +203,3 @@ class RepViT(PretrainedBackbone):
     def frozen_parts(self) -> list[nn.Module]:
         """Stem and stages by ``frozen_stages``."""
         return [self.stem, *self.stages[: self.frozen_stages]] if self.frozen_stages >= 0 else []
-
-
-def _parse_arch(arch: str | Mapping[str, Sequence[int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f'unknown RepViT arch {arch!r}: choose from {sorted(ARCHS)} or give embed_dims and depths')
-        arch = ARCHS[arch]
-    if set(arch) != {'embed_dims', 'depths'}:
-        raise ValueError(f"a RepViT arch has the keys 'embed_dims' and 'depths', got {sorted(arch)}")
-    dims, depths = tuple(arch['embed_dims']), tuple(arch['depths'])
-    if len(dims) != len(depths) or not dims or min(depths) < 1 or dims[0] % 2:
-        raise ValueError(
-            f'need equal lengths, positive depths and an even first dim: embed_dims {dims}, depths {depths}'
-        )
-    return dims, depths

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict
 from mmirstd.checkpoints.state_dict import StateDict
-from mmirstd.models.backbones.pretrained import PretrainedBackbone, SAMNeck, checked_indices
+from mmirstd.models.backbones.pretrained import PretrainedBackbone, SAMNeck, checked_indices, find_arch
 from mmirstd.models.layers.low_rank import LowRankLinear
 from mmirstd.models.layers.recompute import recompute
 from mmirstd.models.layers.relative_position import relative_attention, resize_table
@@ -117,6 +117,21 @@ class PatchEmbed(nn.Module):
         return self.proj(x).permute(0, 2, 3, 1)
 
 
+def _checked_arch(arch: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    arch = find_arch(arch, ARCHS, 'SAMViT')
+    if arch['embed_dims'] % arch['num_heads'] or not set(arch['global_layers']) <= set(range(arch['depth'])):
+        raise ValueError(f'num_heads must divide embed_dims and global_layers be layers: {dict(arch)}')
+    return arch
+
+
+def _resize_positions(embedding: Tensor, height: int, width: int, antialias: bool) -> Tensor:
+    if embedding.shape[1:3] == (height, width):
+        return embedding
+    x = embedding.permute(0, 3, 1, 2).float()
+    x = F.interpolate(x, (height, width), mode='bicubic', antialias=antialias)
+    return x.permute(0, 2, 3, 1).to(embedding.dtype).contiguous()
+
+
 @MODELS.register_module()
 class SAMViT(PretrainedBackbone):
     """SAM's image encoder; (B, in_channels, H, W) to a tuple of maps of stride `patch_size`.
@@ -128,7 +143,7 @@ class SAMViT(PretrainedBackbone):
         arch: one of ``ARCHS`` or a dict of ``embed_dims``, ``depth``, ``num_heads`` and ``global_layers``, the layers
             that attend to the whole map.
         in_channels: image channels. With 1, an RGB checkpoint is summed over its input channels when loaded: exact for
-            a grey image repeated three times if all channels are normalised with the same mean and standard deviation.
+            a gray image repeated three times if all channels are normalized with the same mean and standard deviation.
         img_size: side of the image that the position embeddings are for; a checkpoint's are interpolated to it once.
         patch_size: side of a patch.
         window_size: side of a window, in patches. Maps that it does not divide are padded. With 16 instead of SAM's 14,
@@ -178,7 +193,7 @@ class SAMViT(PretrainedBackbone):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        arch = _parse_arch(arch)
+        arch = _checked_arch(arch)
         dims, depth, heads = arch['embed_dims'], arch['depth'], arch['num_heads']
         self.out_indices = checked_indices(out_indices, depth, 'layers')
         if not (self.out_indices or with_neck):
@@ -266,23 +281,3 @@ class SAMViT(PretrainedBackbone):
         if self.frozen_stages >= 0:
             return [self.pos_embed, self.patch_embed, *self.blocks[: self.frozen_stages]]
         return []
-
-
-def _resize_positions(embedding: Tensor, height: int, width: int, antialias: bool) -> Tensor:
-    if embedding.shape[1:3] == (height, width):
-        return embedding
-    x = embedding.permute(0, 3, 1, 2).float()
-    x = F.interpolate(x, (height, width), mode='bicubic', antialias=antialias)
-    return x.permute(0, 2, 3, 1).to(embedding.dtype).contiguous()
-
-
-def _parse_arch(arch: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f'unknown SAMViT arch {arch!r}: choose from {sorted(ARCHS)} or give {list(ARCHS["b"])}')
-        return ARCHS[arch]
-    if set(arch) != set(ARCHS['b']):
-        raise ValueError(f'a SAMViT arch has the keys {list(ARCHS["b"])}, got {sorted(arch)}')
-    if arch['embed_dims'] % arch['num_heads'] or not set(arch['global_layers']) <= set(range(arch['depth'])):
-        raise ValueError(f'num_heads must divide embed_dims and global_layers be layers: {dict(arch)}')
-    return arch

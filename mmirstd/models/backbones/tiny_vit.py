@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmirstd.checkpoints.convert.sam import convert_tiny_vit_state_dict
 from mmirstd.checkpoints.state_dict import StateDict
-from mmirstd.models.backbones.pretrained import PretrainedBackbone, SAMNeck, checked_indices
+from mmirstd.models.backbones.pretrained import PretrainedBackbone, SAMNeck, checked_indices, find_arch
 from mmirstd.models.layers.recompute import recompute
 from mmirstd.models.layers.reparam import ConvBN
 from mmirstd.models.layers.windows import join_windows, split_windows
@@ -99,7 +99,7 @@ class WindowAttention(nn.Module):
         return self.proj(x.transpose(1, 2).flatten(2))
 
 
-class MLP(nn.Module):
+class NormMLP(nn.Module):
     """Pre-norm two-layer perceptron on the last axis, four times the width in between."""
 
     def __init__(self, channels: int) -> None:
@@ -124,7 +124,7 @@ class TinyViTBlock(nn.Module):
         self.window_size = window_size
         self.attn = WindowAttention(channels, num_heads, window_size)
         self.local_conv = ConvBN(channels, channels, 3, groups=channels, deploy=deploy)
-        self.mlp = MLP(channels)
+        self.mlp = NormMLP(channels)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,6 +141,25 @@ class TinyViTBlock(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
+def _checked_arch(arch: str | Mapping[str, Sequence[int]]) -> Mapping[str, Sequence[int]]:
+    arch = find_arch(arch, ARCHS, 'TinyViT')
+    if len({len(v) for v in arch.values()}) != 1:
+        raise ValueError(f'the parts of a TinyViT arch must have equal lengths, got {dict(arch)}')
+    dims, heads = arch['embed_dims'], arch['num_heads']
+    if bad := [i for i, (dim, count) in enumerate(zip(dims, heads, strict=True)) if dim % count]:
+        raise ValueError(f'num_heads must divide embed_dims, not so in stages {bad} of {dict(arch)}')
+    return arch
+
+
+def _resize_biases(biases: Tensor, shape: Sequence[int]) -> Tensor:
+    """Biases (heads, n * n) of distances 0..n-1 in y and x to those of another window, bicubic as timm does."""
+    old, new = (round(count**0.5) for count in (biases.shape[1], shape[1]))
+    if len(biases) != shape[0] or old * old != biases.shape[1]:
+        return biases  # another network; load_strict says so
+    table = biases.float().view(1, -1, old, old)
+    return F.interpolate(table, (new, new), mode='bicubic', antialias=True).view(shape).to(biases.dtype)
+
+
 @MODELS.register_module()
 class TinyViT(PretrainedBackbone):
     """TinyViT; (B, in_channels, H, W) to a tuple of maps, fine to coarse.
@@ -152,7 +171,7 @@ class TinyViT(PretrainedBackbone):
     Args:
         arch: one of ``ARCHS`` or a dict of ``embed_dims``, ``depths``, ``num_heads`` and ``window_sizes`` per stage.
         in_channels: image channels. With 1, an RGB checkpoint is summed over its input channels when loaded: exact for
-            a grey image repeated three times if all channels are normalised with the same mean and standard deviation.
+            a gray image repeated three times if all channels are normalized with the same mean and standard deviation.
         merge_strides: strides of the mergings between stages.
         window_sizes: sides of the windows per stage instead of the arch's; a checkpoint's attention biases are
             interpolated to them. With (8, 8, 16, 8), images of 256, 512 and 1024 need no filling; but published
@@ -193,7 +212,7 @@ class TinyViT(PretrainedBackbone):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        arch = _parse_arch(arch)
+        arch = _checked_arch(arch)
         dims, depths = tuple(arch['embed_dims']), tuple(arch['depths'])
         windows = tuple(window_sizes or arch['window_sizes'])
         stages = len(dims)
@@ -242,10 +261,10 @@ class TinyViT(PretrainedBackbone):
                 )
             self.stages.append(nn.Sequential(OrderedDict(parts)))
         self.neck = SAMNeck(dims[-1], neck_channels) if with_neck else None
-        self._initialise()
+        self._initialize()
         self.freeze()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for m in self.modules():
             if isinstance(m, nn.Linear):
                 nn.init.trunc_normal_(m.weight, std=0.02)
@@ -289,25 +308,3 @@ class TinyViT(PretrainedBackbone):
         if self.frozen:
             return list(self.children())
         return [self.stem, *self.stages[: self.frozen_stages]] if self.frozen_stages >= 0 else []
-
-
-def _resize_biases(biases: Tensor, shape: Sequence[int]) -> Tensor:
-    """Biases (heads, n * n) of distances 0..n-1 in y and x to those of another window, bicubic as timm does."""
-    old, new = (round(count**0.5) for count in (biases.shape[1], shape[1]))
-    if len(biases) != shape[0] or old * old != biases.shape[1]:
-        return biases  # another network; load_strict says so
-    table = biases.float().view(1, -1, old, old)
-    return F.interpolate(table, (new, new), mode='bicubic', antialias=True).view(shape).to(biases.dtype)
-
-
-def _parse_arch(arch: str | Mapping[str, Sequence[int]]) -> Mapping[str, Sequence[int]]:
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f'unknown TinyViT arch {arch!r}: choose from {sorted(ARCHS)} or give {list(ARCHS["5m"])}')
-        return ARCHS[arch]
-    if set(arch) != set(ARCHS['5m']) or len({len(v) for v in arch.values()}) != 1:
-        raise ValueError(f'a TinyViT arch has the keys {list(ARCHS["5m"])}, of equal lengths, got {dict(arch)}')
-    dims, heads = arch['embed_dims'], arch['num_heads']
-    if bad := [i for i, (dim, count) in enumerate(zip(dims, heads, strict=True)) if dim % count]:
-        raise ValueError(f'num_heads must divide embed_dims, not so in stages {bad} of {dict(arch)}')
-    return arch

@@ -194,7 +194,7 @@ class GranularityAwareHead(BinaryHead):
         if not all('gt_edge_map' in sample for sample in batch_data_samples):
             raise ValueError(
                 "GranularityAwareHead: edge_target='sample', but the samples have no gt_edge_map; put "
-                "dict(type='mmirstd.CannyEdge') before PackSegInputs in the training pipeline"
+                "dict(type='mmirstd.CannyEdge') before the packing in the training pipeline"
             )
         edge = torch.stack([sample.gt_edge_map.data for sample in batch_data_samples]).squeeze(1)
         return edge if self.ignore_index is None else torch.where(label == self.ignore_index, label, edge.to(label))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-# Exact types: a subclass may transform its weight in forward (weight standardisation), which folding would undo.
+# Exact types: a subclass may transform its weight in forward (weight standardization), which folding would undo.
 _PLAIN_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, MMCVConv2d, MMCVConv3d)
 
 
@@ -72,7 +72,7 @@ class RepVGGDW(nn.Module):
     def __init__(self, channels: int, kernel_size: int = 3, deploy: bool = False) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size must be odd for the identity branch to be centred, got {kernel_size}')
+            raise ValueError(f'kernel_size must be odd for the identity branch to be centered, got {kernel_size}')
         self.reparam = (
             nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels) if deploy else None
         )
@@ -93,8 +93,8 @@ class RepVGGDW(nn.Module):
         if self.reparam is not None:
             return 0
         conv = fold_conv_bn(self.conv.conv, self.conv.bn)
-        centre = conv.kernel_size[0] // 2
-        conv.weight[:, :, centre, centre] += self.conv1.weight[:, :, 0, 0] + 1
+        center = conv.kernel_size[0] // 2
+        conv.weight[:, :, center, center] += self.conv1.weight[:, :, 0, 0] + 1
         conv.bias += self.conv1.bias
         self.reparam = fold_conv_bn(conv, self.bn)
         del self.conv, self.conv1, self.bn
@@ -144,7 +144,7 @@ def _fold_sequential(module: nn.Sequential) -> int:
 
 @contextmanager
 def frozen_running_stats(module: nn.Module) -> Iterator[None]:
-    """Batch norms normalise as before but leave their running statistics alone.
+    """Batch norms normalize as before but leave their running statistics alone.
 
     For the recomputation of a checkpointed block, which would count the batch twice.
     """

@@ -1,4 +1,4 @@
-"""WPMD as a block of a network."""
+"""Wavelet transform Perona-Malik diffusion (WPMD) as a block of a network; see mmirstd.ops.diffusion."""
 
 import math
 from typing import Literal
@@ -13,10 +13,14 @@ from mmirstd.registry import MODELS
 
 @MODELS.register_module()
 class WPMDBlock(nn.Module):
-    """Residual WPMD with learned k: x + gate (D_k(x) - x), D being :func:`wavelet_diffusion`; (B, C, H, W) as it came.
+    """Residual WPMD with learned k: x + gate (D_k(x) - x), D being :func:`~mmirstd.ops.diffusion.wavelet_diffusion`.
 
-    k and the gate are learned per channel, k as its logarithm. A gate of 0 is the identity, 1 is D, a negative one
-    sharpens. It can be a plugin of MMSegmentation's ResNet, or go into any backbone with ``DiffusedBackbone``.
+    Takes (B, C, H, W) and returns the same shape and type. k and the gate are learned per channel, k as its logarithm.
+    A gate of 0 is the identity, 1 is D, and a negative one sharpens. The block can be a plugin of MMSegmentation's
+    ResNet, or go into any backbone with :class:`mmirstd.DiffusedBackbone`.
+
+    IRSAM (M. Zhang et al., ECCV 2024) names WPMD and never released it; :mod:`mmirstd.ops.diffusion` says what is built
+    here, and from which papers. The residual form, the learned k and its start are choices of this project.
 
     Args:
         in_channels: C.
@@ -32,6 +36,9 @@ class WPMDBlock(nn.Module):
         gate: where the gate starts; with 0 a pre-trained network starts undisturbed, and k learns from the second
             iteration on.
         with_cp: recompute the steps in the backward pass: saves about 8 maps per step.
+
+    Raises:
+        ValueError: if an argument is out of its range, naming it.
     """
 
     _abbr_ = 'wpmd'

@@ -144,7 +144,7 @@ def target_probability(logits: Tensor, label: Tensor) -> Tensor | None:
 
 
 def mask_boundary(label: Tensor, ignore_index: int | None = 255, inner: bool = False) -> Tensor:
-    """Mark the boundary of a mask: the pixels with a 4-neighbour of the other label.
+    """Mark the boundary of a mask: the pixels with a 4-neighbor of the other label.
 
     It is two pixels wide, one on each side (dilation minus erosion by a cross); `inner` keeps those of the target. The
     border of the image and of what is ignored is no boundary.

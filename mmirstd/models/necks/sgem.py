@@ -37,7 +37,7 @@ class SemanticGapElimination(nn.Module):
     pixel of E how much of each vector of V it takes. `reading='additive'`: the convolution of (3) turns the r maps into
     C' and M itself is added, as the equations say; trained so, M becomes constant over the image, a bias.
 
-    The paper leaves open what follows too. Q is linearised by flattening its pixels. K is also reduced to r vectors, or
+    The paper leaves open what follows too. Q is linearized by flattening its pixels. K is also reduced to r vectors, or
     the product would be quadratic; a linear layer over the pixels would fix the size of the image, so they are
     weighted means.
 
