@@ -12,6 +12,7 @@ _MODULES = {
     'IRSTDInferencer': 'inferencer',
     'benchmark': 'benchmarking',
     'benchmark_markdown': 'benchmark_report',
+    'browse': 'browsing',
     'convert_checkpoint': 'mmirstd.checkpoints.convert',
     'describe_configs': 'mmirstd.utils.configs',
     'describe_sets': 'preparing',
@@ -23,6 +24,7 @@ _MODULES = {
     'predict': 'inferencer',
     'prepare': 'preparing',
     'publish': 'mmirstd.checkpoints.publishing',
+    'synthesize': 'synthesizing',
     'test': 'testing',
     'train': 'training',
 }

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-from mmirstd.cli.errors import describe, needs_traceback
-from mmirstd.utils.errors import ArgumentError
+from mmirstd.cli.errors import needs_traceback
+from mmirstd.utils.errors import ArgumentError, describe
 from mmirstd.version import __version__
 
 COMMANDS: dict[str, str] = {
@@ -21,7 +21,9 @@ COMMANDS: dict[str, str] = {
     'train': 'train a model',
     'test': 'evaluate a model on the test set of its config, and draw its detections',
     'infer': 'find the targets in images: masks, pictures and a table',
+    'browse': 'draw samples after each transform of their pipeline, and measure a split',
     'prepare': 'check a download of a dataset, and prepare it for its dataset class',
+    'synthesize': 'write synthetic scenes',
     'eval': 'evaluate saved predictions, of any code, by one or several protocols',
     'benchmark': 'measure speed and memory of models side by side',
     'flops': 'count parameters and multiply-adds of a model by part',

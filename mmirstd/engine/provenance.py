@@ -82,7 +82,7 @@ def check(
         names = list(dict.fromkeys(o.trained['dataset'] for o in refused))
         finer = [f"'{o.trained['dataset']} {n}'" for o in refused for n in o.trained['name'].split(SEPARATOR)]
         raise OverlapError(
-            f'{where}: {"; ".join(map(str, refused))}. Figures on them would be false. If that is meant, allow it by '
+            f'{where}: {"; ".join(map(str, refused))}. Metrics on them would be false. If that is meant, allow it by '
             f'name: --allow-overlap {" ".join(names)}, or for these lists alone {" ".join(dict.fromkeys(finer))}; in a '
             f'config allow_overlap = {names}'
         )

@@ -84,7 +84,7 @@ class StrictRunner(Runner):
         """Wrap for distributed training; on CPU without device ids and without SyncBN."""
         if self.distributed and get_device() == 'cpu' and not is_model_wrapper(model):
             if self.cfg.pop('sync_bn', None) or any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
-                self.logger.warning('SyncBatchNorm needs a GPU: each process normalises by its own batch')
+                self.logger.warning('SyncBatchNorm needs a GPU: each process normalizes by its own batch')
                 model = revert_sync_batchnorm(model)
             model_wrapper_cfg = ConfigDict(
                 type='MMDistributedDataParallel',

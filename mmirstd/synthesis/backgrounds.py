@@ -380,9 +380,9 @@ def skyline(rng: np.random.Generator, h: int, w: int) -> Array:
     """Sky over hills, trees, houses or a plain; the ground is mostly the warmer of the two."""
     sky = [clear, clear, stratus, cirrus, cumulus][rng.integers(5)](rng, h, w)
     kind, cover, front = _skyline(rng, h, w)
-    sky = standardise(sky) * rng.uniform(0.05, 0.7)
+    sky = standardize(sky) * rng.uniform(0.05, 0.7)
     step = rng.uniform(1.0, 6.0) * (1 if rng.random() < 0.8 else -0.7)
-    front = standardise(front) * rng.uniform(0.15, 0.8) + step
+    front = standardize(front) * rng.uniform(0.15, 0.8) + step
     image = sky + cover * (front - sky)
     if kind == 'flat' and rng.random() < 0.5:  # a far bank or tree line in front of the horizon
         shore = smoothstep(cover, 0.1, 0.8) * (1 - np.roll(cover, int(rng.integers(2, max(3, h // 20))), 0))
@@ -394,20 +394,20 @@ def sea_horizon(rng: np.random.Generator, h: int, w: int) -> Array:
     """Sky over the sea with a horizon line, slightly rolled."""
     y, x = pixel_grid(h, w)
     row = h * rng.uniform(0.1, 0.75)
-    sky = standardise([clear, stratus, cirrus, cumulus][rng.integers(4)](rng, h, w)) * rng.uniform(0.1, 0.7)
-    water = standardise(sea(rng, h, w, horizon=row - 1)) * rng.uniform(0.3, 1) + rng.normal(0, 1.5)
+    sky = standardize([clear, stratus, cirrus, cumulus][rng.integers(4)](rng, h, w)) * rng.uniform(0.1, 0.7)
+    water = standardize(sea(rng, h, w, horizon=row - 1)) * rng.uniform(0.3, 1) + rng.normal(0, 1.5)
     edge = y - row - (x - w / 2) * rng.normal(0, 0.02)
     cover = smoothstep(edge, -0.5, rng.uniform(1, 4))
     return sky + cover * (water - sky)
 
 
-def standardise(image: Array) -> Array:
+def standardize(image: Array) -> Array:
     """Zero median and unit spread, a third of the 5-95 % range: a few hot pixels must not set the scale."""
     low, mid, high = np.quantile(image[::3, ::3], [0.05, 0.5, 0.95]).tolist()
     return (image - mid) / (max(high - low, 1e-6) / 3.3)
 
 
-# Name -> function and the range of its contrast in grey levels (standard deviation), as seen in the public sets.
+# Name -> function and the range of its contrast in gray levels (standard deviation), as seen in the public sets.
 BACKGROUNDS: dict[str, tuple[Callable[[np.random.Generator, int, int], Array], tuple[float, float]]] = {
     'clear': (clear, (1.0, 14.0)),
     'stratus': (stratus, (3.0, 30.0)),

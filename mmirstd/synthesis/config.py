@@ -46,18 +46,18 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What scenes look like. A pair is a range a value is drawn from; grey levels are those of the 8-bit image.
+    """What scenes look like. A pair is a range a value is drawn from; gray levels are those of the 8-bit image.
 
     The defaults are chosen so that targets per image, mask areas, contrast, signal-to-clutter ratio and the images'
     mean and spread are close to those of NUDT-SIRST, NUAA-SIRST and IRSTD-1k (table in ``docs/concepts/synthetic.md``).
 
     Args:
         backgrounds: Relative frequency of each background, names as in ``backgrounds.BACKGROUNDS``.
-        level: Grey level of the background's median.
+        level: Gray level of the background's median.
         contrast: Factor on the background's own range of contrast.
         glow_prob: Probability of a sun glow or a light shaft.
         vignetting_prob: Probability of vignetting: dark corners or, uncorrected housing radiation, bright ones.
-        vignetting: Its strength at the corners, in grey levels, negative is dark.
+        vignetting: Its strength at the corners, in gray levels, negative is dark.
         psf_sigma: Standard deviation of the optical blur of the background and of shaped targets, in pixels.
         clutter: Mean number of small things that are no targets, soft puffs and dark spots, per 256 x 256 pixels;
             glints, crests, windows and cloud edges come with the backgrounds.
@@ -67,15 +67,15 @@ class SceneConfig:
         target_sigma: Standard deviation of a point target's spread (optics and motion), in pixels, log-uniform.
         target_size: Length of a shaped target in pixels, log-uniform.
         scr: Signal-to-clutter ratio, see :func:`render_scene`, log-uniform.
-        target_contrast: Allowed mean of a target above its surroundings, in grey levels; ratio and place are drawn
+        target_contrast: Allowed mean of a target above its surroundings, in gray levels; ratio and place are drawn
             together until they give such a contrast.
         mask_fraction: A pixel is in a target's mask when the target's signal there exceeds this fraction of its peak.
-        target_margin: Least distance of a target's centre from the image border, in pixels.
+        target_margin: Least distance of a target's center from the image border, in pixels.
         target_gap: Least distance between the masks of two targets, in pixels.
-        noise_sigma: Standard deviation of the temporal noise, in grey levels, log-uniform.
+        noise_sigma: Standard deviation of the temporal noise, in gray levels, log-uniform.
         noise_grain: Blur of the noise (interpolation, filtering in the camera), sigma in pixels.
         stripe_prob: Probability of fixed-pattern stripes along columns or rows.
-        stripe_sigma: Standard deviation of their offsets, in grey levels.
+        stripe_sigma: Standard deviation of their offsets, in gray levels.
         sharpen_prob: Probability of detail enhancement (unsharp masking), which leaves dark rings around targets.
         sharpen: Its strength.
         jpeg_prob: Probability that the image went through JPEG.

@@ -1,6 +1,6 @@
 """Synthetic infrared scenes with small targets, rendered from a seed.
 
-A scene is a background (:mod:`mmirstd.synthesis.backgrounds`) seen through optics, set to grey levels, with
+A scene is a background (:mod:`mmirstd.synthesis.backgrounds`) seen through optics, set to gray levels, with
 targets and things that are mistaken for targets in it, and what a sensor adds. Everything drawn at random comes from
 the one generator that is passed in, so a scene depends on nothing but its seed.
 """
@@ -10,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-from mmirstd.synthesis.backgrounds import BACKGROUNDS, pixel_grid, standardise
+from mmirstd.synthesis.backgrounds import BACKGROUNDS, pixel_grid, standardize
 from mmirstd.synthesis.config import MIN_SIZE, SceneConfig
 from mmirstd.synthesis.targets import SceneTarget, draw_target, insert_target
 
@@ -65,7 +65,7 @@ def render_scene(
         raise ValueError(f'size must be at least {MIN_SIZE} x {MIN_SIZE}, got {size}')
     name = _choose(rng, cfg.backgrounds)
     draw, contrast = BACKGROUNDS[name]
-    image = standardise(draw(rng, h, w))
+    image = standardize(draw(rng, h, w))
     psf = rng.uniform(*cfg.psf_sigma)
     if psf > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), psf)

@@ -12,7 +12,7 @@ from mmirstd.synthesis.config import SceneConfig
 FRAME = 10  # width in pixels of the surroundings that a target is compared with
 MIN_GROUND = 32  # pixels that surroundings must have
 TRIES = 24  # places tried per target
-SATURATION = 250  # grey level that a target's mean may reach
+SATURATION = 250  # gray level that a target's mean may reach
 OVERSAMPLING = 4
 
 
@@ -24,7 +24,7 @@ class SceneTarget:
         kind: A key of :data:`KINDS`.
         center: Row and column of the mask's centroid.
         area: Pixels of the mask.
-        contrast: Mean over the mask minus mean of the surroundings, in grey levels.
+        contrast: Mean over the mask minus mean of the surroundings, in gray levels.
         scr: ``contrast`` over the standard deviation of the surroundings, sensor noise included.
     """
 
@@ -41,7 +41,7 @@ def point_spread(sigma: tuple[float, float], angle: float, shift: tuple[float, f
     Args:
         sigma: Spread along and across ``angle``, in pixels. Equal spreads are integrated over each pixel, exactly.
         angle: In radians.
-        shift: Row and column of its centre relative to the middle of the patch.
+        shift: Row and column of its center relative to the middle of the patch.
 
     Returns:
         float32 (K, K), K odd.
@@ -112,7 +112,7 @@ KINDS = {'point': None, 'blob': _blob, 'streak': _streak, 'plane': _plane, 'dron
 
 
 def draw_target(rng: np.random.Generator, kind: str, sigma: float, length: float) -> np.ndarray:
-    """The image of a target on a cold ground, its centre at a random sub-pixel position.
+    """The image of a target on a cold ground, its center at a random sub-pixel position.
 
     Args:
         rng: Source of randomness.
@@ -185,13 +185,13 @@ def insert_target(
 
     Args:
         rng: Source of randomness.
-        image: float32 (H, W), grey levels.
+        image: float32 (H, W), gray levels.
         mask: uint8 (H, W).
         taken: bool (H, W), the boxes of earlier targets and the gap around them.
         cfg: Ratio, contrast, margin, gap and mask fraction.
         kind: A key of :data:`KINDS`.
         spot: float32 (K, K) from :func:`draw_target`.
-        noise: Standard deviation of what the sensor will add, in grey levels.
+        noise: Standard deviation of what the sensor will add, in gray levels.
 
     Returns:
         The target, or None where no place was free.

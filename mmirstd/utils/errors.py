@@ -1,4 +1,6 @@
-"""Errors whose message is meant for the user."""
+"""Errors whose message is meant for the user, and any error in one line."""
+
+import traceback
 
 
 class UserError(Exception):
@@ -10,3 +12,14 @@ class UserError(Exception):
 
 class ArgumentError(UserError, ValueError):
     """An argument is wrong by itself, whatever the files hold; a command line exits with status 2."""
+
+
+def describe(error: Exception) -> str:
+    """One line: the message, and for errors that are not raised for the user also their type."""
+    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    message = ' '.join(message.split())
+    if isinstance(error, (UserError, OSError)):
+        return message
+    if not message and (frames := traceback.extract_tb(error.__traceback__)):  # a bare assertion
+        message = f'{frames[-1].line} ({frames[-1].filename}:{frames[-1].lineno})'
+    return f'{type(error).__name__}: {message} (MMIRSTD_TRACEBACK=1 shows where)'

@@ -9,8 +9,8 @@ import pytest
 
 from mmirstd import __version__
 from mmirstd.cli import main
-from mmirstd.cli.errors import describe
 from mmirstd.cli.main import COMMANDS
+from mmirstd.utils.errors import describe
 
 # A module that is None in sys.modules cannot be imported.
 WITHOUT_TORCH = """

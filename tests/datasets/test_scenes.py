@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from scipy.special import erf
 
-from mmirstd.synthesis.backgrounds import BACKGROUNDS, random_fields, standardise
+from mmirstd.synthesis.backgrounds import BACKGROUNDS, random_fields, standardize
 from mmirstd.synthesis.config import SceneConfig
 from mmirstd.synthesis.scenes import render_scene, scene_generator
 from mmirstd.synthesis.targets import KINDS, cut_mask, draw_target, point_spread
@@ -36,7 +36,7 @@ def scene(index=0, size=(64, 64), part='train', seed=0, **cfg):
 def test_backgrounds(name, size):
     draw, contrast = BACKGROUNDS[name]
     for seed in range(6):
-        image = standardise(draw(np.random.default_rng(seed), *size))
+        image = standardize(draw(np.random.default_rng(seed), *size))
         assert image.shape == size
         assert image.dtype == np.float32
         assert np.isfinite(image).all()

@@ -124,7 +124,7 @@ def test_the_error_says_how_many_and_what_to_do():
     with pytest.raises(OverlapError) as info:
         check(evaluated, trained, ['mine'], 'a.pth')
     assert str(info.value) == (
-        'a.pth: 172 of 214 images of NUAA-SIRST basicirstd/test were trained on (irsam/train). Figures on them would '
+        'a.pth: 172 of 214 images of NUAA-SIRST basicirstd/test were trained on (irsam/train). Metrics on them would '
         'be false. If that is meant, allow it by name: --allow-overlap NUAA-SIRST, or for these lists alone '
         "'NUAA-SIRST irsam/train'; in a config allow_overlap = ['NUAA-SIRST']"
     )

@@ -157,7 +157,7 @@ class ProvenanceHook(Hook):
             return ''
         text = '; '.join(map(str, overlaps))
         print_log(
-            f'OVERLAP, allowed by name: {text}. These figures do not hold for new images.', 'current', logging.WARNING
+            f'OVERLAP, allowed by name: {text}. These metrics do not hold for new images.', 'current', logging.WARNING
         )
         if metrics:
             metrics['overlap'] = float(sum(overlap.count for overlap in overlaps))  # JSON logs drop NumPy's integers

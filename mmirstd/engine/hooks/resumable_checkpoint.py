@@ -69,7 +69,7 @@ class ResumableCheckpointHook(CheckpointHook):
         set_rng_state(self._held_rng)
         if not hasattr(self, 'file_backend'):  # validation alone, without training
             return
-        # No key that begins with 'val': MMEngine would log it with the figures.
+        # No key that begins with 'val': MMEngine would log it with the metrics.
         runner.message_hub.update_info('iter_validated', runner.iter)
         with self._deferred_removal():
             super().after_val_epoch(runner, metrics)

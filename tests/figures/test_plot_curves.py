@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/plot_curves.py'
+TOOL = Path(__file__).parents[2] / 'tools/figures/plot_curves.py'
 
 
 def run(*args):

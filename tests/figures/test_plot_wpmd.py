@@ -11,7 +11,7 @@ from scipy import ndimage
 from mmirstd.datasets.transforms import WPMD
 from mmirstd.ops.target_statistics import noise_level
 
-PATH = Path(__file__).resolve().parents[2] / 'tools/analysis_tools/plot_wpmd.py'
+PATH = Path(__file__).resolve().parents[2] / 'tools/figures/plot_wpmd.py'
 
 
 @pytest.fixture(scope='module')

@@ -1,4 +1,4 @@
-"""Training curves as a picture: ``python tools/analysis_tools/plot_curves.py WORK_DIR [WORK_DIR ...] --out FILE.png``.
+"""Training curves as a picture: ``python tools/figures/plot_curves.py WORK_DIR [WORK_DIR ...] --out FILE.png``.
 
 Reads what MMEngine's LocalVisBackend wrote (``vis_data/scalars.json`` of the newest run in each folder): the loss and
 its smoothed course on the left, the validation figures on the right.

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmirstd.datasets.transforms import InfraredPhotometric
 
-PATH = Path(__file__).resolve().parents[2] / 'tools/analysis_tools/plot_photometric.py'
+PATH = Path(__file__).resolve().parents[2] / 'tools/figures/plot_photometric.py'
 
 
 @pytest.fixture(scope='module')

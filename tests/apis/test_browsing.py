@@ -1,7 +1,6 @@
 """Browsing for real, on a tiny dataset."""
 
 import csv
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -11,32 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmirstd.apis import browsing
+from mmirstd.apis.browsing import load
+from mmirstd.apis.tracing import find_datasets, load_datasets, trace
 from mmirstd.ops.target_statistics import target_statistics
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('browse_dataset', ROOT / 'tools/analysis_tools/browse_dataset.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
-def browse(tool, monkeypatch, tmp_path, own_mmengine_state):
-    """Run the tool in the test's folder; returns the line it exits with, or None."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        try:
-            tool.main([*map(str, arguments), '--workers', '0', '--panel-size', '128'])
-        except SystemExit as e:
-            return e.code
-        return None
-
-    return run
+def browse(call, own_mmengine_state):
+    return lambda *arguments: call('browse', *arguments, '--workers', '0', '--panel-size', '128')
 
 
 AUGMENTED = """
@@ -79,12 +61,12 @@ def test_several_in_a_picture(browse, tiny_config):
     assert pair[1] > 1.8 * single[1]
 
 
-def test_the_pipeline_is_put_back_and_its_stages_are_named(tool, tiny_config, own_mmengine_state):
+def test_the_pipeline_is_put_back_and_its_stages_are_named(tiny_config, own_mmengine_state):
     from mmengine.config import Config
 
-    (part,) = tool.load_parts(Config.fromfile(tiny_config(AUGMENTED)), 'train')
+    (part,) = load_datasets(Config.fromfile(tiny_config(AUGMENTED)), 'train')
     pipeline = part.dataset.pipeline
-    stages = tool.trace(part, 2, (0, 1))
+    stages = trace(part, 2, (0, 1))
     assert part.dataset.pipeline is pipeline
     names = [
         'LoadIRImage',
@@ -150,7 +132,7 @@ def test_empty_masks_and_flat_images_have_no_value(browse, tiny_config, tiny_dat
     assert summary['quantiles']['clutter']['0.5'] == 0
 
 
-def test_infinite_ratios_are_kept(tool, browse, tiny_config, tiny_data, capfd):
+def test_infinite_ratios_are_kept(browse, tiny_config, tiny_data, capfd):
     for i in range(5):
         image = np.full((32, 32), 50, np.uint8)
         mask = np.zeros((32, 32), np.uint8)
@@ -189,15 +171,15 @@ def test_concatenated_and_synthetic(browse, tiny_config, capfd):
     assert list(pictures('one')) == ['1_000002.png']
 
 
-def test_a_workers_error_names_its_file(tool, browse, tiny_config, tiny_data, monkeypatch):
+def test_a_workers_error_names_its_file(browse, tiny_config, tiny_data, monkeypatch):
     path = tiny_data / 'images/3.png'
     path.write_bytes(path.read_bytes()[:60])
-    monkeypatch.setattr(tool, 'measure', lambda parts, width, workers, f=tool.measure: f(parts, width, 2))
+    monkeypatch.setattr(browsing, 'measure', lambda parts, width, workers, f=browsing.measure: f(parts, width, 2))
     error = browse(tiny_config(), '--stats', '--num', '0', '--out-dir', 'out')
     assert error.startswith('error: ')
     assert str(path) in error
     assert '\n' not in error
-    assert not list(Path('out').iterdir())
+    assert not Path('out').exists()
 
 
 def test_nothing_is_overwritten(browse, tiny_config):
@@ -205,17 +187,14 @@ def test_nothing_is_overwritten(browse, tiny_config):
     assert browse(config, '--ids', '2', '--out-dir', 'out') is None
     before = Path('out/2.png').stat().st_mtime_ns
     error = browse(config, '--out-dir', 'out', '--ids', '1', '2')
-    assert error == (
-        'error: out already holds 2.png: choose another --out-dir, or allow replacing files with --overwrite'
-    )
+    assert error.startswith('error: out/2.png exists: choose another place, or allow replacing with --overwrite')
     assert not Path('out/1.png').exists()
     assert Path('out/2.png').stat().st_mtime_ns == before
     assert browse(config, '--out-dir', 'out', '--ids', '1', '2', '--overwrite') is None
     assert Path('out/2.png').stat().st_mtime_ns > before
     assert browse(config, '--out-dir', 'out', '--ids', '0', '--stats') is None
-    assert 'out already holds images.csv, targets.csv, statistics.json and 1 more' in browse(
-        config, '--out-dir', 'out', '--num', '0', '--stats'
-    )
+    error = browse(config, '--out-dir', 'out', '--num', '0', '--stats')
+    assert 'out/images.csv, out/targets.csv, out/statistics.json, out/statistics.png exist' in error
 
 
 def test_data_root(browse, tiny_config, tiny_data, tmp_path):
@@ -228,9 +207,7 @@ def test_data_root(browse, tiny_config, tiny_data, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'line'),
     [
-        (('nope.py',), 'error: there is no config file nope.py'),
-        (('{}', '--ids', '33'), 'error: --ids 33: no such sample in tiny all; did you mean 3?'),
-        (('{}', '--ids', 'zzz'), 'error: --ids zzz: no such sample in tiny all'),
+        (('nope.py',), 'error: there is no config file nope.py, and no shipped config of that name'),
         (('{}', '--cfg-options', 'whatever=1'), 'error: --cfg-options whatever: configs have no whatever'),
         (
             ('{}', '--cfg-options', 'test_dataloader=None', '--split', 'test'),
@@ -239,8 +216,14 @@ def test_data_root(browse, tiny_config, tiny_data, tmp_path):
     ],
 )
 def test_mistakes_get_one_line(browse, tiny_config, arguments, line):
-    assert browse(*(a.format(tiny_config()) for a in arguments)) == line
+    assert browse(*(a.format(tiny_config()) for a in arguments)).startswith(line)
     assert not Path('work_dirs').exists()
+
+
+def test_unknown_samples(browse, tiny_config, capfd):
+    for name, advice in (('33', '; did you mean 3?'), ('zzz', '')):
+        assert browse(tiny_config(), '--ids', name) == 2
+        assert capfd.readouterr().err.endswith(f'error: --ids {name}: no such sample in tiny all{advice}\n')
 
 
 @pytest.mark.parametrize('option', [('--num', '-1'), ('--per-picture', '0'), ('--surroundings', '0'), ('--seed', '-2')])
@@ -249,19 +232,19 @@ def test_numbers_out_of_range(browse, tiny_config, option, capfd):
     assert f'{option[0]} must be at least' in capfd.readouterr().err
 
 
-def test_datasets_that_cannot_be_looked_into(tool):
+def test_datasets_that_cannot_be_looked_into():
     with pytest.raises(TypeError, match='list: neither a dataset nor a known wrapper'):
-        list(tool.find_parts([]))
+        list(find_datasets([]))
 
 
-def test_pipelines_without_masks_or_samples(tool, tiny_config, own_mmengine_state):
+def test_pipelines_without_masks_or_samples(tiny_config, own_mmengine_state):
     from mmengine.config import Config
 
     cfg = Config.fromfile(tiny_config('pipeline[1:] = []'))
-    (part,) = tool.load_parts(cfg, 'train')
+    (part,) = load_datasets(cfg, 'train')
     with pytest.raises(ValueError, match='the pipeline of FolderDataset loads no img with gt_seg_map'):
-        tool.load(part.dataset, 0)
+        load(part.dataset, 0)
     part.dataset.pipeline.transforms.append(lambda data: None)
-    stages = tool.trace(part, 0, (0,))
+    stages = trace(part, 0, (0,))
     assert stages[-1].image is None
     assert stages[-1].note.startswith('gave no sample')
