@@ -14,6 +14,11 @@ from PIL import Image
 _GRAY_INVERTED, _GRAY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
 _UNCOMPRESSED, _FAX, _JPEG, _PACKBITS = 1, (2, 3, 4), 7, 32773
 _CHANNELS = {_GRAY_INVERTED: (1, 2), _GRAY: (1, 2), _RGB: (3, 4), _PALETTE: (1,), _CMYK: (4,), _YCBCR: (3,)}
+# tifffile passes on whatever type a damaged file gives to these.
+_WHOLE = (
+    'imagewidth', 'imagelength', 'imagedepth', 'samplesperpixel', 'photometric', 'compression', 'planarconfig',
+    'predictor', 'sampleformat', 'tilewidth', 'tilelength', 'rowsperstrip', 'fillorder', 'subfiletype',
+)  # fmt: skip
 _DTYPES = ('bool', 'u1', 'u2', 'u4', 'i1', 'i2', 'i4', 'f2', 'f4', 'f8')
 _EXTRA = "; imagecodecs reads it: pip install 'mmirstd[tiff]'"
 
@@ -42,6 +47,8 @@ class TiffImage:
         bits, photometric, samples = page.bitspersample, page.photometric, page.samplesperpixel
         if missing := [tag for tag in (256, 257, 262) if tag not in page.tags]:
             raise ValueError(f'TIFF without the tags {missing}')
+        if not all(isinstance(getattr(page, name), int) for name in _WHOLE):
+            raise ValueError('TIFF with damaged tags')
         if isinstance(bits, tuple):
             raise ValueError(f'TIFF whose channels differ in type: {bits} bits')
         few = bits in (1, 2, 4)
@@ -102,7 +109,9 @@ class TiffImage:
         offsets, sizes, expected = page.dataoffsets, page.databytecounts, math.prod(_strictly(lambda: page.chunked))
         if len(offsets) != expected or len(sizes) != expected:
             raise ValueError(f'TIFF of {expected} parts with {len(offsets)} offsets and {len(sizes)} sizes')
-        if not min(offsets) or not min(sizes):
+        if not all(isinstance(n, int) for n in (*offsets, *sizes)):
+            raise ValueError('TIFF with damaged tags')
+        if min(offsets) < 1 or min(sizes) < 1:
             raise ValueError('TIFF with empty parts')
         if math.prod(page.chunks[:2]) > 4 * (self.width + 4096) * (self.height + 4096):
             raise ValueError(f'TIFF in parts of {page.chunks}')
@@ -140,7 +149,7 @@ def _only_page(content: Any) -> tifffile.TiffPage:
         raise ValueError('truncated')
     page, *others = pages
     # A preview or a transparency mask is no page.
-    if any(not other.subfiletype & 5 for other in others):
+    if any(not (isinstance(other.subfiletype, int) and other.subfiletype & 5) for other in others):
         raise ValueError('TIFF of several pages; save the one that is meant as a file of its own')
     layout = file.tiff
     (tags,) = struct.unpack_from(layout.tagnoformat, content, page.offset)

@@ -1,3 +1,4 @@
+import itertools
 import resource
 import struct
 import subprocess
@@ -332,6 +333,27 @@ def test_compressed_bombs():
 def test_errors_say_what_is_wrong(content, message):
     with pytest.raises(ValueError, match=rf'^x: not a readable image \(.*{message}'):
         decode_image(content, 'x')
+
+
+@pytest.mark.parametrize('tag', [256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 339])
+def test_tags_of_another_type(tag):
+    """A tag that is no whole number, several or none: the file is refused, or what comes out is what it says."""
+    for kind, number in itertools.product([0, 2, 5, 7, 12, 16], [0, 1, 2, 9]):
+        content = bytearray(tiff(GRAY, first=True))
+        at = next(at for at in range(10, 200, 12) if content[at : at + 2] == struct.pack('<H', tag))
+        struct.pack_into('<HI', content, at + 2, kind, number)
+        found = outcome(bytes(content))
+        if isinstance(found, str):
+            assert found.startswith('x: not a readable image (')
+        else:
+            assert found.shape[:2] == parse_header(bytes(content))[1::-1]
+
+
+def outcome(content):
+    try:
+        return decode_image(content, 'x')
+    except ValueError as error:
+        return str(error)
 
 
 def test_directories_that_do_not_end():
