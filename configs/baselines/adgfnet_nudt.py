@@ -9,5 +9,6 @@ load = dict(type='mmirstd.LoadIRImage', channels=1)
 train_dataloader = dict(
     dataset=dict(dataset=dict(pipeline=[load, *_base_.load_pipeline[1:]]), pipeline=_base_.train_pipeline)
 )
-val_dataloader = dict(dataset=dict(pipeline=[load, *_base_.test_pipeline[1:]]))
+test_pipeline = [dict(_base_.test_pipeline[0], channels=1), *_base_.test_pipeline[1:]]
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -19,7 +19,6 @@ from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_checkpoint, use_strict_loader
 from mmirstd.checkpoints.state_dict import checkpoint_weights
 from mmirstd.datasets.base import IRSTDDataset
-from mmirstd.datasets.transforms import LoadIRImage, RenderScene
 from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.utils.configs import list_configs
 from mmirstd.utils.data_root import iter_datasets
@@ -99,7 +98,7 @@ def image_pipeline(cfg: Config) -> list[dict[str, Any]]:
         raise ValueError(f'{cfg.filename or "the config"} has no test_dataloader with a pipeline')
     steps = pipelines[0]
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
-        if not steps or not issubclass(_transform_class(steps[0]), (LoadImageFromFile, RenderScene)):
+        if not steps or not issubclass(_transform_class(steps[0]), LoadImageFromFile):
             first = steps[0].get('type') if steps else 'nothing'
             raise ValueError(
                 f'{cfg.filename or "the config"}: the test pipeline must begin with LoadIRImage, not {first}'
@@ -118,9 +117,7 @@ def _without_annotations(steps: Sequence[Any]) -> list[Any]:
         if issubclass(cls, LoadAnnotations):
             continue
         step = dict(step)
-        if issubclass(cls, RenderScene):  # trained on scenes that are no files
-            step = {'type': LoadIRImage, 'channels': step.get('channels', 3)}
-        elif cls is LoadImageFromFile:
+        if cls is LoadImageFromFile:
             step['type'] = 'mmseg.InferencerLoader'  # it takes arrays, too
         if 'transforms' in step:
             step['transforms'] = _without_annotations(step['transforms'])

@@ -13,7 +13,10 @@ from mmirstd.synthesis.scenes import render_scene, scene_generator
 
 @DATASETS.register_module()
 class SyntheticIRSTDDataset(TargetDataset):
-    """Infrared scenes with small targets, rendered when they are asked for by :class:`mmirstd.RenderScene`.
+    """Infrared scenes with small targets, rendered when they are asked for.
+
+    The pipeline gets ``img``, uint8 (H, W), and ``gt_seg_map``, uint8 (H, W) in {0, 1}, in place of files: it is the
+    same as that of files, from ``LoadIRImage`` on.
 
     A scene depends on ``seed``, ``part``, its index, ``size`` and ``scene``, and on nothing else: not on workers,
     threads, ``length`` or the order of access. Parts have disjoint random streams. ``img_path`` names no file, and the
@@ -73,17 +76,18 @@ class SyntheticIRSTDDataset(TargetDataset):
         return [
             self.sample_info(
                 f'synthetic/{self.part}/{i + 1:06d}.png',
-                f'synthetic/{self.part}/masks/{i + 1:06d}.png',
+                None,
                 f'{i + 1:06d}',
                 scene_seed=(self.seed, self.part, i),
-                scene_size=self.size,
             )
             for i in range(self.length)
         ]
 
-    def get_data_info(self, idx: int) -> dict:
-        """As usual, and ``scene_config``."""
-        return super().get_data_info(idx) | {'scene_config': self.scene}
+    def prepare_data(self, idx: int) -> Any:
+        """Render a scene, and run the pipeline on it."""
+        info = self.get_data_info(idx)
+        image, mask, _ = render_scene(scene_generator(*info['scene_seed']), self.size, self.scene)
+        return self.pipeline(info | {'img': image, 'gt_seg_map': mask, 'seg_fields': ['gt_seg_map']})
 
     def check(self) -> dict:
         """Render the first scene, and report as :meth:`IRSTDDataset.check` does for files."""

@@ -152,7 +152,7 @@ train_dataloader['dataset'] = dict(
         datasets=[
             dataset,
             dict(type='mmirstd.SyntheticIRSTDDataset', length=3, size=(40, 48), pipeline=[
-                dict(type='mmirstd.RenderScene'), dict(type='PackSegInputs')]),
+                dict(type='mmirstd.LoadIRImage'), dict(type='mmirstd.LoadTargetMask'), dict(type='PackSegInputs')]),
         ],
     ),
 )

@@ -18,7 +18,6 @@ from mmirstd.apis import IRSTDInferencer, init_model, list_models, predict
 from mmirstd.apis.inference import image_pipeline
 from mmirstd.apis.inferencer import list_images
 from mmirstd.checkpoints.state_dict import CheckpointError
-from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.evaluation.analysis.predictions import read_prediction
 from mmirstd.utils.configs import ConfigNotFoundError
 from mmirstd.visualization import draw_detections
@@ -224,10 +223,6 @@ def test_the_pipeline_for_images():
     ]
     assert image_pipeline(config({'type': 'LoadImageFromFile'}, {'type': 'LoadAnnotations'}, pack)) == [
         {'type': 'mmseg.InferencerLoader'},
-        pack,
-    ]
-    assert image_pipeline(config({'type': 'mmirstd.RenderScene', 'channels': 1}, pack)) == [
-        {'type': LoadIRImage, 'channels': 1},
         pack,
     ]
     named = {'type': 'LoadImageFromFile', '_scope_': 'mmirstd', 'channels': 1}

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from mmirstd.datasets import FolderDataset, SyntheticIRSTDDataset
-from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask, RenderScene
+from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.synthesis.config import SceneConfig
 from mmirstd.synthesis.scenes import PARTS, render_scene, scene_generator
 
@@ -37,10 +37,11 @@ def scene(index=0, size=(64, 64), part='train', seed=0, **cfg):
     return render_scene(scene_generator(seed, part, index), size, SceneConfig(**cfg))
 
 
+LOAD = [{'type': 'mmirstd.LoadIRImage'}, {'type': 'mmirstd.LoadTargetMask'}]
+
+
 def dataset(length=6, size=(64, 80), **kwargs):
-    kwargs.setdefault(
-        'pipeline', [{'type': 'mmirstd.RenderScene'}, {'type': 'PackSegInputs', 'meta_keys': ('img_id',)}]
-    )
+    kwargs.setdefault('pipeline', [*LOAD, {'type': 'PackSegInputs', 'meta_keys': ('img_id',)}])
     with_scope = dict(type='mmirstd.SyntheticIRSTDDataset', length=length, size=size, **kwargs)
     init_default_scope('mmseg')
     return DATASETS.build(with_scope)
@@ -82,22 +83,16 @@ def test_length_does_not_change_a_sample():
     assert torch.equal(a, b)
 
 
-def test_render_scene_transform():
-    data = dataset(pipeline=[])
-    results = RenderScene(channels=1)(data.get_data_info(0))
+def test_a_pipeline_of_files_takes_scenes():
+    results = dataset(pipeline=[{'type': 'mmirstd.LoadIRImage', 'channels': 1}, LOAD[1]])[0]
     assert results['img'].shape == (64, 80, 1)
     assert results['img_shape'] == results['ori_shape'] == results['gt_seg_map'].shape == (64, 80)
     assert results['seg_fields'] == ['gt_seg_map']
-    assert 'channels=1' in repr(RenderScene(channels=1))
-    with pytest.raises(ValueError, match='channels'):
-        RenderScene(channels=2)
-    with pytest.raises(KeyError, match='scene_seed'):
-        RenderScene()({'img_path': 'a.png'})
+    assert results['seg_map_path'] is None
 
 
 def test_targets_of_other_scenes_are_pasted():
-    load = [{'type': 'mmirstd.RenderScene'}]
-    inner = dict(type='mmirstd.SyntheticIRSTDDataset', length=6, size=(64, 80), pipeline=load)
+    inner = dict(type='mmirstd.SyntheticIRSTDDataset', length=6, size=(64, 80), pipeline=LOAD)
     paste = [{'type': 'mmirstd.CopyPasteTargets', 'prob': 1, 'other_prob': 1}]
     init_default_scope('mmseg')
     pasted = MMENGINE_DATASETS.build(dict(type='MultiImageMixDataset', dataset=inner, pipeline=paste))
@@ -134,7 +129,7 @@ def test_workers_make_the_same_samples(workers, context):
             'type': 'mmirstd.SyntheticIRSTDDataset',
             'length': 8,
             'size': (48, 48),
-            'pipeline': [{'type': 'mmirstd.RenderScene'}, {'type': 'PackSegInputs', 'meta_keys': ('img_id',)}],
+            'pipeline': [*LOAD, {'type': 'PackSegInputs', 'meta_keys': ('img_id',)}],
         },
     }
     seen = set()

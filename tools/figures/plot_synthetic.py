@@ -17,7 +17,7 @@ from mmengine.utils import track_iter_progress
 from scipy import ndimage
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SyntheticIRSTDDataset
-from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask, RenderScene
+from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.synthesis.targets import FRAME
 
 matplotlib.use('Agg')
@@ -168,9 +168,7 @@ def main() -> None:
     for name, dataset_type in REAL.items():
         dataset = dataset_type(data_root=str(args.data_root / name), pipeline=load_pair, test_mode=True)
         real[name] = load(dataset, rng.permutation(len(dataset))[: args.num])
-    scenes = SyntheticIRSTDDataset(
-        args.num, part='test', seed=args.seed, pipeline=[RenderScene(channels=1)], test_mode=True
-    )
+    scenes = SyntheticIRSTDDataset(args.num, part='test', seed=args.seed, pipeline=load_pair, test_mode=True)
     synthetic = load(scenes, np.arange(args.num))
     draw(real, synthetic, args.out)
     print(f'\n{args.out}\n\n{HEAD}')

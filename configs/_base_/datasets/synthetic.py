@@ -4,8 +4,8 @@ _base_ = './_loaders.py'
 size = (256, 256)
 scene = dict()
 part = dict(type='mmirstd.SyntheticIRSTDDataset', size=size, seed=0, scene=scene)
-load_pipeline = [dict(type='mmirstd.RenderScene')]
-test_pipeline = [*load_pipeline, dict(type='mmirstd.PackIRSTDInputs')]
-train_dataloader = dict(dataset=dict(dataset=dict(length=4096, part='train', pipeline=load_pipeline, **part)))
-val_dataloader = dict(batch_size=8, dataset=dict(length=100, part='val', pipeline=test_pipeline, **part))
-test_dataloader = dict(batch_size=8, dataset=dict(length=200, part='test', pipeline=test_pipeline, **part))
+train_dataloader = dict(
+    dataset=dict(dataset=dict(length=4096, part='train', pipeline={{_base_.load_pipeline}}, **part))
+)
+val_dataloader = dict(batch_size=8, dataset=dict(length=100, part='val', pipeline={{_base_.test_pipeline}}, **part))
+test_dataloader = dict(batch_size=8, dataset=dict(length=200, part='test', pipeline={{_base_.test_pipeline}}, **part))

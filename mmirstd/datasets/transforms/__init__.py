@@ -5,7 +5,6 @@ from .edge import CannyEdge
 from .loading import LoadIRImage, LoadTargetMask
 from .packing import PackIRSTDInputs
 from .photometric import InfraredPhotometric
-from .render import RenderScene
 from .resize import AlignedResize
 from .target_crop import TargetAwareCrop
 from .wpmd import WPMD
@@ -19,6 +18,5 @@ __all__ = [
     'LoadIRImage',
     'LoadTargetMask',
     'PackIRSTDInputs',
-    'RenderScene',
     'TargetAwareCrop',
 ]
