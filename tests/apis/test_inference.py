@@ -170,9 +170,10 @@ def test_a_model_is_taken_as_it_is(model, tiny_data):
 
 def test_init_model(tiny_config, tiny_checkpoint, tmp_path):
     config = tiny_config()
-    scope = DefaultScope.get_current_instance()
+    with DefaultScope.overwrite_default_scope('another'):
+        init_model(config, tiny_checkpoint, 'cpu')
+        assert DefaultScope.get_current_instance().scope_name == 'another'
     model = init_model(Config.fromfile(config), tiny_checkpoint, 'cpu', ['model.decode_head.threshold=0.25'])
-    assert DefaultScope.get_current_instance() is scope
     assert model.decode_head.threshold == 0.25
     assert not model.training
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())  # folded
