@@ -250,3 +250,16 @@ def test_structure_consistency_of_ignored_images_is_zero_with_a_graph():
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_only_the_first_batch_waits_for_the_device(name):
+    """Tensors of the meta device have no values: whatever needs one, as a wait for a GPU does, is an error there."""
+    loss = MODELS.build(dict(type=f'mmirstd.{name}'))
+    pred, target = torch.zeros(2, 1, 4, 4, device='meta'), torch.zeros(2, 4, 4, dtype=torch.long, device='meta')
+    with pytest.raises(RuntimeError, match='meta'):
+        loss(pred, target)
+    loss(torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long))
+    assert loss(pred, target).device.type == 'meta'
+    with pytest.raises(ValueError, match=r'labels \[0, 7\]'):
+        loss(torch.zeros(1, 1, 1, 2), torch.tensor([[[0, 7]]]))
