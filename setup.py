@@ -18,6 +18,8 @@ class BuildPyWithMim(build_py):
     """
 
     contents = ('configs', 'tools', 'model-index.yml')
+    # Pictures of the docs and measurements of this repository: nothing for users.
+    left_out = ('__pycache__', '*.pyc', 'figures', 'benchmarks', 'demo.py')
 
     def run(self) -> None:
         super().run()
@@ -37,7 +39,7 @@ class BuildPyWithMim(build_py):
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*BuildPyWithMim.left_out))
         else:
             shutil.copy2(source, target)
 
@@ -45,7 +47,7 @@ class BuildPyWithMim(build_py):
 setup(
     name='mmirstd',
     version=VERSION,
-    description='Infrared small target detection on MMSegmentation: SimIR, data, metrics and pictures',
+    description='Infrared small target detection on MMSegmentation: models, data, metrics and a command line',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8') if (ROOT / 'README.md').exists() else '',
     long_description_content_type='text/markdown',
     license='Apache-2.0',
@@ -63,7 +65,9 @@ setup(
         'packaging>=22.0',
         'pillow>=10.1',
         'prettytable>=3.0',
+        'pyyaml>=6.0',
         'safetensors>=0.4.3',
+        'tensorboard>=2.15',  # the default runtime writes curves for it
         'tifffile>=2025.5.10',
         'tqdm>=4.62',
     ],
@@ -82,7 +86,6 @@ setup(
             'imagecodecs',
             'ruff',
             'import-linter',
-            'tensorboard',
         ],
     },
     cmdclass={'build_py': BuildPyWithMim},

@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Set before torch is imported: with tiny tensors more threads only cost.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# Not the user's cache of verified files, and no files left in it. Processes that tests start inherit it.
+os.environ['MMIRSTD_CACHE'] = ''
 
 import numpy as np
 import pytest

@@ -45,8 +45,12 @@ def test_wheel_holds_the_package_and_its_configs_tools_and_splits(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = {n for n in names if '.dist-info/' not in n}
     expected = {n for n in files('mmirstd', '*.py') if '.mim' not in n} | files('mmirstd/datasets/splits', '*.txt')
-    expected |= {f'mmirstd/.mim/{n}' for n in files('configs', '*.*') | files('tools', '*.*') | {'model-index.yml'}}
+    tools = {
+        n for n in files('tools', '*.*') if not n.startswith(('tools/figures/', 'tools/benchmarks/', 'tools/demo'))
+    }
+    expected |= {f'mmirstd/.mim/{n}' for n in files('configs', '*.*') | tools | {'model-index.yml'}}
     assert ours == expected
+    assert {'mmirstd/.mim/tools/train.py', 'mmirstd/.mim/tools/dist_train.sh'} <= ours
     assert any('splits' in n for n in ours)
     licences = [n for n in names if n.endswith('LICENSE')]
     assert len(licences) == 1
@@ -67,11 +71,14 @@ def test_wheel_metadata(wheel):
     installed = [r for r in always if r.specifier.contains(version(r.name), prereleases=True)]
     assert installed == always
     assert all(str(r.specifier).startswith('>=') for r in always)
-    assert {r.name for r in always} == imported_distributions('mmirstd', 'tools')
+    # MMEngine imports tensorboard for the TensorboardVisBackend of the default runtime.
+    assert {r.name for r in always} == imported_distributions('mmirstd', 'tools') | {'tensorboard'}
+    scripts = archive.read(next(n for n in archive.namelist() if n.endswith('entry_points.txt'))).decode()
+    assert 'mmirstd = mmirstd.cli:main' in scripts
 
 
 def imported_distributions(*folders):
-    """What the code imports, less what a stack brings and the tool that lies beside a tool."""
+    """What the code imports, less what a stack brings."""
     names = set()
     for path in (path for folder in folders for path in (ROOT / folder).rglob('*.py') if '.mim' not in path.parts):
         for node in ast.walk(ast.parse(path.read_bytes())):
@@ -79,28 +86,53 @@ def imported_distributions(*folders):
                 names |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 names.add(node.module.split('.')[0])
-    names -= {path.stem for path in (ROOT / 'tools/analysis_tools').glob('*.py')}
     names -= sys.stdlib_module_names | {'mmirstd', 'mmengine', 'mmcv', 'mmseg', 'cv2'}
-    return {{'PIL': 'pillow'}.get(name, name) for name in names}
+    return {{'PIL': 'pillow', 'yaml': 'pyyaml'}.get(name, name) for name in names}
 
 
-def test_installed_wheel_finds_its_configs(wheel, tmp_path):
-    """In a folder of its own that comes before the checkout, from another working directory."""
-    subprocess.run(
-        [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', tmp_path / 'lib', wheel], check=True
-    )
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory):
+    """A folder of its own that comes before the checkout."""
+    folder = tmp_path_factory.mktemp('installed')
+    command = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', folder, wheel]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def test_installed_commands_work_outside_the_repository(installed, tmp_path):
+    """By the name of a config, with nothing but the wheel."""
+
+    def run(*arguments):
+        env = {'PYTHONPATH': str(installed), 'OMP_NUM_THREADS': '1'}
+        command = [installed / 'bin/mmirstd', *arguments]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    assert 'train a model' in run('--help')
+    assert 'sgem_unet-s_synthetic' in run('models', 'synthetic').split()
+    short = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2')
+    small = ('val_dataloader.dataset.length=2', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0')
+    workers = ('train_dataloader.persistent_workers=False', 'val_dataloader.persistent_workers=False')
+    out = run('train', 'sgem_unet-s_synthetic', '--cfg-options', *short, *small, *workers)
+    assert 'nIoU' in out
+    assert (tmp_path / 'work_dirs/sgem_unet-s_synthetic/iter_2.pth').is_file()
+    assert list(tmp_path.glob('work_dirs/*/*/vis_data/events.out.tfevents*'))
+
+
+def test_installed_wheel_finds_its_configs(installed, tmp_path):
     (tmp_path / 'mine.py').write_text("_base_ = 'mmirstd::_base_/default_runtime.py'\n")
     code = (
         'import mmirstd, mmengine\n'
         "cfg = mmengine.Config.fromfile('mine.py')\n"
         "print(mmirstd.__file__, cfg.runner_type, mmengine.utils.get_installed_path('mmirstd'))"
     )
-    env = {'PYTHONPATH': str(tmp_path / 'lib')}
+    env = {'PYTHONPATH': str(installed)}
     done = subprocess.run([sys.executable, '-c', code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     path, runner, package = done.stdout.split()
-    assert Path(path).is_relative_to(tmp_path / 'lib')
-    assert Path(package) == tmp_path / 'lib/mmirstd'
+    assert Path(path).is_relative_to(installed)
+    assert Path(package) == installed / 'mmirstd'
     assert runner == 'mmirstd.StrictRunner'
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
+from mmirstd.io.check_cache import VerifiedFiles
 from mmirstd.io.images import Header, read_header
 from mmirstd.utils.progress import progress_bar
 
@@ -54,31 +54,47 @@ def inspect_pair(info: dict, backend_args: dict | None = None, verify: bool = Tr
 
 
 def inspect_pairs(infos: Sequence[dict], backend_args: dict | None = None, verify: bool = True) -> list[Header]:
-    """As :func:`inspect_pair`, many of them in threads, with a progress bar where it takes long."""
-    return _map(partial(inspect_pair, backend_args=backend_args, verify=verify), infos)
+    """As :func:`inspect_pair`, many of them in threads, with a progress bar where it takes long.
+
+    Local files that were verified before and are unchanged are not verified again, see :mod:`mmirstd.io.check_cache`.
+    """
+    return _inspect_pairs(inspect_pair, infos, backend_args, verify)
 
 
 def find_faults(infos: Sequence[dict], backend_args: dict | None = None) -> list[BadPairError | None]:
-    """Verify many pairs; what is wrong with each, or None."""
+    """Verify many pairs as :func:`inspect_pairs` does; what is wrong with each, or None."""
 
-    def fault(info: dict) -> BadPairError | None:
+    def fault(info: dict, backend_args: dict | None, verify: bool) -> BadPairError | None:
         try:
-            inspect_pair(info, backend_args)
+            inspect_pair(info, backend_args, verify)
         except BadPairError as error:
             return error
         except OSError as error:
             return BadPairError('unreadable file', str(error))
         return None
 
-    return _map(fault, infos)
+    return _inspect_pairs(fault, infos, backend_args, verify=True)
+
+
+def _inspect_pairs(
+    inspect: Callable[..., Result], infos: Sequence[dict], backend_args: dict | None, verify: bool
+) -> list[Result]:
+    """Map in threads, since files are waited for."""
+    pairs = [[path for path in (info['img_path'], info['seg_map_path']) if path is not None] for info in infos]
+    known = VerifiedFiles([path for pair in pairs for path in pair] if verify and backend_args is None else [])
+
+    def one(info: dict, pair: list[str]) -> Result:
+        return inspect(info, backend_args, verify and not all(path in known for path in pair))
+
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(one, infos, pairs)
+        results = list(progress_bar(found, 'checking files', len(infos), delay=PROGRESS_AFTER))
+    if verify and backend_args is None:
+        good = (pair for pair, result in zip(pairs, results, strict=True) if not isinstance(result, BadPairError))
+        known.add(path for pair in good for path in pair)
+    return results
 
 
 def size_text(header: Header) -> str:
     """Width and height, as messages have them."""
     return f'{header.width}x{header.height}'
-
-
-def _map(function: Callable[[dict], Result], infos: Sequence[dict]) -> list[Result]:
-    """Map in threads, since files are waited for."""
-    with ThreadPoolExecutor(8) as pool:
-        return list(progress_bar(pool.map(function, infos), 'checking files', len(infos), delay=PROGRESS_AFTER))

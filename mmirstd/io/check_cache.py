@@ -1,0 +1,74 @@
+"""Which files were verified before, so that a run need not decode a whole dataset again when it starts.
+
+A file counts as verified while its size and its time of change are those it had then. One JSON file for each folder
+lies in ``$MMIRSTD_CACHE``, by default ``mmirstd`` in the user's cache folder; ``MMIRSTD_CACHE=`` (empty) turns it off.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmirstd.io.files import write_atomically
+from mmirstd.version import __version__
+
+State = list  # size in bytes, time of change in nanoseconds
+
+
+def cache_folder() -> Path | None:
+    """Folder of the cache; None if it is turned off."""
+    own = os.environ.get('MMIRSTD_CACHE')
+    if own is not None:
+        return Path(own) if own else None
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmirstd'
+
+
+class VerifiedFiles:
+    """The files below one folder that were verified, here and in earlier runs of this version.
+
+    Args:
+        paths: Files that are about to be verified.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        # The states are taken first: a file that changes while it is verified is verified again next time.
+        self._now = {os.path.realpath(path): _state(path) for path in paths}
+        folder = cache_folder() if self._now else None
+        self._file = self._known = None
+        if folder is not None:
+            common = os.path.commonpath([os.path.dirname(path) for path in self._now])
+            self._file = folder / f'verified-{hashlib.sha256(common.encode()).hexdigest()[:16]}.json'
+        self._known = self._read()
+
+    def _read(self) -> dict[str, State]:
+        try:
+            content = json.loads(self._file.read_text(encoding='utf-8')) if self._file else {}
+            return content['files'] if content.get('version') == __version__ else {}
+        except (OSError, ValueError, AttributeError, KeyError):  # none yet, or not ours: all is verified again
+            return {}
+
+    def __contains__(self, path: str) -> bool:
+        """Whether the file was verified as it is now."""
+        path = os.path.realpath(path)
+        return self._now.get(path) is not None and self._known.get(path) == self._now[path]
+
+    def add(self, paths: Iterable[str]) -> None:
+        """Note that files were verified, and write that down where there is a place for it."""
+        new = {os.path.realpath(path): self._now[os.path.realpath(path)] for path in paths}
+        new = {path: state for path, state in new.items() if state is not None and self._known.get(path) != state}
+        if not new or self._file is None:
+            return
+        self._known = self._read() | new  # other runs may have written meanwhile
+        try:
+            write_atomically(self._file, json.dumps({'version': __version__, 'files': self._known}), flush=False)
+        except OSError:  # a read-only or full home: a cache is no reason to end a run
+            return
+
+
+def _state(path: str) -> State | None:
+    try:
+        stat = os.stat(path)
+    except OSError:  # missing or remote: whoever reads it says so
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
