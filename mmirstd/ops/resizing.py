@@ -9,7 +9,7 @@ from PIL import Image
 
 @lru_cache(maxsize=256)
 def nearest_indices(source: int, size: int, interpolation: str) -> np.ndarray:
-    """For each of `size` output positions the one of `source` input positions that nearest neighbour takes.
+    """For each of `size` output positions the one of `source` input positions that nearest neighbor takes.
 
     ``'pillow-nearest'`` (Pillow's NEAREST) takes the input pixel under the center of the output pixel: floor((i + 0.5)
     * source / size), where Pillow adds the positions up in float64. ``'opencv-nearest'`` (INTER_NEAREST) takes the one
@@ -30,7 +30,7 @@ def nearest_indices(source: int, size: int, interpolation: str) -> np.ndarray:
 
 
 def resize_nearest(array: np.ndarray, shape: tuple[int, int], interpolation: str) -> np.ndarray:
-    """Resize an array (H, W, ...) of any type by nearest neighbour, see :func:`nearest_indices`."""
+    """Resize an array (H, W, ...) of any type by nearest neighbor, see :func:`nearest_indices`."""
     if array.shape[:2] == shape:
         return array
     rows, cols = (nearest_indices(n, m, interpolation) for n, m in zip(array.shape[:2], shape, strict=True))

@@ -40,6 +40,6 @@ def run(rank, world, size, folder):
     init = f'file://{folder}/rendezvous'
     distributed.init_process_group('gloo', init_method=init, rank=rank, world_size=world)
     indices = DistributedSampler(range(size), world, rank, shuffle=False)  # repeats the first ones to fill up
-    figures = evaluate(indices, size, collect_dir=f'{folder}/collect', presets='all')
-    torch.save(figures, f'{folder}/{rank}.pth')
+    metrics = evaluate(indices, size, collect_dir=f'{folder}/collect', presets='all')
+    torch.save(metrics, f'{folder}/{rank}.pth')
     distributed.destroy_process_group()

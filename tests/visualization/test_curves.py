@@ -25,7 +25,7 @@ def sweeps(seed=0, noise=0.3):
     return sum_sweeps(pixels), sum_sweeps(components)
 
 
-def colours(picture, rgb):
+def colors(picture, rgb):
     return (np.abs(picture.astype(int) - rgb) < 12).all(-1).sum()
 
 
@@ -39,9 +39,9 @@ def test_every_curve_is_drawn(draw, kind):
     for picture in (alone, both):
         assert picture.dtype == np.uint8
         assert picture.shape == (576, 768, 3)
-        assert colours(picture, BLUE) > 150
-    assert colours(alone, ORANGE) == 0
-    assert colours(both, ORANGE) > 150
+        assert colors(picture, BLUE) > 150
+    assert colors(alone, ORANGE) == 0
+    assert colors(both, ORANGE) > 150
     np.testing.assert_array_equal(alone, draw({'a': one}, 'A'))
     with pytest.raises(ValueError, match='no curve'):
         draw({})

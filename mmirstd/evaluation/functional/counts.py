@@ -150,8 +150,12 @@ def count_image(image: EvaluatedImage, p: Protocol) -> Counts:
     """Counts of one image under one protocol."""
     mask, found, positive = image.prepared(p)
     inter, union = image.overlap(mask, p.iou_mask, positive)
-    image_inter, image_union = image.overlap(mask, p.niou_mask, positive)
-    tp = image.hits(mask, p.f1_mask, positive)
+    image_inter, image_union = inter, union
+    if p.niou_mask != p.iou_mask:
+        image_inter, image_union = image.overlap(mask, p.niou_mask, positive)
+    tp = hit = image.hits(mask, p.f1_mask, positive)
+    if p.missed_mask != p.f1_mask:
+        hit = image.hits(mask, p.missed_mask, positive)
     targets = image.targets(mask, p.target_mask, p.connectivity)
     objects: dict[str, Any] = {}
     if len(targets) or not p.skip_empty:
@@ -184,7 +188,7 @@ def count_image(image: EvaluatedImage, p: Protocol) -> Counts:
         iou_sum=image_inter / image_union if image_union else 0.0,
         tp=tp,
         fp=positive.flat.size - tp,
-        fn=image.pixels(mask, p.missed_mask).size - image.hits(mask, p.missed_mask, positive),
+        fn=image.pixels(mask, p.missed_mask).size - hit,
         **objects,
     )
 

@@ -17,13 +17,13 @@ from mmirstd.ops.components import Components, label_pixels
 from mmirstd.ops.resizing import nearest_indices, resize_nearest, resize_prediction
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class _Mask:
     """A mask as its pixels that are not 0: flat indices (P,), ascending, and their values, at one size."""
 
     shape: tuple[int, int]
     flat: np.ndarray
-    values: np.ndarray
+    values: np.ndarray | None  # None: labels
     binary: bool  # all values are 255, so that all rules are one
     file_max: int
     pixels: int  # all but ignored ones
@@ -44,14 +44,14 @@ class _Mask:
         return self.flat[chosen]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class _Map:
     """A map of probabilities, or a bool mask, (H, W) at one size."""
 
     values: np.ndarray
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class _Positive:
     """The positive pixels (ignored ones removed): dense and flat bool (H * W,), and flat indices, ascending."""
 
@@ -78,10 +78,11 @@ class EvaluatedImage:
         self.prediction, self.mask, self.ignore = checked_pair(prediction, mask, ignore, alike=alike)
         if self.ignore is not None:
             self.mask = np.where(self.ignore, self.mask.dtype.type(0), self.mask)
-        self.flat = np.flatnonzero(self.mask)
-        self.values = self.mask.ravel()[self.flat]
-        self.file_max = int(self.values.max(initial=0))
-        self.binary = self.mask.dtype == bool or bool((self.values == 255).all())
+        labels = self.mask.dtype == bool
+        self.flat = (self.mask if labels else self.mask != 0).ravel().nonzero()[0]  # slow on uint8
+        self.values = None if labels else self.mask.ravel()[self.flat]
+        self.binary = labels or bool(self.values.min(initial=255) == 255)
+        self.file_max = 255 if self.binary else int(self.values.max())
         self._made: dict[Hashable, Any] = {}
 
     @classmethod
@@ -219,7 +220,7 @@ def curve(values: np.ndarray, mask: _Mask, targets: Components, bins: int) -> tu
 def _resize_sparse(
     mask: np.ndarray, flat: np.ndarray, shape: tuple[int, int], way: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resize a mask by nearest neighbour, but only rows and columns in which it is not 0: flat indices and values."""
+    """Resize a mask by nearest neighbor, but only rows and columns in which it is not 0: flat indices and values."""
     taken = []
     for position, source, size in zip(np.divmod(flat, mask.shape[1]), mask.shape, shape, strict=True):
         occupied = np.zeros(source, bool)
@@ -250,4 +251,4 @@ def _threshold(values: np.ndarray, threshold: float, ignore: np.ndarray | None) 
     if ignore is not None:
         dense = dense & ~ignore
     dense = dense.ravel()
-    return _Positive(dense, np.flatnonzero(dense))
+    return _Positive(dense, dense.nonzero()[0])

@@ -59,7 +59,7 @@ def split_labels(labels: np.ndarray, ignore_index: int = 255) -> tuple[np.ndarra
     labels = np.asarray(labels)
     if labels.dtype == bool:
         return labels, None
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in 'iu':
         raise ValueError(f'the mask must be boolean or integer, not {labels.dtype}')
     unsigned = labels.view(f'u{labels.dtype.itemsize}')
     if not labels.size or unsigned.max() <= 1:
@@ -94,10 +94,10 @@ def _checked_prediction(prediction: np.ndarray) -> np.ndarray:
         raise ValueError(f'a prediction must be (H, W), got {prediction.shape}')
     if prediction.dtype == bool:
         return prediction
-    if prediction.dtype in (np.float16, np.float32, np.float64):
+    if prediction.dtype.char in 'efd':  # float16, float32, float64
         check_probabilities(prediction)
         return prediction
-    if not np.issubdtype(prediction.dtype, np.integer):
+    if prediction.dtype.kind not in 'iu':
         raise ValueError(f'a prediction must be bool, integer, float16, float32 or float64, not {prediction.dtype}')
     low, high = prediction.min(), prediction.max()
     if low >= 0 and high <= 1:
@@ -112,7 +112,7 @@ def _checked_mask(mask: np.ndarray) -> np.ndarray:
         raise ValueError(f'a mask must be (H, W), got {mask.shape}')
     if mask.dtype == bool:
         return mask
-    if not np.issubdtype(mask.dtype, np.integer):
+    if mask.dtype.kind not in 'iu':
         raise ValueError(f'a mask must be boolean or integer, not {mask.dtype}')
     high = mask.max()
     if high > 255 or (mask.dtype != np.uint8 and mask.min() < 0):

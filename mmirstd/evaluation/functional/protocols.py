@@ -55,7 +55,7 @@ class Protocol:
         missed_mask: Which of the other pixels are missed, for recall and F1.
         matching: How targets and components are matched, see :mod:`mmirstd.evaluation.functional.matching`.
         distance: Centroids nearer than this, strictly, can match; in pixels at the evaluated size.
-        connectivity: 4 or 8 neighbours make a component.
+        connectivity: 4 or 8 neighbors make a component.
         fa: The false area of an image is the pixels of unmatched components (``'exact'``); the same without
             those that are as large as any matched component of the image (``'legacy'``: published code that
             finds the matched ones by area); or all positive pixels outside targets (``'outside'``).

@@ -15,7 +15,7 @@ class Case(NamedTuple):
     """`logit` (H, W) float32 is what a network puts out; `mask` (H, W) uint8 holds the values of the mask file."""
 
     name: str
-    group: str  # 'plain', 'matching', 'knife' (distance 3), 'threshold' (logits next to 0), 'values' (grey masks)
+    group: str  # 'plain', 'matching', 'knife' (distance 3), 'threshold' (logits next to 0), 'values' (gray masks)
     logit: np.ndarray
     mask: np.ndarray
 
@@ -26,7 +26,7 @@ def probability(logit):
 
 
 def nearest(array, size, rule='centre'):
-    """Resize (H, W) to `size` by nearest neighbour as Pillow (`centre`) or OpenCV (`corner`) does, bit for bit."""
+    """Resize (H, W) to `size` by nearest neighbor as Pillow (`centre`) or OpenCV (`corner`) does, bit for bit."""
     indices = []
     for n, source in zip(size, array.shape, strict=True):
         corner, centre = np.arange(n) * (1 / (n / source)), np.cumsum([source / n / 2] + [source / n] * (n - 1))
@@ -203,7 +203,7 @@ def _at_threshold(n):
 
 
 def _mask_values(n):
-    """A mask file with grey values, half of each target predicted."""
+    """A mask file with gray values, half of each target predicted."""
     values = (1, 64, 126, 127, 128, 129, 200, 254, 255)
     predicted = _grid(n, *[(20 + 20 * i, 20, 4, 2) for i in range(len(values))])
     case = _case(f'mask_values_{n}', predicted, _grid(n), 'values')

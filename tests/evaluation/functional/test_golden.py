@@ -76,7 +76,7 @@ COLUMNS |= {
     'unprinted_pixels': lambda c, f: c.pixels,
     'labeled': lambda c, f: c.tp + c.fn,
 }
-# An IoU of the map without normalisation, with an area of v / maximum >= 0.5: computed there and printed nowhere.
+# An IoU of the map without normalization, with an area of v / maximum >= 0.5: computed there and printed nowhere.
 NOT_OURS = {'unprinted_inter', 'unprinted_union', 'unprinted_IoU'}
 
 

@@ -44,7 +44,7 @@ def random_case(rng, largest=24):
     return p, gt, ignored, np.unique(t[t < 1]) if (t < 1).any() else np.array([0.5])
 
 
-def labelled(gt, ignored):
+def labeled(gt, ignored):
     mask = gt.copy()
     mask[ignored] = 255
     return mask
@@ -62,7 +62,7 @@ def test_component_sweep_equals_image_counts_at_every_threshold(seed, monkeypatc
         sweep = component_sweep(p, gt, thresholds, ignore=ignored, **options)
         pixels = pixel_sweep(p, gt, thresholds, ignore=ignored)
         for k, t in enumerate(thresholds.tolist()):
-            expected = image_counts(p, labelled(gt, ignored), threshold=t, **options)
+            expected = image_counts(p, labeled(gt, ignored), threshold=t, **options)
             assert sweep.counts[k] == expected
             assert (pixels.tp[k], pixels.fp[k], pixels.target_pixels - pixels.tp[k]) == (
                 expected.tp,
@@ -120,7 +120,7 @@ def test_sets_add_up_as_counts_do():
     pixels = [pixel_sweep(p, gt, thresholds, ignore=i) for p, gt, i in images]
     total, shuffled = sum_sweeps(components), sum_sweeps(components[i] for i in rng.permutation(30))
     for k, t in enumerate(thresholds):
-        expected = sum_counts(image_counts(p, labelled(gt, i), threshold=t) for p, gt, i in images)
+        expected = sum_counts(image_counts(p, labeled(gt, i), threshold=t) for p, gt, i in images)
         assert total.counts[k] == replace(shuffled.counts[k], last_pixels=expected.last_pixels) == expected
         for empty in ('skip', 0, 1):
             metrics = {name: values[k] for name, values in total.metrics(empty=empty).items()}
@@ -349,8 +349,8 @@ def test_all_kinds_of_prediction_and_mask_are_read_alike():
     for prediction in (predicted, predicted.astype(np.uint8), predicted.astype(int), predicted * np.uint8(255)):
         for mask in (target, target.astype(np.uint8), target.astype(int), target * np.uint8(255)):
             assert component_sweep(prediction, mask, thresholds).counts[1] == expected
-    grey = np.where(target, 128, 127).astype(np.uint8)
-    assert component_sweep(predicted, grey, thresholds).counts[1] == expected
+    gray = np.where(target, 128, 127).astype(np.uint8)
+    assert component_sweep(predicted, gray, thresholds).counts[1] == expected
     levels = np.array([[127, 128]], np.uint8)
     assert pixel_sweep(levels, np.ones((1, 2), bool), [0.5]).tp.tolist() == [1]
 

@@ -138,7 +138,7 @@ def bad_file(tmp_path, kind):
         np.save(path, arrays[kind], allow_pickle=True)
     elif kind == 'npz_names':
         np.savez(path, a=NEAR_HALF, b=NEAR_HALF)
-    elif kind == 'png_colour':
+    elif kind == 'png_color':
         png(path, np.dstack([square(), square(at=6), square()]))
     else:
         path.write_bytes(b'\x89PNG or what?')
@@ -158,7 +158,7 @@ def bad_file(tmp_path, kind):
         ('npz_names', 'holds a, b; say which with --key'),
         ('npz_text', 'bad_npz_text'),
         ('mat_text', 'bad_mat_text'),
-        ('png_colour', 'a picture in colors'),
+        ('png_color', 'a picture in colors'),
         ('png_text', 'bad_png_text'),
     ],
 )

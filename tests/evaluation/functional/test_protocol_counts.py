@@ -326,7 +326,7 @@ def test_images_without_target_can_be_left_out():
     assert math.isnan(compute_metrics(one(something, nothing, p), p)['Fa'])
 
 
-def test_normalised_maps_always_have_a_positive_pixel():
+def test_normalized_maps_always_have_a_positive_pixel():
     prediction = np.zeros((8, 8), np.float32)
     p = replace(EXACT, normalize=True)
     assert one(prediction, prediction > 0, p).components == 0

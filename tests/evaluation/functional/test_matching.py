@@ -4,8 +4,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 from golden import cases as golden
+from random_pairs import random_pair
 from scipy.optimize import linear_sum_assignment
-from test_functional_counts import random_pair
 
 from mmirstd.evaluation.functional import matching
 from mmirstd.evaluation.functional.matching import match_components
