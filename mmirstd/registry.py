@@ -4,6 +4,7 @@
 prefix, and the parts themselves are imported when the first one is asked for.
 """
 
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import Registry
@@ -22,5 +23,6 @@ MODELS = _child('model', mmseg_registry.MODELS, 'models')
 METRICS = _child('metric', mmseg_registry.METRICS, 'evaluation.metrics')
 VISUALIZERS = _child('visualizer', mmseg_registry.VISUALIZERS, 'visualization')
 HOOKS = _child('hook', mmseg_registry.HOOKS, 'engine')
+OPTIM_WRAPPERS = _child('optim_wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine')
 RUNNERS = _child('runner', MMENGINE_RUNNERS, 'engine')
 STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'engine')

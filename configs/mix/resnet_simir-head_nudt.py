@@ -16,7 +16,7 @@ model = dict(
         norm_cfg=dict(type='BN'),
         out_indices=(0, 1, 2, 3),
     ),
-    neck=dict(in_channels=[64, 128, 256, 512], encoder_queries=False, query_channels=None),
+    neck=dict(in_channels=[64, 128, 256, 512], num_encoder_queries=0, query_channels=None),
     # ResNet's finest map has stride 4, and nothing before the head predicts an early mask.
-    decode_head=dict(upscale=4, token_index=1, aux_weights=dict(_delete_=True, neck=0.3)),
+    decode_head=dict(num_queries=4, upscale=4, token_index=1, aux_weights=dict(_delete_=True, neck=0.3)),
 )

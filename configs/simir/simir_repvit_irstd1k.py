@@ -6,4 +6,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
-model = dict(data_preprocessor=dict(size=(512, 512)), backbone=dict(dense_size=(512, 512)))
+model = dict(data_preprocessor=dict(size=(512, 512)))

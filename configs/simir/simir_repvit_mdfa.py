@@ -1,9 +1,9 @@
 _base_ = [
     '../_base_/models/simir_repvit.py',
     '../_base_/datasets/mdfa.py',
-    '../_base_/pipelines/crop128.py',
+    '../_base_/pipelines/random128.py',
     '../_base_/schedules/simir.py',
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
-model = dict(data_preprocessor=dict(size=(128, 128)), backbone=dict(dense_size=(128, 128)))
+model = dict(data_preprocessor=dict(size=(128, 128)))

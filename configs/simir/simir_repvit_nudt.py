@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/simir_repvit.py',
     '../_base_/datasets/nudt.py',
-    '../_base_/pipelines/crop256.py',
+    '../_base_/pipelines/random256.py',
     '../_base_/schedules/simir.py',
     '../_base_/default_runtime.py',
 ]

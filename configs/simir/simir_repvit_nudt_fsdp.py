@@ -5,4 +5,6 @@ Start it with tools/dist_train.sh; test its checkpoints with simir_repvit_nudt.p
 
 _base_ = './simir_repvit_nudt.py'
 runner_type = 'mmirstd.StrictFlexibleRunner'
+# Sharding brings a mixed precision of its own: strategy.model_wrapper.mixed_precision.
+optim_wrapper = dict(type='OptimWrapper')
 strategy = dict(type='mmirstd.ShardedStrategy', shard=['RepViTBlock', 'RepViTDownsample'])

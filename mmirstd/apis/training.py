@@ -83,9 +83,9 @@ def train(
 def use_amp(cfg: Config) -> None:
     """Put the optimizer into an ``AmpOptimWrapper``."""
     kind = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'mmirstd.GPUAmpOptimWrapper'):
         raise ValueError(f'--amp does not go with optim_wrapper.type={kind}')
-    if kind == 'OptimWrapper':
+    if kind != 'AmpOptimWrapper':
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 

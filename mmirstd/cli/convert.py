@@ -6,6 +6,8 @@ SOURCE is one of
   sam      the image encoder of SAM or MobileSAM (also of mmpretrain and timm, and TinyViT's own checkpoints)
            -> mmirstd.SAMViT or mmirstd.TinyViT
   swin     the Swin encoder of Semantic-SAM, or of its authors -> MMSegmentation's SwinTransformer
+  simir    a SimIR model of its authors -> configs/simir/simir_repvit_*, or the backbone that they distilled
+           -> mmirstd.QueryEncoder
   adgfnet  ADGFNet or ADGFNet-Lite of its authors -> configs/baselines/adgfnet*
 
 init_cfg=dict(type='Pretrained', checkpoint=...) of mmirstd's backbones converts by itself; a converted file is for
@@ -19,7 +21,7 @@ from mmirstd.cli.options import keywords
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument('source', metavar='SOURCE', help='repvit, sam, swin, adgfnet')
+    parser.add_argument('source', metavar='SOURCE', help='repvit, sam, swin, simir, adgfnet')
     parser.add_argument('checkpoint', help='.pt, .pth or .safetensors file, or its address')
     parser.add_argument('out', help='.pth file to write')
     parser.add_argument('--prefix', help="take only the keys below this, e.g. 'backbone.'")

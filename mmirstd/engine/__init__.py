@@ -9,7 +9,7 @@ from .hooks import (
     SavePredictionsHook,
     SwitchToDeployHook,
 )
-from .optim_wrapper import CPUAmpOptimWrapper
+from .optim_wrapper import CPUAmpOptimWrapper, gpu_amp_optim_wrapper
 from .runner import StrictRunner
 from .sharded import ShardedOptimWrapper, ShardedStrategy, StrictFlexibleRunner
 
@@ -26,4 +26,5 @@ __all__ = [
     'StrictFlexibleRunner',
     'StrictRunner',
     'SwitchToDeployHook',
+    'gpu_amp_optim_wrapper',
 ]

@@ -43,7 +43,6 @@ model = dict(
             out_indices=(0, 1, 2),
         ),
         embed_dims=16,
-        dense_size=(8, 8),
         **small,
     ),
     neck=dict(

@@ -74,7 +74,7 @@ def test_one_process(config, tmp_path):
     assert load_checkpoint(last)['meta']['iter'] == 2
     assert run(config, 'resumed', resume=True, load_from=str(last), **{'train_cfg.max_iters': 3}).iter == 3
     with pytest.raises(CheckpointError, match='another shape'):
-        run(config, 'wider', load_from=str(last), **{'model.backbone.dense_size': (4, 4)})
+        run(config, 'wider', load_from=str(last), **{'model.backbone.early_channels': 16})
     with pytest.raises(ValueError, match='loads exactly what fits'):
         runner.load_checkpoint(str(last), strict=False)
     with pytest.raises(ValueError, match='test with the config'):

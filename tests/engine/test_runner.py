@@ -8,7 +8,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
 from mmirstd.checkpoints.state_dict import CheckpointError
-from mmirstd.engine import CPUAmpOptimWrapper, StrictRunner
+from mmirstd.engine import CPUAmpOptimWrapper, StrictRunner, gpu_amp_optim_wrapper
 from mmirstd.engine import distributed as dist
 from mmirstd.registry import RUNNERS
 
@@ -183,6 +183,20 @@ def test_mixed_precision_on_cpu(make, monkeypatch):
     assert seen[0] is torch.bfloat16
     assert seen[-1] is torch.float32  # validation
     assert all(p.dtype is torch.float32 for p in runner.model.parameters())
+
+
+GPU_AMP = "optim_wrapper.update(type='mmirstd.GPUAmpOptimWrapper')\n"
+
+
+def test_mixed_precision_where_a_gpu_is(make, monkeypatch):
+    monkeypatch.setattr('mmirstd.engine.optim_wrapper.get_device', lambda: 'cpu')
+    assert type(make(GPU_AMP).build_optim_wrapper(make(GPU_AMP).cfg.optim_wrapper)) is OptimWrapper
+    monkeypatch.setattr('mmirstd.engine.optim_wrapper.get_device', lambda: 'cuda')
+    monkeypatch.setattr('mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available', lambda: True)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    wrapper = gpu_amp_optim_wrapper(optimizer=optimizer, dtype='float16')
+    assert type(wrapper) is AmpOptimWrapper
+    assert wrapper.cast_dtype is torch.float16
 
 
 def test_mixed_precision_on_gpu_is_mmengines(make, monkeypatch):

@@ -3,8 +3,11 @@
 The rule: every tensor of a state dict is drawn by NumPy's PCG64 seeded with the CRC-32 of its published name, in
 float64. Running variances are uniform in [0.5, 1.5], other statistics, norm weights and biases are normal with standard
 deviation 0.3 (norm weights around 1), and weights of more than one axis are normal with variance 2 / fan-in.
+Embeddings, which are no projections, are standard normal: they have no `weight` in their names, or these end in
+`query...weight` or `embed...weight`.
 """
 
+import re
 import zlib
 
 import numpy as np
@@ -18,6 +21,8 @@ def drawn(name: str, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.tensor(1)
     if name.endswith('running_var'):
         return torch.from_numpy(rng.uniform(0.5, 1.5, shape))
+    if len(shape) > 1 and ('weight' not in name or re.search(r'(query|embed)\w*\.weight$', name)):
+        return torch.from_numpy(rng.normal(size=shape))
     if len(shape) > 1:
         return torch.from_numpy(rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape))
     return torch.from_numpy(rng.normal(1.0 if name.endswith('weight') else 0.0, 0.3, shape))

@@ -8,21 +8,25 @@ from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from perturbation import part_effects, randomize, stubs
 from torch import nn
 
 from mmirstd.models.backbones.query_encoder import split_stages
 from mmirstd.models.layers import QueryFeatures
 
 REPVIT = dict(type='mmirstd.RepViT', arch=dict(embed_dims=(8, 16, 24), depths=(1, 1, 2)), out_indices=(0, 1, 2))
+REPVIT4 = dict(type='mmirstd.RepViT', arch=dict(embed_dims=(8, 8, 8, 8), depths=(1, 1, 1, 1)))
 RESNET = dict(type='ResNet', depth=18, base_channels=8, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1))
 RESNET |= dict(out_indices=(0, 1, 2), norm_cfg=dict(type='BN'))
 SMALL = dict(num_heads=2, feedforward_channels=24)
 NORM = dict(type='GN', num_groups=4)
+DEFORM = dict(type='mmirstd.DeformableDenseUpdate', num_heads=4, feedforward_channels=24)
+CONV = dict(type='mmirstd.ConvDenseUpdate')
 LOSSES = [dict(type='mmirstd.BinaryCrossEntropyLoss'), dict(type='mmirstd.BinaryDiceLoss')]
 
 
 def encoder(**kwargs):
-    return dict(type='mmirstd.QueryEncoder', backbone=REPVIT, embed_dims=16, dense_size=(8, 8), **SMALL) | kwargs
+    return dict(type='mmirstd.QueryEncoder', backbone=REPVIT, embed_dims=16, dense_update=DEFORM, **SMALL) | kwargs
 
 
 def fpn(**kwargs):
@@ -60,8 +64,9 @@ def train_step(model, size=(64, 64), batch=2, fill=None):
 
 
 @pytest.mark.parametrize('size', [(64, 64), (37, 51), (32, 80)])
-def test_simir_trains_and_predicts_at_any_size(size):
-    model = segmentor(encoder(), fpn(), head())
+@pytest.mark.parametrize('update', [DEFORM, CONV], ids=['deform', 'conv'])
+def test_simir_trains_and_predicts_at_any_size(size, update):
+    model = segmentor(encoder(dense_update=update), fpn(), head())
     losses, unused = train_step(model, size)
     names = {f'decode.{mask}loss_{loss}' for mask in ('', 'early.', 'neck.') for loss in ('bce', 'dice')}
     assert set(losses) == names | {'decode.target_prob'}
@@ -82,25 +87,104 @@ def test_one_and_an_all_ignored_batch():
     assert 'decode.target_prob' not in losses
 
 
-def test_the_encoder_feeds_back_into_the_backbone():
+# The early mask trains the queries; no prediction reads it.
+EARLY_MASK = {f'backbone.dense.mask_{part}': 'the early mask alone' for part in ('norm', 'mlp', 'conv')}
+
+
+@pytest.mark.parametrize(
+    ('change', 'neck', 'allowed'),
+    [
+        ({}, {}, EARLY_MASK),
+        (dict(dense_update=CONV, dense_carry_all=True), dict(shared_weights=True), EARLY_MASK),
+        (dict(query_places=(1, 2), dense_places=(1,)), dict(query_levels=(1, 2)), EARLY_MASK),
+        (dict(dense_channels=0), {}, {}),
+        (dict(backbone=RESNET, in_channels=[8, 16, 32]), {}, EARLY_MASK),
+    ],
+    ids=['released', 'paper', 'some places', 'sparse alone', 'ResNet'],
+)
+def test_every_part_changes_the_prediction(change, neck, allowed):
+    model = segmentor(encoder(**change), fpn(**neck), head())
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    effects = part_effects(model, lambda m: m.decode_head(m.extract_feat(x)), depth=4)
+    assert len(effects) > 50
+    assert not stubs(effects, allowed)
+
+
+def test_the_perturbation_test_sees_a_stub():
+    """Dense queries without places at which they enter the trunk, as they were before, and an unused layer."""
+    model = segmentor(encoder(), fpn(), head())
+    model.decode_head.idle = nn.Linear(2, 2)
+    for project in model.backbone.dense.project_out:
+        project.register_forward_hook(lambda *args: torch.zeros_like(args[-1]))
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = stubs(part_effects(model, lambda m: m.decode_head(m.extract_feat(x)), depth=3), EARLY_MASK)
+    assert found.keys() == {
+        'decode_head.idle',
+        *(f'backbone.dense.{part}' for part in ('project_stem', 'project_in', 'updates', 'project_out')),
+    }
+    with pytest.raises(AssertionError, match=r'neck\.queries need not be allowed'):
+        stubs({'neck.queries': 0.5}, {'neck.queries': 'no reason'})
+
+
+def test_zero_init_leaves_the_backbone_undisturbed():
     torch.manual_seed(0)
-    model = MODELS.build(encoder()).eval()
+    model = MODELS.build(encoder(zero_init=True))
     x = torch.randn(1, 3, 64, 64)
-    stages = []
+    outputs = []
     for stage in model.backbone.stages:
-        stage.register_forward_hook(lambda _, __, out: stages.append(out))
+        stage[-1].register_forward_hook(lambda _, __, out: outputs.append(out))
     model.init_weights()
+    model.eval()
     plain = model.backbone(x)
-    stages.clear()
+    outputs.clear()
     model(x)
-    for before, after in zip(plain, stages, strict=True):  # zero projections: the backbone is undisturbed
+    for before, after in zip(plain, outputs, strict=True):
         torch.testing.assert_close(after, before)
-    for project in model.project_out.values():
-        nn.init.normal_(project.weight, std=0.1)
-    stages.clear()
+    nn.init.ones_(model.dense.project_out[0].norm.weight)  # the first update, after the only block of stage 1
+    outputs.clear()
     model(x)
-    torch.testing.assert_close(stages[0], plain[0])
-    assert not torch.allclose(stages[1], plain[1], atol=1e-3)
+    torch.testing.assert_close(outputs[:2], list(plain[:2]))
+    assert not torch.allclose(outputs[2], plain[2], atol=1e-3)
+    _, unused = train_step(segmentor(encoder(zero_init=True), fpn(), head()))
+    assert not unused
+
+
+def test_queries_meet_features_after_the_stem_and_each_down_sampling():
+    """Place by place: what a zeroed projection leaves alone, and what it changes."""
+    model = randomize(MODELS.build(encoder(dense_channels=0)))
+    x = torch.randn(1, 3, 64, 64)
+    seen = []
+    for module in (model.backbone.stem, *(stage[0] for stage in model.backbone.stages)):
+        module.register_forward_hook(lambda _, inputs, out: seen.append((inputs[0], out)))
+    model(x)
+    with_queries = list(seen)
+    assert not torch.allclose(with_queries[0][1], with_queries[1][0])  # added between stem and first block
+    last = model.backbone.stages[2]
+    assert len(last) == 2
+    inputs = []
+    last[1].register_forward_hook(lambda _, given, __: inputs.append(given[0]))
+    seen.clear()
+    model(x)
+    assert not torch.allclose(seen[3][1], inputs[0])  # added inside the stage, before its second block
+    nn.init.zeros_(model.sparse.project_out[2].norm.weight)
+    nn.init.zeros_(model.sparse.project_out[2].norm.bias)
+    model(x)
+    torch.testing.assert_close(seen[7][1], inputs[1])
+
+
+@pytest.mark.parametrize('carry_all', [False, True])
+def test_which_dense_queries_are_carried_on(carry_all):
+    model = randomize(MODELS.build(encoder(dense_carry_all=carry_all, backbone=REPVIT4, query_places=(1,))))
+    taken, made = [], []
+    for update in model.dense.updates:
+        update.register_forward_hook(lambda _, inputs, out: taken.append(inputs[0]) or made.append(out[0]))
+    masks = []
+    model.dense.mask_conv.register_forward_hook(lambda _, inputs, __: masks.append(inputs[0]))
+    model(torch.randn(1, 3, 32, 32))
+    assert len(taken) == 3
+    assert taken[1] is made[0]
+    assert taken[2] is (made[1] if carry_all else made[0])
+    assert masks[0] is made[2]
 
 
 def test_encoder_outputs():
@@ -136,7 +220,7 @@ def test_checkpointing_changes_memory_alone(wrap):
 
 
 def test_checkpointed_levels_count_the_batch_once():
-    cfg = fpn(dropout=0.0, encoder_queries=False, norm_cfg=dict(type='BN'))
+    cfg = fpn(dropout=0.0, num_encoder_queries=0, norm_cfg=dict(type='BN'))
     model = MODELS.build(cfg)
     twin = copy.deepcopy(model)
     twin.with_cp = True
@@ -174,7 +258,11 @@ def test_the_encoder_wraps_mmsegmentations_resnet(stem_names, stage_names, backb
     [
         (dict(in_channels=[8, 16]), 'widths of the 3 stages of RepViT'),
         (dict(num_queries=0), 'num_queries=0'),
-        (dict(query_stages=(3,)), 'not stages 0 to 2'),
+        (dict(query_places=(3,)), r'query_places=\(3,\) must be some of the places 0 to 2'),
+        (dict(query_places=()), r'query_places=\(\) must be'),
+        (dict(dense_places=(0,)), r'dense_places=\(0,\) must be some of the places 1 to 2'),
+        (dict(stage_names=('stages.0', 'stages.1'), in_channels=[8, 16]), 'stage_names without stem_names'),
+        (dict(dense_update=DEFORM | dict(num_heads=3)), 'embed_dims=8 is not a multiple of num_heads=3'),
         (dict(stage_names=('stages.0', 'stages.9'), in_channels=[8, 16]), r"no submodule \['stages.9'\]"),
     ],
 )
@@ -201,7 +289,8 @@ def test_queries_off_entirely():
 
 
 def test_fpn_queries_without_encoder_queries():
-    model = segmentor(REPVIT, fpn(in_channels=[8, 16, 24], encoder_queries=False), head(aux_weights=dict(neck=1.0)))
+    own = head(num_queries=4, aux_weights=dict(neck=1.0))
+    model = segmentor(REPVIT, fpn(in_channels=[8, 16, 24], num_encoder_queries=0), own)
     _, unused = train_step(model)
     assert not unused
 
@@ -209,7 +298,7 @@ def test_fpn_queries_without_encoder_queries():
 def test_the_fast_form():
     """Narrower pyramid than encoder, queries at coarse levels, transformer at a coarse map, mask upscaled."""
     model = segmentor(
-        encoder(backbone=REPVIT | dict(stem_strides=(1, 2)), query_stages=(1, 2)),
+        encoder(backbone=REPVIT | dict(stem_strides=(1, 2)), query_places=(1, 2)),
         fpn(out_channels=8, query_channels=16, query_levels=(2,), mask_kernel=1, depthwise=True),
         head(in_channels=8, channels=8, token_index=1, upscale=2),
     )
@@ -222,7 +311,7 @@ def test_the_fast_form():
 def test_mmsegmentations_head_stands_behind_simirs_necks():
     uper = dict(type='UPerHead', in_channels=[16] * 3, in_index=[0, 1, 2], channels=16, num_classes=2, out_channels=1)
     uper |= dict(threshold=0.5, norm_cfg=dict(type='BN'), loss_decode=dict(type='mmirstd.BinaryDiceLoss'))
-    _, unused = train_step(segmentor(encoder(dense_channels=0), fpn(predict_mask=False), uper))
+    _, unused = train_step(segmentor(encoder(predict_mask=False), fpn(predict_mask=False), uper))
     assert not unused
 
 
@@ -247,7 +336,9 @@ def test_simirs_head_stands_behind_mmsegmentations_neck():
         (lambda: segmentor(encoder(), fpn(predict_mask=False), head()), 'dense prompt needs'),
         (lambda: segmentor(encoder(), fpn(predict_mask=False), head(prompt_channels=None)), 'the neck mask is missing'),
         (lambda: segmentor(encoder(), fpn(out_channels=8, query_channels=16), head(in_channels=8)),
-         'queries have 8 channels, channels=16'),
+         'carry 8 queries of 8 channels, num_queries=8, channels=16'),
+        (lambda: segmentor(encoder(), fpn(), head(num_queries=9)), 'carry 8 queries of 16 channels, num_queries=9'),
+        (lambda: segmentor(encoder(num_queries=3), fpn(), head()), 'hands on 3 queries; set num_encoder_queries=3'),
     ],
 )  # fmt: skip
 def test_parts_that_do_not_fit_say_so(build, message):
@@ -302,10 +393,26 @@ def test_mixed_precision_predicts_in_float32():
     assert all(torch.isfinite(value) for value in losses.values())
 
 
-def test_export_equals_eager():
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('update', [DEFORM, CONV], ids=['deform', 'conv'])
+def test_half_precision_models_predict(dtype, update):
+    """All parameters in half precision, no autocast: close to float32, and float32 probabilities."""
+    torch.manual_seed(0)
+    model = segmentor(encoder(dense_update=update), fpn(), head()).eval()
+    x = torch.randn(1, 3, 40, 56)
+    with torch.no_grad():
+        expected = model.encode_decode(x, [dict(img_shape=(40, 56))])
+        model.to(dtype)
+        logits = model.encode_decode(x.to(dtype), [dict(img_shape=(40, 56))])
+    assert logits.dtype == torch.float32
+    assert (logits - expected).norm() < (0.02 if dtype is torch.float16 else 0.1) * expected.norm()
+
+
+@pytest.mark.parametrize('update', [DEFORM, CONV], ids=['deform', 'conv'])
+def test_export_equals_eager(update):
     """The tuple with attributes survives torch.export."""
     torch.manual_seed(0)
-    model = segmentor(encoder(), fpn(), head()).eval().requires_grad_(False)
+    model = segmentor(encoder(dense_update=update), fpn(), head()).eval().requires_grad_(False)
     x = torch.randn(1, 3, 64, 64)
     exported = torch.export.export(model, (x,))
     torch.testing.assert_close(exported.module()(x), model(x), atol=1e-5, rtol=1e-5)

@@ -1,8 +1,8 @@
-"""SimIR made thin: stem strides (1, 2), a narrow RepViT, 48-channel pyramid whose queries exchange
-at its two coarsest levels.
+"""SimIR made thin: stem strides (1, 2), a narrow RepViT, a 48-channel pyramid.
 
-The two-way transformer runs at stride 8; its map joins the stride-2 one in the mask features, which sub-pixel
-convolution brings to the size of the image. 2.18 GMAC at 256 x 256 (tools/analysis_tools/get_flops.py).
+Sparse queries exchange where it is cheap: after the down-samplings, and at the two coarsest levels of the pyramid. The
+dense queries, at stride 2, are updated by the paper's convolution. The two-way transformer runs at stride 8; its map
+joins the stride-2 one in the mask features, which sub-pixel convolution brings to the size of the image.
 """
 
 _base_ = './_segmentor.py'
@@ -19,8 +19,10 @@ model = dict(
         num_queries=4,
         num_heads=4,
         feedforward_channels=256,
+        query_places=(1, 2, 3),
         dense_channels=8,
-        dense_size=(32, 32),
+        dense_update=dict(type='mmirstd.ConvDenseUpdate'),
+        dense_carry_all=True,
         early_channels=16,
     ),
     neck=dict(

@@ -19,7 +19,6 @@ model = dict(
         embed_dims=256,
         num_queries=4,
         dense_channels=8,
-        dense_size=(256, 256),
         with_cp=True,
     ),
     neck=dict(

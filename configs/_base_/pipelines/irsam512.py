@@ -3,6 +3,5 @@
 _base_ = './lsj512.py'
 train_pipeline = [
     dict(_base_.train_pipeline[0], ratio_range=(0.8, 1.5)),
-    dict(_base_.train_pipeline[1], target_prob=0.0, pad_val=128),
-    *_base_.train_pipeline[2:],
+    *_base_.train_pipeline[1:],
 ]

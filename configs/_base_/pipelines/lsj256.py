@@ -1,6 +1,6 @@
-"""Large-scale jitter before crops of 256 x 256: the image fits a square of 0.1 to 2.0 times the crop."""
+"""Large-scale jitter before random crops of 256 x 256: the image fits a square of 0.1 to 2.0 times the crop."""
 
-_base_ = './crop256.py'
+_base_ = './random256.py'
 crop_size = (256, 256)
 ratio_range = (0.1, 2.0)
 jitter = dict(

@@ -9,7 +9,9 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
-        custom_keys={key: dict(decay_mult=0.0) for key in ('queries', 'query_pos', 'decoder_query')},
+        custom_keys={
+            key: dict(decay_mult=0.0) for key in ('queries', 'query_pos', 'level_embed', 'decoder_query', 'token_pos')
+        },
     ),
 )
 train_cfg = dict(max_iters=max_iters, val_interval=200)

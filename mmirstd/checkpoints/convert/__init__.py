@@ -11,6 +11,7 @@ from torch import Tensor
 from mmirstd.checkpoints.convert.adgfnet import convert_adgfnet_state_dict
 from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, repvit_arch
 from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict, convert_tiny_vit_state_dict
+from mmirstd.checkpoints.convert.simir import convert_simir
 from mmirstd.checkpoints.convert.swin import convert_swin_state_dict, swin_arch
 from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.checkpoints.state_dict import CheckpointError, StateDict, unwrap_state_dict
@@ -64,11 +65,16 @@ def _adgfnet(weights: StateDict) -> ConvertedWeights:
     return ConvertedWeights('EncoderDecoder', *convert_adgfnet_state_dict(weights))
 
 
+def _simir(weights: StateDict) -> ConvertedWeights:
+    return ConvertedWeights(*convert_simir(weights))
+
+
 # Source -> conversion. cli/convert.py says in words what each takes.
 SOURCES: dict[str, Callable[[StateDict], ConvertedWeights]] = {
     'adgfnet': _adgfnet,
     'repvit': _repvit,
     'sam': _sam,
+    'simir': _simir,
     'swin': _swin,
 }
 

@@ -10,6 +10,7 @@ The layouts (authors' code: THU-MIG/RepViT, ``model/repvit.py``; timm: ``timm/mo
 | downsampling block | ``token_mixer.{0,2}``, ``channel_mixer`` | ``stages.i.downsample.{spatial_downsample,channel_downsample,ffn}`` | ``stages.i.0.{spatial,channel,channel_mixer}`` |
 | convolution before a batch norm | ``c`` | ``c`` | ``conv`` |
 | classifiers | ``classifier`` | ``head`` | none |
+| projections of SimIR's distilled backbone | ``proj1..4`` | none | none |
 """  # noqa: E501
 
 import re
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from mmirstd.checkpoints.state_dict import StateDict
 
-_CLASSIFIER = re.compile(r'(classifier|head)\.')
+_CLASSIFIER = re.compile(r'(classifier|head|proj[1-4])\.')
 
 # Inside a block, authors' to ours. A block that downsamples has the depthwise convolution itself as token_mixer.0.
 _AUTHORS_BLOCK = (

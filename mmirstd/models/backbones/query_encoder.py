@@ -1,25 +1,27 @@
 """SimIR's encoder queries (Zhang et al., Unleashing the Power of Generic Segmentation Models, ACM MM 2024, Sec. 3).
 
-Sparse queries meet the features after every stage of a backbone and what they change is added back, so the next
-stage sees it: this is no neck but a wrapper around the backbone. Dense queries, a learned map of a few channels,
-turn with the sparse ones into an early mask.
+Sparse and dense queries meet the features inside a backbone, and what they change is added back, so that everything
+behind sees it: this is no neck but a wrapper around the backbone.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
-from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmirstd.models.layers import MLP, QueryFeatures, QueryInteraction, recompute, sine_position
+from mmirstd.checkpoints.convert.simir import convert_simir_backbone
+from mmirstd.checkpoints.fitting import load_strict
+from mmirstd.checkpoints.loading import load_checkpoint
+from mmirstd.checkpoints.state_dict import CheckpointError, unwrap_state_dict
+from mmirstd.models.backbones.pretrained import PretrainedBackbone
+from mmirstd.models.layers import DenseQueries, QueryFeatures, QueryInteraction, projection, recompute, sine_position
 from mmirstd.registry import MODELS
 
 
 def split_stages(
     backbone: nn.Module, stem_names: Sequence[str] | None = None, stage_names: Sequence[str] | None = None
-) -> tuple[Callable[[Tensor], Tensor], list[nn.Module]]:
+) -> tuple[Callable[[Tensor], Tensor] | None, list[nn.Module]]:
     """Find the stem and the stages of a backbone whose forward is stem, then stage after stage.
 
     Args:
@@ -29,7 +31,7 @@ def split_stages(
         stage_names: names of the submodules that are the stages, in order.
 
     Returns:
-        A function from image to the first stage's input, and the stages.
+        A function from image to the first stage's input (None where no submodule is named as stem), and the stages.
 
     Raises:
         TypeError: if the backbone is of no known form and `stage_names` is None.
@@ -40,7 +42,7 @@ def split_stages(
         modules = dict(backbone.named_modules())
         if missing := [key for key in (*(stem_names or ()), *stage_names) if key not in modules]:
             raise ValueError(f'{name} has no submodule {missing}; it has {[k for k, _ in backbone.named_children()]}')
-        stem = nn.Sequential(*(modules[key] for key in stem_names or ()))
+        stem = nn.Sequential(*(modules[key] for key in stem_names)) if stem_names else None
         return stem, [modules[key] for key in stage_names]
     if hasattr(backbone, 'res_layers'):
 
@@ -57,34 +59,98 @@ def split_stages(
     )
 
 
-@MODELS.register_module()
-class QueryEncoder(BaseModule):
-    """A staged backbone with SimIR's sparse and dense encoder queries.
+class SparseQueries(nn.Module):
+    """Sparse queries with one set of exchange weights for all places of a backbone.
 
-    After stage i its output passes conv1x1-BN-GELU to `embed_dims`, exchanges with the sparse queries (one set of
-    weights over all stages), and is projected back and added to the stage's output; that last projection starts at
-    zero, so a pre-trained backbone starts undisturbed. The dense queries are resized to the finest stage, take in
-    the exchanged features of all stages and are updated by a convolution, as the paper has it (the released code uses
-    multi-scale deformable attention and a fixed 256 x 256). Early mask: MLP(LayerNorm(last query)) times conv(dense).
+    Args:
+        widths: width of the features at each place.
+        embed_dims: C, width of the queries.
+        num_queries: N.
+        num_heads: heads of the attentions.
+        feedforward_channels: hidden width of the queries' feed-forward network.
+        dropout: dropout of the exchange.
+        norm_cfg: norm of the projections.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        embed_dims: int,
+        num_queries: int,
+        num_heads: int,
+        feedforward_channels: int,
+        dropout: float,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(1, num_queries, embed_dims))
+        self.query_pos = nn.Parameter(torch.randn(1, num_queries, embed_dims))
+        # One for all places: the released code has four and adds the first everywhere.
+        self.level_embed = nn.Parameter(torch.randn(embed_dims))
+        self.project_in = nn.ModuleList(projection(width, embed_dims, norm_cfg) for width in widths)
+        self.interaction = QueryInteraction(embed_dims, num_heads, feedforward_channels, dropout)
+        self.project_out = nn.ModuleList(projection(embed_dims, width, norm_cfg) for width in widths)
+
+    def exchange(self, index: int, queries: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Exchange at one place.
+
+        Args:
+            index: number of the place.
+            queries: (B, N, C).
+            x: features there (B, width, h, w).
+
+        Returns:
+            queries as the exchange leaves them, and what is to be added to `x`.
+        """
+        feature = self.project_in[index](x) + self.level_embed[:, None, None]
+        pos = sine_position(*x.shape[2:], feature.shape[1], device=x.device, dtype=feature.dtype)
+        queries, feature = self.interaction(queries, self.query_pos, feature, pos)
+        return queries, self.project_out[index](feature)
+
+
+@MODELS.register_module()
+class QueryEncoder(PretrainedBackbone):
+    """A staged backbone with SimIR's sparse and dense queries, as in its released code.
+
+    Queries and features exchange at places: place 0 is after the stem, place i > 0 after the first block of stage i,
+    which is the one that down-samples (after the whole stage where that is no `nn.Sequential`). There
+
+    - the sparse queries exchange with conv1x1-BN-GELU of the features (one set of weights over all places), and
+      conv1x1-BN-GELU of the result is added to the features;
+    - at the places behind the stem the dense queries and conv1x1-BN-GELU of the features are updated together, and
+      conv1x1-BN-GELU of the updated features is added to the features. The dense queries are conv1x1-BN-GELU of the
+      stem's features, and keep their size.
+
+    The output maps are conv1x1-BN-GELU of the outputs of the stages. Early mask: MLP(LayerNorm(last sparse query))
+    times conv3x3(dense queries).
 
     Args:
         backbone: config of the wrapped backbone.
         in_channels: widths of its stages; None takes its attribute `out_channels`.
-        embed_dims: C, width of queries and output maps.
+        stem_channels: width of its stem; None takes its attribute `stem_channels`, or the width of the first stage.
+        embed_dims: C, width of the sparse queries.
+        out_channels: width of the output maps; None takes `embed_dims`.
         num_queries: N, number of sparse queries.
-        num_heads: heads of the attentions.
-        feedforward_channels: hidden width of the queries' feed-forward network.
+        num_heads: heads of the sparse queries' attentions.
+        feedforward_channels: hidden width of the sparse queries' feed-forward network.
         dropout: dropout of the exchange.
-        query_stages: stages (0 is the finest) at which queries and features exchange; None means all. The others are
-            projected to `embed_dims` alone: at the finest stages the exchange costs more than a light backbone.
+        query_places: places at which sparse queries and features exchange; None means all.
         dense_channels: channels of the dense queries; 0 leaves them and the early mask out.
-        dense_size: (h, w) at which the dense queries are learned.
+        dense_places: places (of 1 and above) at which dense queries and features are updated; None means all.
+        dense_update: config of the update, `DeformableDenseUpdate` (the released code) or `ConvDenseUpdate` (the
+            paper's text).
+        dense_carry_all: whether each update takes in what the one before made of the dense queries. In the released
+            code all but the first take in what the first made.
         early_channels: width in which sparse and dense queries are multiplied.
+        predict_mask: make the early mask. Turn it off before a head that does not use it.
+        zero_init: start with nothing added to the features (the last norms at zero), so that a pre-trained backbone
+            starts undisturbed. The released code does not.
         stem_names: see :func:`split_stages`.
         stage_names: see :func:`split_stages`.
         norm_cfg: norm of the projections.
-        with_cp: recompute the exchanges in the backward pass instead of keeping their activations.
-        init_cfg: of MMEngine.
+        with_cp: recompute exchanges and updates in the backward pass instead of keeping their activations.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE_OR_URL)` takes a released SimIR model, of which it uses the
+            backbone, or a distilled backbone without queries (`features.*` with `proj1..4.*`).
 
     The early mask is left out under `torch.no_grad()` in evaluation mode: no prediction depends on it.
     """
@@ -93,15 +159,21 @@ class QueryEncoder(BaseModule):
         self,
         backbone: dict,
         in_channels: Sequence[int] | None = None,
+        stem_channels: int | None = None,
         embed_dims: int = 256,
+        out_channels: int | None = None,
         num_queries: int = 4,
         num_heads: int = 8,
         feedforward_channels: int = 2048,
         dropout: float = 0.0,
-        query_stages: Sequence[int] | None = None,
+        query_places: Sequence[int] | None = None,
         dense_channels: int = 8,
-        dense_size: tuple[int, int] = (256, 256),
+        dense_places: Sequence[int] | None = None,
+        dense_update: dict | None = None,
+        dense_carry_all: bool = False,
         early_channels: int = 32,
+        predict_mask: bool = True,
+        zero_init: bool = False,
         stem_names: Sequence[str] | None = None,
         stage_names: Sequence[str] | None = None,
         norm_cfg: dict | None = None,
@@ -111,81 +183,131 @@ class QueryEncoder(BaseModule):
         super().__init__(init_cfg)
         self.backbone = MODELS.build(backbone)
         self.stem_names, self.stage_names = stem_names, stage_names
-        num_stages = len(split_stages(self.backbone, stem_names, stage_names)[1])
+        stem, stages = split_stages(self.backbone, stem_names, stage_names)
         in_channels = in_channels or getattr(self.backbone, 'out_channels', None)
-        if in_channels is None or len(in_channels) != num_stages:
+        if in_channels is None or len(in_channels) != len(stages):
             raise ValueError(
-                f'QueryEncoder: in_channels={in_channels} does not give the widths of the {num_stages} stages of '
+                f'QueryEncoder: in_channels={in_channels} does not give the widths of the {len(stages)} stages of '
                 f'{type(self.backbone).__name__}'
             )
         if num_queries < 1:
             raise ValueError(f'QueryEncoder: num_queries={num_queries}; without queries use the backbone itself')
-        exchanging = range(num_stages) if query_stages is None else query_stages
-        if not set(exchanging) <= set(range(num_stages)) or not len(exchanging):
-            raise ValueError(f'QueryEncoder: query_stages={query_stages} are not stages 0 to {num_stages - 1}')
-        self.query_stages = frozenset(exchanging)
-        self.embed_dims = embed_dims
-        self.out_channels = [embed_dims] * num_stages
-        self.with_cp = with_cp
-        norm_cfg = norm_cfg or {'type': 'BN'}
-        self.project_in = nn.ModuleList(
-            ConvModule(width, embed_dims, 1, norm_cfg=norm_cfg, act_cfg={'type': 'GELU'}) for width in in_channels
-        )
-        # Nothing follows the last stage, and a parameter without a use breaks distributed training.
-        self.project_out = nn.ModuleDict(
-            {str(i): nn.Conv2d(embed_dims, in_channels[i], 1) for i in sorted(self.query_stages - {num_stages - 1})}
-        )
-        self.queries = nn.Parameter(torch.randn(1, num_queries, embed_dims))
-        self.query_pos = nn.Parameter(torch.randn(1, num_queries, embed_dims))
-        self.interaction = QueryInteraction(embed_dims, num_heads, feedforward_channels, dropout)
-        self.dense_queries = None
-        if dense_channels:
-            self.dense_queries = nn.Parameter(0.02 * torch.randn(1, dense_channels, *dense_size))
-            self.dense_in = nn.ModuleList(nn.Conv2d(embed_dims, dense_channels, 1) for _ in in_channels)
-            self.dense_update = ConvModule(
-                dense_channels, dense_channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg={'type': 'GELU'}
+        places = range(len(stages))
+        self.query_places = _checked_places('query_places', query_places, places)
+        self.dense_places = _checked_places('dense_places', dense_places, places[1:]) if dense_channels else ()
+        if stem is None and (dense_channels or 0 in self.query_places):
+            raise ValueError(
+                'QueryEncoder: stage_names without stem_names. Name the modules of the stem, after which queries and '
+                'features exchange, or leave it out: query_places without 0, and dense_channels=0'
             )
-            self.dense_out = nn.Conv2d(dense_channels, early_channels, 3, padding=1)
-            self.early_norm = nn.LayerNorm(embed_dims)
-            self.early_mlp = MLP(embed_dims, embed_dims, early_channels, 3)
+        stem_channels = stem_channels or getattr(self.backbone, 'stem_channels', in_channels[0])
+        widths = [stem_channels, *in_channels[1:]]
+        self.embed_dims, self.zero_init, self.with_cp = embed_dims, zero_init, with_cp
+        self.out_channels = [out_channels or embed_dims] * len(stages)
+        norm_cfg = norm_cfg or {'type': 'BN'}
+        self.maps = nn.ModuleList(
+            projection(a, b, norm_cfg) for a, b in zip(in_channels, self.out_channels, strict=True)
+        )
+        self.sparse = SparseQueries(
+            [widths[i] for i in self.query_places],
+            embed_dims,
+            num_queries,
+            num_heads,
+            feedforward_channels,
+            dropout,
+            norm_cfg,
+        )
+        self.dense = None
+        self.predict_mask = bool(dense_channels) and predict_mask
+        if dense_channels:
+            self.dense = DenseQueries(
+                dense_channels,
+                stem_channels,
+                [widths[i] for i in self.dense_places],
+                dense_update or {'type': 'mmirstd.DeformableDenseUpdate'},
+                dense_carry_all,
+                (embed_dims, early_channels) if predict_mask else None,
+                norm_cfg,
+            )
 
     def init_weights(self) -> None:
-        """Initialise as MMEngine does, then set the projections back into the backbone to zero."""
+        """Initialize as MMEngine does; with `zero_init`, then silence the projections back into the backbone."""
         super().init_weights()
-        for project in self.project_out.values():
-            nn.init.zeros_(project.weight)
-            nn.init.zeros_(project.bias)
+        if self.zero_init:
+            for part in filter(None, (self.sparse, self.dense)):
+                for project in part.project_out:
+                    nn.init.zeros_(project.norm.weight)
+                    nn.init.zeros_(project.norm.bias)
 
-    def early_mask(self, queries: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """Multiply the last sparse query with the updated dense queries: logits (B, 1, H, W) of the finest map."""
-        size = maps[0].shape[2:]
-        dense = F.interpolate(self.dense_queries, size, mode='bilinear', align_corners=False)
-        for project, x in zip(self.dense_in, maps, strict=True):
-            dense = dense + F.interpolate(project(x), size, mode='bilinear', align_corners=False)
-        dense = self.dense_out(dense + self.dense_update(dense))
-        weight = self.early_mlp(self.early_norm(queries[:, -1]))
-        return torch.einsum('bc,bchw->bhw', weight, dense)[:, None]
+    def load_pretrained(self, checkpoint: str, prefix: str | None = None) -> None:
+        """Load a released SimIR model's backbone, or trunk and output maps of a distilled one.
 
-    def exchange(self, queries: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """Let queries (B, N, C) and one map (B, C, h, w) exchange; checkpointed when `with_cp`."""
-        pos = sine_position(*feature.shape[2:], self.embed_dims, device=feature.device)
-        return recompute(self, self.interaction, queries, self.query_pos, feature, pos)
+        Raises:
+            CheckpointError: naming file and keys, if weights are left over, missing or of another shape.
+        """
+        try:
+            state, dropped = convert_simir_backbone(unwrap_state_dict(load_checkpoint(checkpoint), prefix))
+        except ValueError as error:
+            raise CheckpointError(f'{checkpoint}: {error}') from None
+        for name in sorted({key.partition('.')[0] for key in state}):
+            part = getattr(self, name, None)
+            if part is None:
+                raise CheckpointError(f'{checkpoint}: it has weights of {name}.*, which this QueryEncoder is without')
+            inside = f'{name}.'
+            load_strict(part, {k.removeprefix(inside): v for k, v in state.items() if k.startswith(inside)}, checkpoint)
+        print_log(f'QueryEncoder: loaded {len(state)} tensors from {checkpoint}; left out {len(dropped)}', 'current')
+
+    def frozen_parts(self) -> tuple[nn.Module, ...]:
+        """Nothing: what the wrapped backbone freezes, it freezes itself."""
+        return ()
+
+    def meet(
+        self, place: int, x: Tensor, queries: Tensor, dense: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+        """Let queries and features meet at one place.
+
+        Args:
+            place: 0 after the stem, i after the first block of stage i.
+            x: features (B, width, h, w).
+            queries: sparse queries (B, N, C).
+            dense: the dense queries that the next update takes in, and the latest ones, each (B, c, H, W).
+
+        Returns:
+            features, sparse queries and dense queries as the meeting leaves them.
+        """
+        added = []
+        if place in self.query_places:
+            queries, change = recompute(self, self.sparse.exchange, self.query_places.index(place), queries, x)
+            added.append(change)
+        if place in self.dense_places:
+            index = self.dense_places.index(place)
+            latest, change = recompute(self, self.dense.update, index, dense[0], x)
+            added.append(change)
+            dense = (latest if index == 0 or self.dense.carry_all else dense[0], latest)
+        return sum(added, x), queries, dense
 
     def forward(self, x: Tensor) -> QueryFeatures:
-        """Encode images (B, 3, H, W) to maps (B, embed_dims, h_i, w_i) with queries and early mask."""
+        """Encode images (B, 3, H, W) to maps (B, out_channels, h_i, w_i) with queries and early mask."""
         stem, stages = split_stages(self.backbone, self.stem_names, self.stage_names)
-        x = stem(x)
-        queries = self.queries.expand(x.shape[0], -1, -1)
+        x = x if stem is None else stem(x)
+        queries = self.sparse.queries.expand(x.shape[0], -1, -1)
+        dense = None if self.dense is None else (self.dense.project_stem(x),) * 2
+        x, queries, dense = self.meet(0, x, queries, dense)
         maps = []
         for i, stage in enumerate(stages):
-            x = stage(x)
-            feature = self.project_in[i](x)
-            if i in self.query_stages:
-                queries, feature = self.exchange(queries, feature)
-            maps.append(feature)
-            if str(i) in self.project_out:
-                x = x + self.project_out[str(i)](feature)
+            for j, block in enumerate(stage if isinstance(stage, nn.Sequential) else [stage]):
+                x = block(x)
+                if i and not j:
+                    x, queries, dense = self.meet(i, x, queries, dense)
+            maps.append(self.maps[i](x))
         mask = None
-        if self.dense_queries is not None and (self.training or torch.is_grad_enabled()):
-            mask = self.early_mask(queries, maps)
+        if self.predict_mask and (self.training or torch.is_grad_enabled()):
+            mask = self.dense.early_mask(queries[:, -1], dense[1])
         return QueryFeatures(maps, queries=queries, early_mask=mask)
+
+
+def _checked_places(name: str, places: Sequence[int] | None, known: range) -> tuple[int, ...]:
+    chosen = known if places is None else places
+    if not chosen or not set(chosen) <= set(known):
+        raise ValueError(f'QueryEncoder: {name}={places} must be some of the places {known[0]} to {known[-1]}')
+    return tuple(sorted(set(chosen)))

@@ -19,9 +19,10 @@ QUERY_SOURCES = ('features', 'learned')
 class QuerySAMHead(BinaryHead):
     """Query-based SAM decoder with supervision of the early and intermediate masks.
 
-    A decoder query and the sparse queries exchange with one map in SAM's two-way transformer; the sparse queries are
-    dropped, and the mask is MLP(decoder query) times the mask features. The neck's intermediate mask, where there is
-    one, is embedded by stride-1 convolutions and added to the map first (SAM's dense prompt).
+    A decoder query and the sparse queries, each with a learned position embedding, exchange with one map in SAM's
+    two-way transformer; the sparse queries are dropped, and the mask is MLP(decoder query) times the mask features.
+    The neck's intermediate mask, where there is one, is embedded by stride-1 convolutions and added to the map first
+    (SAM's dense prompt).
 
     The transformer may run on a coarser map (`token_index`) than the one the mask is made at (`in_index`), and the
     mask features may be upscaled by sub-pixel convolution: two parameters that the paper has no need of, since its
@@ -31,8 +32,8 @@ class QuerySAMHead(BinaryHead):
         in_channels: width of the map at `in_index`.
         channels: C, width of the transformer and of its queries.
         query_source: 'features' takes the sparse queries that a QueryEncoder or QueryFPN hands on; 'learned' has
-            `num_queries` of its own.
-        num_queries: number of own sparse queries, for 'learned' alone.
+            its own.
+        num_queries: number of sparse queries, handed on or own.
         in_index: map that the mask is made at, 0 being the finest.
         token_index: map that the transformer runs on; None takes `in_index`.
         token_channels: width of that map; None takes `in_channels`.
@@ -40,7 +41,8 @@ class QuerySAMHead(BinaryHead):
         num_heads: heads of its attentions.
         feedforward_channels: hidden width of its MLPs.
         downsample_rate: C over the inner width of the attentions between tokens and map.
-        prompt_channels: hidden widths of the dense prompt's convolutions; None leaves the dense prompt out.
+        prompt_channels: hidden widths of the dense prompt's convolutions, of which the first and the last are 1x1, the
+            others 3x3; None leaves the dense prompt out.
         mask_channels: widths of the mask features, before and after their 3x3 convolution.
         upscale: factor by which the mask is finer than its map.
         aux_weights: weights of the losses on the 'early' and 'neck' masks; a mask that is there but has no weight, or
@@ -79,7 +81,7 @@ class QuerySAMHead(BinaryHead):
         aux_weights = {'early': 1.0, 'neck': 1.0} if aux_weights is None else dict(aux_weights)
         if unknown := set(aux_weights) - {'early', 'neck'}:
             raise ValueError(f'QuerySAMHead: aux_weights has unknown masks {sorted(unknown)}; known: early, neck')
-        self.query_source = query_source
+        self.query_source, self.num_queries = query_source, num_queries
         self.token_index = in_index if token_index is None else token_index
         self.aux_weights = aux_weights
         self.upscale = upscale
@@ -89,19 +91,21 @@ class QuerySAMHead(BinaryHead):
         self.token_in = nn.Identity() if token_channels == channels else nn.Conv2d(token_channels, channels, 1)
         self.sparse_queries = nn.Parameter(torch.randn(1, num_queries, channels)) if query_source == 'learned' else None
         self.decoder_query = nn.Parameter(torch.randn(1, 1, channels))
+        self.token_pos = nn.Parameter(torch.randn(1, 1 + num_queries, channels))
         self.position = FourierPosition(channels)
         self.transformer = TwoWayTransformer(depth, channels, num_heads, feedforward_channels, downsample_rate)
         self.prompt = None
         if prompt_channels is not None:
             widths, layers = [1, *prompt_channels], []
-            for a, b in itertools.pairwise(widths):
-                layers += [nn.Conv2d(a, b, 3, padding=1), LayerNorm2d(b), nn.GELU()]
+            for i, (a, b) in enumerate(itertools.pairwise(widths)):
+                conv = nn.Conv2d(a, b, 3, padding=1) if i else nn.Conv2d(a, b, 1)
+                layers += [conv, LayerNorm2d(b, eps=1e-6), nn.GELU()]
             self.prompt = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 1))
         hidden, out = mask_channels
         # Where the transformer ran on a coarser map, the finer one joins here.
         self.fine_in = nn.Conv2d(in_channels, hidden, 1) if self.token_index != in_index else None
         self.mask_in = nn.Conv2d(channels, hidden, 1)
-        self.mask_norm = LayerNorm2d(hidden)
+        self.mask_norm = LayerNorm2d(hidden, eps=1e-6)
         self.mask_conv = nn.Conv2d(hidden, out * upscale**2, 3, padding=1)
         self.mask_mlp = MLP(channels, channels, out, 3)
 
@@ -115,7 +119,8 @@ class QuerySAMHead(BinaryHead):
 
     def decode(self, image: Tensor, tokens: Tensor, fine: Tensor | None) -> Tensor:
         """Run transformer and mask features: logits (B, 1, H, W)."""
-        tokens, image = self.transformer(image, self.position(*image.shape[2:]), tokens)
+        pos = self.position(*image.shape[2:]).to(image.dtype)
+        tokens, image = self.transformer(image, pos, tokens, self.token_pos)
         features = self.mask_features(image, fine)
         return torch.einsum('bc,bchw->bhw', self.mask_mlp(tokens[:, 0]), features)[:, None]
 
@@ -124,8 +129,11 @@ class QuerySAMHead(BinaryHead):
         batch = inputs[0].shape[0]
         if self.query_source == 'features':
             sparse = require_queries(inputs, 'QuerySAMHead')
-            if sparse.shape[2] != self.channels:
-                raise ValueError(f'QuerySAMHead: queries have {sparse.shape[2]} channels, channels={self.channels}')
+            if sparse.shape[1:] != (self.num_queries, self.channels):
+                raise ValueError(
+                    f'QuerySAMHead: the features carry {sparse.shape[1]} queries of {sparse.shape[2]} channels, '
+                    f'num_queries={self.num_queries}, channels={self.channels}'
+                )
         else:
             sparse = self.sparse_queries.expand(batch, -1, -1)
         image = self.token_in(inputs[self.token_index])

@@ -3,7 +3,9 @@
 from mmirstd.models.layers.wpmd import WPMDBlock
 from mmirstd.ops.diffusion import detail_scale, wavelet_diffusion
 
-from .attention import MLP, Attention, LayerNorm2d, QueryInteraction, TwoWayBlock, TwoWayTransformer
+from .attention import MLP, Attention, LayerNorm2d, QueryInteraction, TwoWayBlock, TwoWayTransformer, to_sequence
+from .deformable import DeformableAttention, DeformableLayer
+from .dense_queries import ConvDenseUpdate, DeformableDenseUpdate, DenseQueries, projection
 from .features import QueryFeatures, require_queries
 from .position import FourierPosition, sine_position
 from .recompute import recompute
@@ -11,6 +13,11 @@ from .recompute import recompute
 __all__ = [
     'MLP',
     'Attention',
+    'ConvDenseUpdate',
+    'DeformableAttention',
+    'DeformableDenseUpdate',
+    'DeformableLayer',
+    'DenseQueries',
     'FourierPosition',
     'LayerNorm2d',
     'QueryFeatures',
@@ -19,8 +26,10 @@ __all__ = [
     'TwoWayTransformer',
     'WPMDBlock',
     'detail_scale',
+    'projection',
     'recompute',
     'require_queries',
     'sine_position',
+    'to_sequence',
     'wavelet_diffusion',
 ]

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 
 def to_sequence(x: Tensor) -> Tensor:
-    """Turn a map (B, C, H, W) into (B, H * W, C), with a gradient of ordinary strides.
+    """Turn a map (B, C, H, W) into a contiguous (B, H * W, C), with a gradient of ordinary strides.
 
-    Layer norm's gradient, transposed back, has strides at B = 1 with which batch norm's backward on a CPU goes wrong
-    without a word (PyTorch 2.13).
+    Sums and layer norms of transposed views take several times as long on a CPU. Layer norm's gradient, transposed
+    back, has strides at B = 1 with which batch norm's backward on a CPU goes wrong without a word (PyTorch 2.13).
     """
     if x.requires_grad:
         x = x.view_as(x)
         x.register_hook(Tensor.contiguous)
-    return x.flatten(2).transpose(1, 2)
+    return x.flatten(2).transpose(1, 2).contiguous()
 
 
 class MLP(nn.Module):
@@ -48,6 +48,17 @@ class LayerNorm2d(nn.LayerNorm):
 class Attention(nn.Module):
     """Multi-head attention whose inner width may be smaller than that of its inputs (SAM, `downsample_rate`).
 
+    Where one side of it is a handful of tokens and the other every position of a map, :meth:`few_queries` and
+    :meth:`few_keys` compute the same with less work: the projections of the long side move to the short one. A
+    position then costs `heads * tokens * C` multiply-adds instead of `C * inner`, and no projected copy of the map is
+    kept for the backward pass.
+
+    Args:
+        embed_dims: C, width of all inputs and of the output.
+        num_heads: number of heads.
+        downsample_rate: C divided by the inner width.
+        dropout: dropout of the attention weights.
+
     Raises:
         ValueError: if the inner width is not a multiple of `num_heads`.
     """
@@ -66,12 +77,46 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from q (B, Nq, C) to k and v (B, Nk, C); returns (B, Nq, C)."""
-        q, k, v = (
-            x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for x in (self.q_proj(q), self.k_proj(k), self.v_proj(v))
-        )
+        q, k, v = (self._heads(x) for x in (self.q_proj(q), self.k_proj(k), self.v_proj(v)))
         x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
         return self.out_proj(x.transpose(1, 2).flatten(2))
+
+    def few_queries(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Do as :meth:`forward` where q has few tokens: keys and values stay unprojected."""
+        if q.shape[1] * self.num_heads >= self.q_proj.out_features:
+            return self(q, k, v)
+        q = self._heads(self.q_proj(q))
+        # It adds the same to all scores of a query, which softmax takes out; but distributed training wants it used.
+        bias = (q @ self.k_proj.bias.view(self.num_heads, -1, 1)).flatten(1, 2)
+        q = (q @ self._per_head(self.k_proj.weight)).flatten(1, 2)
+        weight = self._softmax(q @ k.transpose(1, 2) + bias, dim=2)
+        x = (weight @ v).unflatten(1, (self.num_heads, -1)) @ self._per_head(self.v_proj.weight).transpose(1, 2)
+        bias = self.v_proj.bias.view(self.num_heads, 1, -1)
+        # Weights add up to 1 but where dropout thins them.
+        x = x + weight.sum(2).unflatten(1, (self.num_heads, -1, 1)) * bias
+        return self.out_proj(x.transpose(1, 2).flatten(2))
+
+    def few_keys(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Do as :meth:`forward` where k and v have few tokens: queries and output stay unprojected."""
+        if k.shape[1] * self.num_heads >= self.q_proj.out_features:
+            return self(q, k, v)
+        k, v = self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
+        bias = k @ self.q_proj.bias.view(self.num_heads, -1, 1)
+        score = (k @ self._per_head(self.q_proj.weight)).flatten(1, 2) @ q.transpose(1, 2)
+        # Positions come last: softmax over a last axis of a few tokens is slow on a CPU.
+        weight = self._softmax(score.unflatten(1, (self.num_heads, -1)) + bias, dim=2).flatten(1, 2)
+        out = (v @ self.out_proj.weight.t().view(self.num_heads, -1, q.shape[2])).flatten(1, 2)
+        return weight.transpose(1, 2) @ out + self.out_proj.bias
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _per_head(self, weight: Tensor) -> Tensor:
+        return weight.view(self.num_heads, -1, weight.shape[1])
+
+    def _softmax(self, score: Tensor, dim: int) -> Tensor:
+        scale = (self.q_proj.out_features // self.num_heads) ** -0.5
+        return F.dropout((score * scale).softmax(dim), self.dropout, self.training)
 
 
 class QueryInteraction(nn.Module):
@@ -79,6 +124,12 @@ class QueryInteraction(nn.Module):
 
     The queries attend to the features, pass a feed-forward network, attend to each other; then the features attend to
     the queries. Post-norm residual steps throughout.
+
+    Args:
+        embed_dims: C, width of queries and features.
+        num_heads: heads of the attentions.
+        feedforward_channels: hidden width of the feed-forward network.
+        dropout: dropout of attention weights, hidden units and residual branches.
     """
 
     def __init__(
@@ -96,6 +147,17 @@ class QueryInteraction(nn.Module):
         self.feature_to_query = Attention(embed_dims, num_heads, dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(4))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as the released code does: Xavier's, torch's MultiheadAttention's in the attentions."""
+        for layer in (self.ffn[0], self.ffn[3]):
+            nn.init.xavier_uniform_(layer.weight)
+        for attention in (self.query_to_feature, self.query_self, self.feature_to_query):
+            for name, layer in attention.named_children():
+                # MultiheadAttention draws the three input projections as one matrix of 3 C rows.
+                nn.init.xavier_uniform_(layer.weight, 1.0 if name == 'out_proj' else 0.5**0.5)
+                nn.init.zeros_(layer.bias)
 
     def forward(
         self, queries: Tensor, query_pos: Tensor, feature: Tensor, feature_pos: Tensor
@@ -113,12 +175,12 @@ class QueryInteraction(nn.Module):
         """
         x = to_sequence(feature)
         key = x + feature_pos
-        attended = self.query_to_feature(queries + query_pos, key, x)
+        attended = self.query_to_feature.few_queries(queries + query_pos, key, x)
         queries = self.norms[0](queries + self.dropout(attended))
         queries = self.norms[1](queries + self.dropout(self.ffn(queries)))
         q = queries + query_pos
         queries = self.norms[2](queries + self.dropout(self.query_self(q, q, queries)))
-        attended = self.feature_to_query(key, queries + query_pos, queries)
+        attended = self.feature_to_query.few_keys(key, queries + query_pos, queries)
         x = self.norms[3](x + self.dropout(attended))
         return queries, x.transpose(1, 2).unflatten(2, feature.shape[2:])
 
@@ -153,9 +215,9 @@ class TwoWayBlock(nn.Module):
             tokens = tokens + self.self_attn(q, q, tokens)
         tokens = self.norm1(tokens)
         keyed = image + image_pe
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, keyed, image))
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image.few_queries(tokens + token_pe, keyed, image))
         tokens = self.norm3(tokens + self.mlp['lin2'](F.relu(self.mlp['lin1'](tokens))))
-        image = self.norm4(image + self.cross_attn_image_to_token(keyed, tokens + token_pe, tokens))
+        image = self.norm4(image + self.cross_attn_image_to_token.few_keys(keyed, tokens + token_pe, tokens))
         return tokens, image
 
 
@@ -186,22 +248,25 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = Attention(embed_dims, num_heads, downsample_rate)
         self.norm_final_attn = nn.LayerNorm(embed_dims)
 
-    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, image_pe: Tensor, tokens: Tensor, token_pe: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Let tokens and image look at each other.
 
         Args:
             image: (B, C, H, W).
             image_pe: position encoding, broadcastable to (B, H * W, C).
-            tokens: (B, N, C); they are their own position encoding, as in SAM.
+            tokens: (B, N, C).
+            token_pe: their position encoding, broadcastable to them; None takes the tokens themselves, as SAM does.
 
         Returns:
             tokens (B, N, C) and image (B, C, H, W).
         """
         size = image.shape[2:]
         x = to_sequence(image)
-        token_pe = tokens
+        token_pe = tokens if token_pe is None else token_pe
         for layer in self.layers:
             tokens, x = layer(tokens, x, token_pe, image_pe)
-        attended = self.final_attn_token_to_image(tokens + token_pe, x + image_pe, x)
+        attended = self.final_attn_token_to_image.few_queries(tokens + token_pe, x + image_pe, x)
         tokens = self.norm_final_attn(tokens + attended)
         return tokens, x.transpose(1, 2).unflatten(2, size)

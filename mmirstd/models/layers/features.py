@@ -49,6 +49,6 @@ def require_queries(features: tuple[Tensor, ...], user: str) -> Tensor:
         raise ValueError(
             f'{user} takes its queries from the features, but the backbone or neck before it gave a plain '
             f'{type(features).__name__} without queries. Put a QueryEncoder or QueryFPN before it, or let it learn '
-            'its own (QuerySAMHead: query_source="learned"; QueryFPN: encoder_queries=False).'
+            'its own (QuerySAMHead: query_source="learned"; QueryFPN: num_encoder_queries=0).'
         )
     return queries

@@ -17,7 +17,8 @@ class TinyFPN(BaseModule):
     """A top-down feature pyramid: 1x1 laterals, nearest upsampling, one 3x3 convolution a level.
 
     The paper's figure calls it bottom-up; its code runs from the coarsest level to the finest, and so does this.
-    Each level upsamples the finished level above it, as Mask2Former's pixel decoder does.
+    Each level upsamples the finished level above it, as Mask2Former's pixel decoder does. The lateral of the coarsest
+    level has no norm.
 
     Args:
         in_channels: widths of the input maps, fine to coarse.
@@ -49,8 +50,10 @@ class TinyFPN(BaseModule):
         act_cfg = act_cfg or {'type': 'ReLU'}
         # A lateral meets the upsampled level above, so it has that level's width; the coarsest its own.
         meet = [*widths[1:], widths[-1]]
+        norms = [norm_cfg] * (len(in_channels) - 1) + [None]
         self.laterals = nn.ModuleList(
-            ConvModule(a, b, 1, norm_cfg=norm_cfg, act_cfg=None) for a, b in zip(in_channels, meet, strict=True)
+            ConvModule(a, b, 1, norm_cfg=norm, act_cfg=None)
+            for a, b, norm in zip(in_channels, meet, norms, strict=True)
         )
         self.convs = nn.ModuleList()
         for a, b in zip(meet, widths, strict=True):
@@ -61,12 +64,15 @@ class TinyFPN(BaseModule):
                 conv = nn.Sequential(nn.Conv2d(a, a, 3, padding=1, groups=a, bias=False), conv)
             self.convs.append(conv)
 
-    def level(self, index: int, x: Tensor, above: Tensor | None) -> Tensor:
-        """Compute one output level from its input map and the level above it (None at the coarsest)."""
-        x = self.laterals[index](x)
+    def merge(self, index: int, x: Tensor, above: Tensor | None) -> Tensor:
+        """Compute one output level from its lateral and the level above it (None at the coarsest)."""
         if above is not None:
             x = x + F.interpolate(above, x.shape[2:], mode='nearest')
         return self.convs[index](x)
+
+    def level(self, index: int, x: Tensor, above: Tensor | None) -> Tensor:
+        """Compute one output level from its input map and the level above it."""
+        return self.merge(index, self.laterals[index](x), above)
 
     def check(self, features: tuple[Tensor, ...]) -> None:
         """Raise ValueError if the number of maps or their widths are not those of `in_channels`."""
@@ -88,22 +94,24 @@ class TinyFPN(BaseModule):
 class QueryFPN(TinyFPN):
     """Tiny FPN whose queries exchange with every level and predict SimIR's intermediate mask.
 
-    The FPN queries, with the encoder's queries behind them, exchange with each level on the way down (one set of
-    weights). The finest level passes one more convolution and is then the mask features; MLP(first query) times these
-    is the intermediate mask. All levels have the same width.
+    The FPN queries, with the encoder's queries behind them, exchange with the lateral of each level on the way down,
+    before the level above is added to it. Each level has weights and an embedding of its own. The finest level passes
+    one more convolution and is then the mask features; MLP(LayerNorm(first query)) times these is the intermediate
+    mask. All levels have the same width.
 
     Args:
         in_channels: widths of the input maps, fine to coarse.
         out_channels: width C of every output map and of the queries.
         num_queries: number of FPN queries.
-        encoder_queries: whether to take the encoder's queries along; they must then be there and of width C.
+        num_encoder_queries: number of queries that the encoder hands on; 0 takes none along.
         query_channels: width of the encoder's queries where it is not C: they are then projected to C.
         num_heads: heads of the attentions.
         feedforward_channels: hidden width of the queries' feed-forward network.
         dropout: dropout of the exchange.
         query_levels: levels (0 is the finest) at which queries exchange; None means all.
+        shared_weights: one set of exchange weights for all levels, as a smaller model may have it.
         mask_kernel: kernel size of the convolution that makes the mask features.
-        predict_mask: make the intermediate mask. Turn it off behind which no part uses it.
+        predict_mask: make the intermediate mask. Turn it off before a head that does not use it.
         norm_cfg: norm of the convolutions; None takes GroupNorm with 32 groups.
         act_cfg: activation after the 3x3 convolutions.
         depthwise: make the 3x3 convolutions depthwise-separable.
@@ -111,7 +119,7 @@ class QueryFPN(TinyFPN):
         init_cfg: of MMEngine.
 
     Raises:
-        ValueError: at the forward pass, if maps or encoder queries are missing or of another width.
+        ValueError: at the forward pass, if maps or encoder queries are missing, too many or of another width.
     """
 
     def __init__(
@@ -119,12 +127,13 @@ class QueryFPN(TinyFPN):
         in_channels: Sequence[int],
         out_channels: int = 256,
         num_queries: int = 4,
-        encoder_queries: bool = True,
+        num_encoder_queries: int = 4,
         query_channels: int | None = None,
         num_heads: int = 8,
         feedforward_channels: int = 2048,
         dropout: float = 0.5,
         query_levels: Sequence[int] | None = None,
+        shared_weights: bool = False,
         mask_kernel: int = 3,
         predict_mask: bool = True,
         norm_cfg: dict | None = None,
@@ -139,24 +148,35 @@ class QueryFPN(TinyFPN):
         levels = range(len(in_channels)) if query_levels is None else query_levels
         if not set(levels) <= set(range(len(in_channels))) or not len(levels):
             raise ValueError(f'QueryFPN: query_levels={query_levels} are not levels 0 to {len(in_channels) - 1}')
-        self.query_levels = frozenset(levels)
-        self.embed_dims = out_channels
+        self.query_levels = tuple(sorted(set(levels)))
+        self.embed_dims, self.num_encoder_queries = out_channels, num_encoder_queries
         self.queries = nn.Parameter(torch.randn(1, num_queries, out_channels))
-        self.query_pos = nn.Parameter(torch.randn(1, num_queries, out_channels))
-        self.encoder_queries = encoder_queries
+        self.query_pos = nn.Parameter(torch.randn(1, num_queries + num_encoder_queries, out_channels))
+        self.level_embed = nn.Parameter(torch.randn(len(self.query_levels), out_channels))
         self.query_in = None
-        if encoder_queries and query_channels not in (None, out_channels):
+        if num_encoder_queries and query_channels not in (None, out_channels):
             self.query_in = nn.Linear(query_channels, out_channels)
-        self.interaction = QueryInteraction(out_channels, num_heads, feedforward_channels, dropout)
+        self.interactions = nn.ModuleList(
+            QueryInteraction(out_channels, num_heads, feedforward_channels, dropout)
+            for _ in (self.query_levels[:1] if shared_weights else self.query_levels)
+        )
         self.mask_conv = nn.Conv2d(out_channels, out_channels, mask_kernel, padding=mask_kernel // 2)
-        self.mask_mlp = MLP(out_channels, out_channels, out_channels, 3) if predict_mask else None
+        self.mask_norm = None
+        if predict_mask:
+            self.mask_norm = nn.LayerNorm(out_channels)
+            self.mask_mlp = MLP(out_channels, out_channels, out_channels, 3)
 
-    def gather_queries(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Return the tokens (B, N, C), own queries first, and their position embeddings (1, N, C)."""
+    def gather_queries(self, features: tuple[Tensor, ...]) -> Tensor:
+        """Return the tokens (B, N, C), own queries first."""
         tokens = self.queries.expand(features[0].shape[0], -1, -1)
-        if not self.encoder_queries:
-            return tokens, self.query_pos
+        if not self.num_encoder_queries:
+            return tokens
         encoder = require_queries(features, 'QueryFPN')
+        if encoder.shape[1] != self.num_encoder_queries:
+            raise ValueError(
+                f'QueryFPN: the encoder hands on {encoder.shape[1]} queries; set num_encoder_queries='
+                f'{encoder.shape[1]} (it is {self.num_encoder_queries})'
+            )
         if self.query_in is not None:
             encoder = self.query_in(encoder)
         if encoder.shape[2] != self.embed_dims:
@@ -164,23 +184,31 @@ class QueryFPN(TinyFPN):
                 f'QueryFPN: encoder queries have {encoder.shape[2]} channels, its own {self.embed_dims}; '
                 f'set query_channels={encoder.shape[2]}'
             )
-        # The encoder's queries already carry their place in what they learned.
-        pos = F.pad(self.query_pos, (0, 0, 0, encoder.shape[1]))
-        return torch.cat((tokens, encoder), dim=1), pos
+        return torch.cat((tokens, encoder), dim=1)
+
+    def query_level(self, index: int, x: Tensor, above: Tensor | None, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute one output level and the tokens after their exchange with its lateral."""
+        x = self.laterals[index](x)
+        if index in self.query_levels:
+            place = self.query_levels.index(index)
+            x = x + self.level_embed[place][:, None, None]
+            pos = sine_position(*x.shape[2:], self.embed_dims, device=x.device, dtype=x.dtype)
+            interaction = self.interactions[place if len(self.interactions) > 1 else 0]
+            tokens, x = interaction(tokens, self.query_pos, x, pos)
+        return self.merge(index, x, above), tokens
 
     def forward(self, features: tuple[Tensor, ...]) -> QueryFeatures:
         """Build the pyramid, the finest map being the mask features; hand on queries and masks."""
         self.check(features)
-        tokens, token_pos = self.gather_queries(features)
+        tokens = self.gather_queries(features)
         pyramid: list[Tensor] = []
         for i in reversed(range(len(features))):
-            x = recompute(self, self.level, i, features[i], pyramid[0] if pyramid else None)
-            if i in self.query_levels:
-                pos = sine_position(*x.shape[2:], self.embed_dims, device=x.device)
-                tokens, x = recompute(self, self.interaction, tokens, token_pos, x, pos)
+            above = pyramid[0] if pyramid else None
+            x, tokens = recompute(self, self.query_level, i, features[i], above, tokens)
             pyramid.insert(0, x)
         pyramid[0] = self.mask_conv(pyramid[0])
         mask = None
-        if self.mask_mlp is not None:
-            mask = torch.einsum('bc,bchw->bhw', self.mask_mlp(tokens[:, 0]), pyramid[0])[:, None]
+        if self.mask_norm is not None:
+            weight = self.mask_mlp(self.mask_norm(tokens[:, 0]))
+            mask = torch.einsum('bc,bchw->bhw', weight, pyramid[0])[:, None]
         return QueryFeatures(pyramid, queries=tokens, early_mask=getattr(features, 'early_mask', None), neck_mask=mask)
