@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset
 from torch.utils.data import DataLoader, Dataset
 
 from mmirstd.apis.configuration import CfgOptions, run_config
-from mmirstd.apis.tracing import BrowsedDataset, load_datasets, trace
+from mmirstd.apis.tracing import BrowsedDataset, load_datasets, pipeline_input, trace
 from mmirstd.datasets.statistics_report import (
     BOX,
     TARGET,
@@ -168,7 +168,7 @@ class MeasuredSamples(Dataset):
 
 def load(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Image and mask before any augmentation: the pipeline up to the transform that completes them."""
-    data = dataset.get_data_info(index)
+    data = pipeline_input(dataset, index)
     for transform in dataset.pipeline.transforms:
         data = transform(data)
         if 'img' in data and 'gt_seg_map' in data:

@@ -77,10 +77,15 @@ def load_datasets(cfg: Config, split: str) -> list[BrowsedDataset]:
     return parts
 
 
+def pipeline_input(dataset: BaseDataset, index: int) -> dict[str, Any]:
+    """What the pipeline of a dataset starts from; foreign datasets start from ``data_info``."""
+    return getattr(dataset, 'pipeline_input', dataset.get_data_info)(index)
+
+
 def trace(part: BrowsedDataset, index: int, key: Sequence[int]) -> list[Stage]:
     """Run a sample through all transforms, with generators seeded by ``key``; one stage per transform."""
     seed_generators(*key)
-    data = part.dataset.get_data_info(index)
+    data = pipeline_input(part.dataset, index)
     stages, known = [], _parameters(data)
     for transform in (*part.dataset.pipeline.transforms, *part.augment):
         title = ' '.join(repr(transform).split())

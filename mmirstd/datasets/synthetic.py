@@ -83,11 +83,11 @@ class SyntheticIRSTDDataset(TargetDataset):
             for i in range(self.length)
         ]
 
-    def prepare_data(self, idx: int) -> Any:
-        """Render a scene, and run the pipeline on it."""
+    def pipeline_input(self, idx: int) -> dict:
+        """Render a scene."""
         info = self.get_data_info(idx)
         image, mask, _ = render_scene(scene_generator(*info['scene_seed']), self.size, self.scene)
-        return self.pipeline(info | {'img': image, 'gt_seg_map': mask, 'seg_fields': ['gt_seg_map']})
+        return info | {'img': image, 'gt_seg_map': mask, 'seg_fields': ['gt_seg_map']}
 
     def check(self) -> dict:
         """Render the first scene, and report as :meth:`IRSTDDataset.check` does for files."""

@@ -46,6 +46,14 @@ class TargetDataset(BaseSegDataset):
             logger='current',
         )
 
+    def pipeline_input(self, idx: int) -> dict:
+        """What the pipeline starts from: ``data_info``, with the image itself where there is no file of it."""
+        return self.get_data_info(idx)
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on one sample."""
+        return self.pipeline(self.pipeline_input(idx))
+
     def split_hash(self) -> str:
         """First digits of the SHA-256 of what the samples are known by."""
         raise NotImplementedError
