@@ -1,8 +1,11 @@
 """What the README and the pages of the docs show works as it stands there."""
 
+import argparse
 import doctest
 import pkgutil
 import re
+import shlex
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
 from mmirstd import datasets, engine, models, registry, visualization  # noqa: F401
+from mmirstd.cli.main import COMMANDS
 from mmirstd.evaluation import metrics  # noqa: F401
 from mmirstd.utils.configs import find_config
 
@@ -35,6 +39,37 @@ def snippet(page, start):
         text for text in re.findall(r'```python\n(.*?)```', read(page), flags=re.DOTALL) if text.startswith(start)
     ]
     return found
+
+
+def commands(page):
+    """The command lines of ``mmirstd`` in blocks of code, without variables and what follows a pipe."""
+    blocks = re.findall(
+        r'^```(?:bash|console)?\n(.*?)^```|((?:^ {4}\S.*\n)+)', read(page), flags=re.DOTALL | re.MULTILINE
+    )
+    for block in (fenced or indented for fenced, indented in blocks):
+        for line in block.replace('\\\n', ' ').splitlines():
+            line = re.sub(r'^\s*(\$ )?', '', line)
+            if line.startswith('mmirstd '):
+                yield shlex.split(re.sub(r' [|;>] .*|;.*|\[[^]]*\]', '', line), comments=True)[1:]
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if any(commands(page))])
+def test_commands_and_their_options_exist(page):
+    for name, *words in commands(page):
+        if name in ('--help', '--version'):
+            continue
+        assert name in COMMANDS, name
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        import_module(f'mmirstd.cli.{name}').add_arguments(parser)
+        known = {option for action in parser._actions for option in action.option_strings}
+        asked = {word.split('=')[0] for word in words if word.startswith('--')}
+        assert asked <= known, (name, asked - known)
+        for action in parser._actions:  # configs by name
+            if action.dest in ('config', 'configs') and not action.option_strings:
+                config = words[0].split('@')[0]
+                assert config in ('CONFIG', 'my_config.py', 'my_images.py') or '$' in config or find_config(config), (
+                    config
+                )
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if '>>> ' in read(page)])
@@ -106,6 +141,13 @@ def test_named_modules_functions_and_types_exist(page):
             pkgutil.resolve_name(f'mmirstd.{name}')
         except (ImportError, AttributeError) as error:
             missing.append(f'{name} ({error})')
+    assert not missing
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_named_files_exist(page):
+    files = re.findall(r'\b((?:tools|tests|configs|requirements|mmirstd)/[\w./-]*\w)(?![\w{*/-])', read(page))
+    missing = {file for file in files if not (ROOT / file).exists() and not re.search('NAME|CONFIG', file)}
     assert not missing
 
 
