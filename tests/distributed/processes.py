@@ -44,7 +44,7 @@ def _child(function, rank, world, port, log, args):
     os._exit(0)
 
 
-def launch(function, world, folder, *args, status=0, timeout=120):
+def launch(function, world, folder, *args, status=0, timeout=300):
     """Run ``function(*args)`` in ``world`` processes (0: in one that is no part of a job); returns their output.
 
     Raises:
@@ -81,7 +81,7 @@ def tool(name, *argv):
     main([name, *argv])
 
 
-def script(name, *argv, timeout=120, **kwargs):
+def script(name, *argv, timeout=300, **kwargs):
     """Run ``tools/NAME.sh``; returns exit status, output and seconds. After ``timeout`` everything is killed."""
     start = time.monotonic()
     with start_script(name, *argv, **kwargs) as process:

@@ -49,21 +49,20 @@ def metrics(folder):
 OPTIONS = ('--cfg-options', 'test_evaluator.threshold=0.2')
 
 
-def test_any_number_of_processes(checkpoint, odd_data, tmp_path):
+def test_any_number_of_processes(checkpoint, odd_data, tmp_path, all_tests):
     """Seven images of seven sizes; two and three processes fill up with one and two images that must not count."""
     found = {}
-    for world in (0, 2, 3):
+    for world in (0, 2, 3) if all_tests else (0, 3):
         work = tmp_path / str(world)
         launcher = ('--launcher', 'pytorch') if world else ()
         argv = (CONFIG, checkpoint, '--work-dir', work, *launcher, '--data-root', odd_data, *OPTIONS)
         output = launch(tool, world, work / 'out', 'test', *argv)
         assert '7 images (3 without target)' in output[0]
         found[world] = metrics(work)
-    one = found[0]
+    one = found.pop(0)
     assert 0 < one['IoU'] < 1
     assert 0 < one['nIoU'] != one['IoU']
-    assert found[2] == one
-    assert found[3] == one
+    assert found == dict.fromkeys(found, one)
 
 
 @pytest.mark.exhaustive

@@ -12,7 +12,7 @@ CONFIG = Path(__file__).with_name('simir_tiny.py')
 NOT_EXACT = ('BCE with ignored pixels', 'IoU of the batch', 'points')
 
 
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [pytest.param(2, marks=pytest.mark.exhaustive), 3])
 def test_averaged_gradients(world, tmp_path):
     """Two steps each: with a parameter that has no use, DDP refuses the second."""
     launch(compare, world, tmp_path, CONFIG, tmp_path)

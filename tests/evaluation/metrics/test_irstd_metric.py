@@ -49,7 +49,7 @@ def test_passes_its_parameters_on(options):
 
 def test_two_processes_give_the_same_numbers(tmp_path):
     size = 7
-    torch.multiprocessing.spawn(run, (2, size, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.start_processes(run, (2, size, str(tmp_path)), nprocs=2, start_method='fork')
     one = evaluate(range(size), size, presets='all')
     assert len(one) > 35
     for rank in range(2):
