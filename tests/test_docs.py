@@ -144,6 +144,23 @@ def test_named_modules_functions_and_types_exist(page):
     assert not missing
 
 
+def test_named_options_exist():
+    known = {
+        '--help',
+        '--version',
+        '--no-cache-dir',
+        '--kills',
+        '--base-size',
+        '--time',
+    }  # pip's, MSHNet's and of scripts
+    for name in COMMANDS:
+        parser = argparse.ArgumentParser()
+        import_module(f'mmirstd.cli.{name}').add_arguments(parser)
+        known |= {option for action in parser._actions for option in action.option_strings}
+    named = {(page, option) for page in PAGES for option in re.findall(r'`[^`\n]*?(--[a-z][\w-]+)', read(page))}
+    assert not {(page, option) for page, option in named if option not in known}
+
+
 @pytest.mark.parametrize('page', PAGES)
 def test_named_files_exist(page):
     files = re.findall(r'\b((?:tools|tests|configs|requirements|mmirstd)/[\w./-]*\w)(?![\w{*/-])', read(page))
