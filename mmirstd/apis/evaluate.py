@@ -1,13 +1,11 @@
 """Evaluation of saved predictions, of any code, by any protocol: files to counts to analysis to one report."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from mmirstd.datasets.published_splits import SPLITS_DIR, load_published
 from mmirstd.evaluation.analysis.breakdowns import Fault, ImageRecord, TargetRecord, by_image, worst_images
@@ -30,6 +28,7 @@ from mmirstd.io.files import refuse_overwriting, write_atomically, write_png
 from mmirstd.io.ids import read_ids
 from mmirstd.io.names import file_names, flat_name
 from mmirstd.io.tables import csv_rows, json_bytes, markdown_rows
+from mmirstd.utils.progress import progress_bar
 from mmirstd.visualization.curves import save_curves
 from mmirstd.visualization.detections import draw_detections
 
@@ -288,7 +287,7 @@ def _worst_section(
 ) -> Section:
     by_id = {pair.img_id: pair for pair in pairs}
     pictures = []
-    for rank, record in enumerate(tqdm(worst, 'drawing', file=sys.stderr), 1):
+    for rank, record in enumerate(progress_bar(worst, 'drawing'), 1):
         content = reader.read(by_id[record.img_id], with_image=True)
         shown = content.prediction if content.image is None else content.image
         drawn = draw_detections(

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +93,12 @@ def same(found, metrics):
         assert found[name] == (None if math.isnan(value) else value), name
 
 
-def test_all_presets(score, capfd):
+def test_all_presets(score, capfd, monkeypatch):
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
     assert score('--preset', 'all', '--json', 'out/all.json') is None
     out, err = capfd.readouterr()
-    assert 'scoring' in err
-    assert '6/6' in err
+    assert 'scoring:   0%' in err
+    assert '0/6' in err
     assert [line.split('|')[1].strip() for line in out.splitlines() if line.startswith('|')] == ['protocol', *PRESETS]
     found = by_name('out/all.json')
     assert list(found) == list(PRESETS)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from mmengine.utils import track_iter_progress
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.transforms import InfraredPhotometric, LoadIRImage, LoadTargetMask
@@ -21,6 +20,7 @@ from mmirstd.engine.seeding import seed_generators
 from mmirstd.io.files import write_atomically
 from mmirstd.ops.target_statistics import target_statistics
 from mmirstd.synthesis.scenes import render_scene
+from mmirstd.utils.progress import progress_bar
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -113,7 +113,7 @@ def measure(name: str, root: Path, seed: int, number: int) -> list[str]:
     transforms |= {'drawn, prob 0.5': InfraredPhotometric(), 'drawn, prob 1': InfraredPhotometric(prob=1.0)}
     kept: dict[str, list[tuple[float, float]]] = {key: [] for key in transforms}
     left_out = 0
-    for i in track_iter_progress(chosen, file=sys.stderr):
+    for i in progress_bar(chosen):
         sample = dataset[i]
         image, mask = sample['img'], sample['gt_seg_map']
         before = target_statistics(image, mask)

@@ -6,19 +6,18 @@ drawn at random from ``--seed``, none is picked. Writes the picture to ``--out``
 
 import argparse
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import matplotlib
 import numpy as np
-from mmengine.utils import track_iter_progress
 from scipy import ndimage
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SyntheticIRSTDDataset
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.synthesis.targets import FRAME
+from mmirstd.utils.progress import progress_bar
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -151,7 +150,7 @@ def draw(real: dict[str, list], synthetic: list, out: Path, columns: int = 9) ->
 
 def load(dataset: object, indices: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Images and masks of some samples."""
-    samples = (dataset[int(i)] for i in track_iter_progress(list(indices), file=sys.stderr))
+    samples = (dataset[int(i)] for i in progress_bar(list(indices)))
     return [(np.squeeze(sample['img']), sample['gt_seg_map']) for sample in samples]
 
 

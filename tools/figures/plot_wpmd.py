@@ -14,7 +14,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from mmengine.utils import track_iter_progress
 from PIL import Image
 from scipy import ndimage, optimize
 
@@ -23,6 +22,7 @@ from mmirstd.datasets.transforms import WPMD, LoadIRImage, LoadTargetMask
 from mmirstd.io.files import write_atomically
 from mmirstd.models.layers import wavelet_diffusion
 from mmirstd.ops.target_statistics import noise_level, target_statistics
+from mmirstd.utils.progress import progress_bar
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -179,7 +179,7 @@ def measure(name: str, root: Path, seed: int, number: int) -> list[str]:
     compared = {'default', '20 steps', 'k=4'}
     per_image: dict[str, list[tuple[float, float, float]]] = {key: [] for key in transforms}
     per_target: dict[str, list[tuple[float, float, float]]] = {key: [] for key in transforms}
-    for i in track_iter_progress(chosen, file=sys.stderr):
+    for i in progress_bar(chosen):
         sample = dataset[i]
         image, mask = sample['img'][..., 0].astype(np.float64), sample['gt_seg_map']
         before = target_statistics(image[..., None], mask)

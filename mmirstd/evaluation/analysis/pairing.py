@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from mmirstd.evaluation.analysis.predictions import ARRAY_EXTENSIONS, prediction_shape
 from mmirstd.io.ids import expand_folders
 from mmirstd.io.images import IMAGE_EXTENSIONS, read_header
 from mmirstd.utils.errors import UserError
+from mmirstd.utils.progress import progress_bar
 from mmirstd.utils.text import abridge
 
 # What codes put behind an id: NUAA-SIRST's masks, DNANet's pictures, and so on.
@@ -195,7 +194,7 @@ def _refuse_missing(ids: Sequence[str], index: dict[str, Path], kind: str, folde
 def _map(function: Callable[[str], Any], ids: Sequence[str], what: str, progress: bool) -> list:
     """Map in threads, since files are waited for."""
     with ThreadPoolExecutor(8) as pool:
-        return list(tqdm(pool.map(function, ids), what, len(ids), delay=1, disable=not progress, leave=False))
+        return list(progress_bar(pool.map(function, ids), what, len(ids), delay=1, disable=not progress))
 
 
 def _size(shape: tuple[int, int]) -> str:

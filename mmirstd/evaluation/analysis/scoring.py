@@ -1,6 +1,5 @@
 """Saved predictions to counts: reads the files of each image once, and counts them under every protocol."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,7 +7,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from mmirstd.evaluation.analysis.breakdowns import ImageRecord, record_of
 from mmirstd.evaluation.analysis.pairing import FilePair
@@ -21,6 +19,7 @@ from mmirstd.io.images import decode_image
 from mmirstd.io.masks import read_mask
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.utils.errors import UserError
+from mmirstd.utils.progress import progress_bar
 
 _SUM_AFTER = 256  # images whose sweeps are kept before they are added up
 
@@ -120,7 +119,7 @@ def score_pairs(
     scorer = _Scorer(pairs, list(protocols), reader, rule, thresholds, scr)
     loader = DataLoader(scorer, batch_size=None, num_workers=workers, collate_fn=_unchanged)
     scored, sweeps = ScoredSet([], [], None), []
-    for item in tqdm(loader, 'scoring', len(scorer), unit=' images', file=sys.stderr):
+    for item in progress_bar(loader, 'scoring', len(scorer), unit=' images'):
         if isinstance(item, str):
             raise ScoringError(item)
         scored.counts.append(item.counts)
