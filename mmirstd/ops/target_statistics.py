@@ -103,7 +103,7 @@ def image_statistics(
     Args:
         image: Any image that :func:`to_gray` takes.
         mask: (H, W).
-        connectivity: 4 or 8 neighbours make a target.
+        connectivity: 4 or 8 neighbors make a target.
         ignore: Label of pixels that are neither target nor background.
         components: Those of ``mask == 1``, where they are known already.
     """
@@ -150,7 +150,7 @@ def target_statistics(
         width: Width of the surroundings in pixels; 20 is common in papers.
         gap: Pixels within this distance (Chebyshev) of any target are not background either, so that the halo of a
             target does not count as clutter; 0 is the field's definition.
-        connectivity: 4 or 8 neighbours make a target.
+        connectivity: 4 or 8 neighbors make a target.
         ignore: Label of pixels that are neither target nor background.
         components: Those of ``mask == 1``, where they are known already, for example
             ``match_targets(...).targets``.
@@ -187,7 +187,7 @@ def target_statistics(
 def quantiles(values: Iterable[float], at: Sequence[float] = (0, 0.01, 0.1, 0.5, 0.9, 0.99, 1)) -> list[float]:
     """Quantiles of the values that are a number, inf included; nan where there are none.
 
-    An observed value each, the lower of two neighbours, so that counts stay whole and inf does not spread.
+    An observed value each, the lower of two neighbors, so that counts stay whole and inf does not spread.
     """
     numbers = np.asarray(list(values), np.float64)
     numbers = numbers[~np.isnan(numbers)]

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from scipy.special import ndtr
 
+from mmirstd.ops.target_statistics import signal_to_clutter
 from mmirstd.synthesis.config import SceneConfig
 
 FRAME = 10  # width in pixels of the surroundings that a target is compared with
@@ -233,4 +234,4 @@ def insert_target(
     taken[_window(box, cfg.target_gap, image.shape)] = True
     rows, cols = np.nonzero(visible)
     centroid = float(rows.mean() + place[0].start), float(cols.mean() + place[1].start)
-    return SceneTarget(kind, centroid, len(rows), contrast, contrast / sigma)
+    return SceneTarget(kind, centroid, len(rows), contrast, float(signal_to_clutter(contrast, sigma)))

@@ -21,7 +21,7 @@ class IRSTDVisualizer(SegLocalVisualizer):
         threshold: None draws `pred_sem_seg`; a number in [0, 1) draws the pixels of `seg_logits` (one channel of
             probabilities) above it. Give `distance`, `connectivity` and this the values the metric has.
         distance: A target is detected by a component whose centroid is nearer than this, in pixels.
-        connectivity: 4 or 8 neighbours make a component.
+        connectivity: 4 or 8 neighbors make a component.
         ignore_index: Label of pixels that do not count.
         panel_size: Length of a panel's long side, in pixels of the picture.
         max_insets: At most so many targets of an image are magnified.

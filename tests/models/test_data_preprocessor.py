@@ -112,7 +112,7 @@ def test_one_channel_does_not_become_three(training):
         one(data | dict(inputs=torch.stack(data['inputs'])), training)
 
 
-def test_without_normalisation_any_number_of_channels_passes():
+def test_without_normalization_any_number_of_channels_passes():
     preprocessor = MODELS.build(dict(type='mmirstd.IRSTDDataPreProcessor', test_divisor=16))
     assert preprocessor(batch((16, 16)))['inputs'].shape == (2, 1, 16, 16)
     assert preprocessor(batch((16, 16)))['inputs'].dtype == torch.float32

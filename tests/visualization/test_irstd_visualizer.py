@@ -83,7 +83,7 @@ def test_lines_and_views_hide_no_target():
         shown = panel[top : top + 512][1::2, 1::2]
         visible = (shown == white).all(-1)
         inner = cv2.erode(mask, np.ones((2, 2), np.uint8), anchor=(0, 0)) == 1
-        assert (visible[inner]).mean() > 0.95  # boxes of neighbours may touch
+        assert (visible[inner]).mean() > 0.95  # boxes of neighbors may touch
         assert not (visible & (mask == 0)).any()
 
 

@@ -33,20 +33,20 @@ def test_columns_stand_side_by_side():
     np.testing.assert_array_equal(two[60:150, :left], one[60:150, :left])
 
 
-def colour(picture, rgb):
+def color(picture, rgb):
     return (picture == rgb).all(-1)
 
 
 def test_targets_are_outlined_boxed_and_magnified():
     plain = draw_stages([('a', [stage('Load')])])
     marked = draw_stages([('a', [stage('Load', targets=[(5, 5), (20, 40), (30, 10), (35, 50)])])])
-    assert not colour(plain, (0, 235, 120)).any()
-    outlines = colour(marked, (0, 235, 120))
+    assert not color(plain, (0, 235, 120)).any()
+    outlines = color(marked, (0, 235, 120))
     panel, views = outlines[:, : 12 + 256], outlines[:, 12 + 256 + 12 :]
     assert panel.sum() > 4 * 8  # all four in the image
     assert views.any()
-    # Three magnified views, each in a frame of the target colour.
-    frames = colour(marked, (50, 200, 90))[:, 12 + 256 + 12 :]
+    # Three magnified views, each in a frame of the target color.
+    frames = color(marked, (50, 200, 90))[:, 12 + 256 + 12 :]
     assert (frames.sum(1) > 70).sum() == 6
 
 
@@ -68,11 +68,11 @@ def test_any_size_and_type(shape, dtype):
 
 
 def test_facts_say_what_an_image_is():
-    grey = stage('Load', (4, 5), targets=[(1, 1)], note='flip True')
-    grey = grey._replace(image=np.stack([grey.image] * 3, axis=-1))
-    low, high = grey.image.min(), grey.image.max()
-    assert _facts(grey, False) == f'5 x 4, uint8, 3 equal channels, {low} to {high}; 1 target; flip True'
-    assert _facts(grey, True) == 'unchanged; flip True'
+    gray = stage('Load', (4, 5), targets=[(1, 1)], note='flip True')
+    gray = gray._replace(image=np.stack([gray.image] * 3, axis=-1))
+    low, high = gray.image.min(), gray.image.max()
+    assert _facts(gray, False) == f'5 x 4, uint8, 3 equal channels, {low} to {high}; 1 target; flip True'
+    assert _facts(gray, True) == 'unchanged; flip True'
     assert _facts(Stage('x', np.ones((2, 3, 1), np.float32), None), False) == '3 x 2, float32, 1 channel, 1 to 1'
     assert _facts(Stage('x', None, None, 'why'), False) == 'no image; why'
 

@@ -20,7 +20,7 @@ from mmirstd.visualization import draw_detections
 
 
 def pixels(index, channels=3, size=32):
-    """A coloured image, RGB."""
+    """A color image, RGB."""
     rng = np.random.default_rng(index)
     image = rng.integers(0, 100, (size, size, channels), dtype=np.uint8)
     image[5 + index : 8 + index, 10:13] = 250

@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmirstd.datasets.transforms.target_crop import find_targets
+from mmirstd.ops.target_statistics import signal_to_clutter
 from mmirstd.registry import TRANSFORMS
 
 # ruff: noqa: NPY002 - mmengine seeds numpy's global generator in every worker, so transforms draw from that one
@@ -56,7 +57,8 @@ def add_target(window: np.ndarray, patch: TargetPatch, min_scr: float = 0) -> np
         new = np.rint(new).clip(limits.min, limits.max)
     contrast = np.abs((new - window)[patch.mask].mean(axis=0))
     wanted = np.abs(patch.residual[patch.mask].mean(axis=0))
-    if (contrast < wanted / 2).all() or (contrast < min_scr * window.std(axis=(0, 1))).all():
+    scr = signal_to_clutter(contrast, window.std(axis=(0, 1)))
+    if (contrast < wanted / 2).all() or (scr < min_scr).all():
         return None
     return new.astype(window.dtype)
 
