@@ -227,12 +227,12 @@ def test_not_installed(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_demo(call, tiny_config, monkeypatch, capfd):
+def test_demo(tiny_config, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
     config = tiny_config()
     spec = importlib.util.spec_from_file_location('demo', ROOT / 'tools/demo.py')
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)
-    monkeypatch.setattr('subprocess.run', runner_of(call))
     monkeypatch.setattr(sys, 'argv', ['demo', '--config', str(config), '--iters', '4'])
     demo.main()
     out = capfd.readouterr().out
@@ -240,16 +240,3 @@ def test_demo(call, tiny_config, monkeypatch, capfd):
     assert 'Iter(train) [4/4]' in out
     assert f'5 pictures in\n  {run.resolve()}/pictures' in out
     assert torch.load(run / 'iter_4.pth', weights_only=False)['param_schedulers'][0]['end'] == 13  # 20 * 4 / 6
-
-
-def runner_of(call):
-    """``subprocess.run`` with our tools in this process."""
-    start = subprocess.run
-
-    def run(command, *args, **kwargs):
-        if command[0] != sys.executable or not str(command[1]).startswith(str(ROOT)):
-            return start(command, *args, **kwargs)
-        error = call(Path(command[1]).stem, *command[2:])
-        return subprocess.CompletedProcess(command, 0 if error is None else 1)
-
-    return run
