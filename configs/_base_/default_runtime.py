@@ -15,7 +15,7 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Chosen on the validation list, never on the test list.
+    # Chosen on the validation split, never on the test split.
     checkpoint=dict(
         type='mmirstd.ResumableCheckpointHook',
         by_epoch=False,

@@ -27,12 +27,12 @@ class IRSTDDataset(TargetDataset):
     for which ``on_bad='skip'`` left pairs out to their ids.
 
     Args:
-        split: A published list such as ``'basicirstd/train'`` (see
+        split: A published split such as ``'basicirstd/train'`` (see
             :mod:`mmirstd.datasets.published_splits`). Where folders are published instead: ``'official/train'`` and
             ``'official/test'``, with a seeded tenth of the first as ``'official/val'`` and the rest as
             ``'official/subtrain'``.
-        ann_file: A list of one's own, absolute or relative to ``data_root``; an entry ``41/`` stands for all ids that
-            begin so. With neither, all images are taken, and no mask may be left over.
+        ann_file: Text file with the ids of a split of one's own, absolute or relative to ``data_root``; an entry
+            ``41/`` stands for all ids that begin so. With neither, all images are taken, and no mask may be left over.
         data_root: Folder of the dataset. Without the next four, it must be laid out as one of ``LAYOUTS``.
         img_dir: Folder of the images, absolute or relative to ``data_root``.
         mask_dir: Folder of the masks, likewise; it may be ``img_dir`` when ``mask_suffix`` tells them apart.
@@ -41,15 +41,15 @@ class IRSTDDataset(TargetDataset):
         on_bad: What to do about an image without its mask or a mask without its image, an unreadable or truncated
             file, and a mask of another size than its image. 'error': a missing file is an error at once, the others
             are in :meth:`check`, which the runner calls before the first step. 'skip': all files are verified when
-            the list is made, and bad pairs are left out, and counted in the log.
+            the split is loaded; bad pairs are left out and counted in the log.
         kwargs: Arguments of :class:`BaseSegDataset`.
 
     Raises:
-        FileNotFoundError: If folders, split list, images or masks are missing.
-        ValueError: If a split is unknown, a list has duplicates, two files belong to one id, or no pair is left.
+        FileNotFoundError: If folders, the file of a split, images or masks are missing.
+        ValueError: If a split is unknown or has duplicates, two files belong to one id, or no pair is left.
     """
 
-    # Spelled as in ``splits/``; None means that the dataset has no published lists and is named after its folder.
+    # Spelled as in ``splits/``; None means that the dataset has no published splits and is named after its folder.
     NAME: ClassVar[str | None] = None
     # The first that is there is taken. A tuple of layouts is read as one dataset.
     LAYOUTS: ClassVar[tuple[Layout | tuple[Layout, ...], ...]] = (Layout('images', 'masks'),)
@@ -97,7 +97,7 @@ class IRSTDDataset(TargetDataset):
         return self.NAME or osp.basename(osp.abspath(self.data_root))
 
     def full_init(self) -> None:
-        """Load the list of samples, and report the split with its hash."""
+        """Load the samples of the split, and report the split with its hash."""
         if self._fully_initialized:
             return
         super().full_init()
@@ -138,7 +138,7 @@ class IRSTDDataset(TargetDataset):
     def check(self) -> dict:
         """Verify every file, see :func:`~mmirstd.io.images.read_header`: about a second per 1,000 pairs.
 
-        With ``on_bad='skip'`` they were verified when the list was made, and only headers are read again.
+        With ``on_bad='skip'`` they were verified when the split was loaded, and only headers are read again.
 
         Returns:
             ``num`` images, their ``min_size`` and ``max_size`` as (width, height) over each axis, and ``modes``, a

@@ -12,11 +12,11 @@ class IRDSTDataset(IRSTDDataset):
     """40,653 real frames of 85 sequences, mostly 992x742 and 720x480 (Sun et al., RDIAN, TGRS 2023).
 
     Published as ``images/41/1(297).bmp`` and ``masks/41/1(297).bmp``, below ``real/`` in the whole download; some
-    copies are PNG. Ids are ``41/1(297)``, in published lists with a slash before them. An entry ``41/`` of a list
-    stands for the whole sequence. The simulated part has the same layout and ids ``131/401``: for lists of one's own,
+    copies are PNG. Ids are ``41/1(297)``, in published splits with a slash before them. An entry ``41/`` of a split
+    stands for the whole sequence. The simulated part has the same layout and ids ``131/401``: for splits of one's own,
     with ``data_root`` the folder ``simulation``.
 
-    Splits: ``basicirstd`` 32,523/8,130 (the authors' lists), drawn by frame: **all 85 sequences are in both**, so test
+    Splits: ``basicirstd`` 32,523/8,130 (the authors'), drawn by frame: **all 85 sequences are in both**, so test
     images differ from training images by a few frames. ``sequences`` is ours, drawn by sequence: 68/17.
     """
 

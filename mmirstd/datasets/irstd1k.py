@@ -12,7 +12,7 @@ class IRSTD1kDataset(IRSTDDataset):
     Published as ``IRSTD1k_Img/`` and ``IRSTD1k_Label/``; many copies say ``images/`` and ``masks/``. 85 masks hold
     values between 0 and 255, which ``LoadTargetMask`` cuts at its threshold.
 
-    Splits: ``basicirstd`` 800/201 and ``irsam`` 800/200: one training list, and XDU997 missing from the test list of
+    Splits: ``basicirstd`` 800/201 and ``irsam`` 800/200: one training split, and XDU997 missing from the test split of
     the second.
     """
 

@@ -13,8 +13,8 @@ class NUAASIRSTDataset(IRSTDDataset):
     The mask of Misc_111 is 592x400 for an image of 325x220 and is resized to it.
 
     Splits: ``basicirstd`` 213/214 (= ``dnanet``), ``irsam`` 341/86, ``idx_427`` 256/85/86 and ``idx_320`` 160/64/96
-    (train/val/test, with trainval). ``irsam/train`` is ``idx_427/trainval``, and their test lists are one. 172 of the
-    214 test images of ``basicirstd`` are in that trainval list: numbers from the two do not compare.
+    (train/val/test, with trainval). ``irsam/train`` is ``idx_427/trainval``, and their test splits are one. 172 of the
+    214 test images of ``basicirstd`` are in that trainval split: numbers from the two do not compare.
     """
 
     NAME = 'NUAA-SIRST'

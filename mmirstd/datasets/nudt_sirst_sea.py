@@ -11,7 +11,7 @@ class NUDTSIRSTSeaDataset(IRSTDDataset):
     Ids are ``14-05-03``: scene, then the place of the tile in it. ``Target_image/`` and ``Target_mask/``, cut-outs for
     the authors' copy-paste, are not read.
 
-    Splits: ``basicirstd`` 4,961/847 (scenes 01-41 and 42-48). ``val`` is drawn by scene, as the test list is.
+    Splits: ``basicirstd`` 4,961/847 (scenes 01-41 and 42-48). ``val`` is drawn by scene, as the test split is.
     """
 
     NAME = 'NUDT-SIRST-Sea'

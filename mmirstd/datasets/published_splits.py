@@ -1,4 +1,4 @@
-"""Split lists: the published ones, which ship with the package, and the user's own text files.
+"""Splits: the published ones, which ship with the package, and the user's own text files.
 
 ``splits/DATASET/SOURCE/PART.txt`` holds one id per line, in the order of publication. Parts of a source:
 
@@ -8,7 +8,7 @@
 - ``subtrain``: ``train`` without ``val``, computed. Checkpoints are chosen on ``val``, never on ``test``;
 - ``trainval``: where ``val`` is published.
 
-Where folders are published in place of lists, ``official`` has the same parts, made from the files that are there.
+Where folders are published in place of splits, ``official`` has the same parts, made from the files that are there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from mmirstd.io.ids import read_ids
 SPLITS_DIR = Path(__file__).parent / 'splits'
 OFFICIAL_SPLITS = ('official/subtrain', 'official/test', 'official/train', 'official/val')
 
-# DNANet publishes the very lists of BasicIRSTD, order included; RDIAN's are in it too.
+# DNANet publishes the very splits of BasicIRSTD, order included; RDIAN's are in it too.
 ALIASES = {
     ('NUDT-SIRST', 'dnanet'): 'basicirstd',
     ('NUAA-SIRST', 'dnanet'): 'basicirstd',

@@ -12,10 +12,10 @@ class SIRSTAugDataset(IRSTDDataset):
     """8,525 + 545 crops of 256x256, augmented from NUAA-SIRST (Zhang et al., AGPCNet, TAES 2023).
 
     Published as ``trainval/{images,masks}`` and ``test/{images,masks}``; ids are ``trainval/NAME`` and ``test/NAME``.
-    Copies with one ``images/`` and one ``masks/`` are read as well, with lists of one's own.
+    Copies with one ``images/`` and one ``masks/`` are read as well, with splits of one's own.
 
     Splits: ``official/train`` and ``official/test`` are the two folders, ``official/val`` a seeded tenth of the first.
-    Several images come from one of NUAA-SIRST, whose lists and ids are others: a model trained on one of the two sets
+    Several images come from one of NUAA-SIRST, whose splits and ids are others: a model trained on one of the two sets
     has seen images of the other.
     """
 

@@ -31,7 +31,7 @@ class TargetDataset(BaseSegDataset):
         return [self.get_data_info(i)['img_id'] for i in range(len(self))]
 
     def full_init(self) -> None:
-        """Load the list of samples, and report the split with its hash."""
+        """Load the samples of the split, and report the split with its hash."""
         if self._fully_initialized:
             return
         if self.label_map is not None or self.reduce_zero_label:

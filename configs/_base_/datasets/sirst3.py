@@ -1,6 +1,6 @@
-"""SIRST3: NUAA-SIRST, NUDT-SIRST and IRSTD-1k as one set, 1,676/1,079 (the lists of LESPS and BasicIRSTD).
+"""SIRST3: NUAA-SIRST, NUDT-SIRST and IRSTD-1k as one set, 1,676/1,079 (the splits of LESPS and BasicIRSTD).
 
-The lists are the three 'basicirstd' ones, one after the other. Metrics are over all three sets; a config of one set
+They are the three 'basicirstd' splits, one after the other. Metrics are over all three sets; a config of one set
 tests on it alone.
 """
 
@@ -13,7 +13,7 @@ sets = [
 train = dict(split='basicirstd/subtrain', pipeline={{_base_.load_pipeline}})
 val = dict(split='basicirstd/val', pipeline={{_base_.test_pipeline}}, test_mode=True)
 test = dict(split='basicirstd/test', pipeline={{_base_.test_pipeline}}, test_mode=True)
-# The sets differ in metainfo['split'], which names their lists.
+# The sets differ in metainfo['split'], which names the split.
 joined = dict(_delete_=True, type='ConcatDataset', ignore_keys=['split'])
 train_dataloader = dict(dataset=dict(dataset=dict(datasets=[dict(**s, **train) for s in sets], **joined)))
 val_dataloader = dict(dataset=dict(datasets=[dict(**s, **val) for s in sets], **joined))
