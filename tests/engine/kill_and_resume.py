@@ -93,7 +93,8 @@ def make_config(path: Path, data: Path, max_iters: int) -> None:
             dict(type='CosineAnnealingLR', eta_min=1e-4, by_epoch=False, begin=4, end={max_iters})]
         train_cfg = dict(type='IterBasedTrainLoop', max_iters={max_iters}, val_interval=8)
         val_cfg, test_cfg = dict(type='ValLoop'), dict(type='TestLoop')
-        custom_hooks = [dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.05, gamma=4, update_buffers=True)]
+        averaging = dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.05, gamma=4, update_buffers=True)
+        custom_hooks = [averaging]
         default_hooks = dict(checkpoint=dict(interval=4), visualization=dict(draw=False))
         vis_backends = [dict(type='LocalVisBackend')]
         visualizer = dict(vis_backends=vis_backends)

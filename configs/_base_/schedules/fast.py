@@ -1,18 +1,11 @@
 """A short schedule for small models on a CPU: AdamW at a high rate, cosine to zero, averaged weights."""
 
-_base_ = './_loops.py'
+_base_ = './_adamw.py'
 max_iters = 2200
 lr = 2e-3
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, weight_decay=0.01),
+    optimizer=dict(lr=lr, weight_decay=0.01),
     clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        custom_keys={
-            key: dict(decay_mult=0.0) for key in ('queries', 'query_pos', 'level_embed', 'decoder_query', 'token_pos')
-        },
-    ),
 )
 train_cfg = dict(max_iters=max_iters, val_interval=200)
 param_scheduler = [

@@ -3,19 +3,13 @@
 The released configuration names 10 warm-up iterations with a factor of 1.0, which is none.
 """
 
-_base_ = './_loops.py'
+_base_ = './_adamw.py'
 max_iters = 9600
 lr = 1e-4
 optim_wrapper = dict(
     type='mmirstd.GPUAmpOptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, weight_decay=0.1),
+    optimizer=dict(lr=lr, weight_decay=0.1),
     clip_grad=dict(max_norm=0.01),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        custom_keys={
-            key: dict(decay_mult=0.0) for key in ('queries', 'query_pos', 'level_embed', 'decoder_query', 'token_pos')
-        },
-    ),
 )
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=0, end=max_iters)]
