@@ -18,7 +18,7 @@ from mmirstd.evaluation.analysis.reports import (
     sweep_summary,
 )
 from mmirstd.evaluation.analysis.results import ProtocolResult, csv_table, plain_results, text_table
-from mmirstd.evaluation.analysis.scoring import PairReader, ScoringError, score_pairs
+from mmirstd.evaluation.analysis.scoring import PairReader, score_pairs
 from mmirstd.evaluation.functional.counts import sum_counts
 from mmirstd.evaluation.functional.intervals import bootstrap_intervals
 from mmirstd.evaluation.functional.protocols import PRESETS, Protocol, get_protocol, get_protocols
@@ -28,11 +28,16 @@ from mmirstd.io.files import refuse_overwriting, write_atomically, write_png
 from mmirstd.io.ids import read_ids
 from mmirstd.io.names import file_names, flat_name
 from mmirstd.io.tables import csv_rows, json_bytes, markdown_rows
+from mmirstd.utils.errors import UserError
 from mmirstd.utils.progress import progress_bar
 from mmirstd.visualization.curves import save_curves
 from mmirstd.visualization.detections import draw_detections
 
 WORST_COLUMNS = ('img_id', 'targets', 'missed', 'false_components', 'false_pixels', 'IoU')
+
+
+class EvaluationError(UserError, ValueError):
+    """An option that does not fit the others, or nothing to evaluate."""
 
 
 class Section(NamedTuple):
@@ -156,6 +161,7 @@ def evaluate_predictions(
         Metrics, records, sweeps and the report.
 
     Raises:
+        EvaluationError: If `worst` has no `out`, or there is no prediction of the split.
         FileExistsError: If an output is there already.
         FileNotFoundError: If a folder, a split, a mask or an image is missing.
         PairingError: If predictions and masks do not fit.
@@ -165,7 +171,7 @@ def evaluate_predictions(
     pred_dir, mask_dir = Path(pred_dir), Path(mask_dir)
     img_dir, out, json = (None if path is None else Path(path) for path in (img_dir, out, json))
     if worst and out is None:
-        raise ValueError('pictures of the worst images need out, a folder to write to')
+        raise EvaluationError('--worst (worst=) needs --out (out=), a folder to write to')
     refuse_overwriting([path for path in (out, json) if path], overwrite)
     protocols, rule = choose_protocols(presets, settings)
     split_name, ids = load_split(split) if split else ('all masks', None)
@@ -185,7 +191,7 @@ def evaluate_predictions(
     pairs = [p for p in pairing.pairs if p.prediction is not None or missing == 'empty']
     predictions = [p.prediction for p in pairs if p.prediction is not None]
     if not predictions:
-        raise ScoringError(f'{pred_dir} holds no prediction of {split_name}')
+        raise EvaluationError(f'{pred_dir} holds no prediction of {split_name}')
     reader = PairReader(labels=hold_labels(predictions) if labels is None else labels, key=key)
     scored = score_pairs(
         pairs,

@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from PIL import Image
 
+from mmirstd.apis import evaluate_predictions
 from mmirstd.apis.evaluate import load_split
 from mmirstd.cli import main
 from mmirstd.evaluation import compute_metrics, image_counts, protocol_counts, sum_counts
@@ -140,6 +141,30 @@ def test_the_report_records_what_it_is_of(score):
     assert f'3 images of test.txt, sha256 of the ids {digest(ids)}.' in text
     assert '95% intervals from 50 resamples' in text
     assert len(read_csv('out/targets.csv')) == report['protocols'][0]['counts']['targets']
+
+
+def test_from_python(data):
+    evaluation = evaluate_predictions(
+        data / 'pred',
+        data / 'masks',
+        presets='all',
+        settings={'threshold': 0.3},
+        img_dir=str(data / 'images'),
+        breakdown=True,
+        thresholds=9,
+        resamples=20,
+        workers=0,
+    )
+    assert list(evaluation.metrics) == [f'{name}(threshold=0.3)' for name in PRESETS]
+    protocol = get_protocol('dnanet', threshold=0.3)
+    same(evaluation.metrics['dnanet(threshold=0.3)'], expected(protocol)[0])
+    records = sum_counts(record.counts for record in evaluation.records)
+    assert compute_metrics(records) == evaluation.metrics['exact(threshold=0.3)']
+    components = evaluation.sweeps[1].counts
+    assert (components.images, components.targets) == (6, records.targets)
+    assert set(evaluation.report) >= {'split', 'protocols', 'breakdown', 'curves'}
+    assert 'Targets by signal-to-clutter ratio' in str(evaluation)
+    assert sorted(p.name for p in data.iterdir()) == ['images', 'masks', 'png', 'pred', 'test.txt']
 
 
 def test_settings_change_presets(score):
@@ -280,7 +305,7 @@ def test_nothing_is_replaced(score):
         (('--split', 'nope.txt'), 'there is no split nope.txt'),
         (('--images', 'nope'), 'there is no folder nope'),
         (('--pred-suffix', '_x'), "whose names end in '_x'"),
-        (('--worst', '3'), 'need out, a folder'),
+        (('--worst', '3'), '--worst (worst=) needs --out (out=), a folder to write to'),
         (('--set', 'threshold'), '--set threshold: expected KEY=VALUE'),
         (('--workers', '-1'), 2),
         (('--preset', 'nope'), "there is no preset 'nope'; there are exact, acm"),

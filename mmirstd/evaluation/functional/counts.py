@@ -185,12 +185,21 @@ def count_image(image: EvaluatedImage, p: Protocol) -> Counts:
         inter=inter,
         union=union,
         empty_images=int(not image_union),
-        iou_sum=image_inter / image_union if image_union else 0.0,
+        iou_sum=image_iou(image_inter, image_union),
         tp=tp,
         fp=positive.flat.size - tp,
         fn=image.pixels(mask, p.missed_mask).size - hit,
         **objects,
     )
+
+
+def image_iou(inter: int | np.ndarray, union: int | np.ndarray) -> float | np.ndarray:
+    """IoU of an image, or of one at each of N thresholds; 0 where the union is empty, which `empty_images` counts.
+
+    >>> image_iou(3, 4), image_iou(0, 0)
+    (0.75, 0.0)
+    """
+    return inter / (union + (union == 0))
 
 
 def _false_pixels(matches: Matches, rule: str) -> int:

@@ -119,7 +119,7 @@ def _distribution(
     if images == 1:
         values = np.repeat(statistic(np.zeros((1, 1), np.int64)), resamples, axis=1)
     else:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings():  # of undefined metrics, which the intervals leave out
             warnings.simplefilter('ignore', stats.DegenerateDataWarning)
             values = stats.bootstrap(
                 (np.arange(images),),

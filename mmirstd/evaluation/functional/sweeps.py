@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from mmirstd.evaluation.functional.component_steps import component_steps
-from mmirstd.evaluation.functional.counts import Counts, sum_counts
+from mmirstd.evaluation.functional.counts import Counts, image_iou, sum_counts
 from mmirstd.evaluation.functional.metrics import compute_metrics, ratio
 from mmirstd.evaluation.functional.pairs import CheckedPair, checked_pair
 from mmirstd.evaluation.functional.protocols import EmptyPolicy, get_protocol
@@ -269,7 +269,7 @@ def component_sweep(
         inter=tp,
         union=union,
         empty_images=(union == 0).astype(np.int64),
-        iou_sum=ratio(tp, np.maximum(union, 1)),
+        iou_sum=image_iou(tp, union),
         tp=tp,
         fp=positive - tp,
         fn=area - tp,
