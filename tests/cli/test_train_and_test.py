@@ -159,39 +159,6 @@ def test_tracebacks_on_request(call, tiny_config, monkeypatch):
         call('train', tiny_config(), '--cfg-options', 'custom_hooks.0.intervall=3')
 
 
-def clean_environment():
-    """For processes of their own, without a GPU."""
-    launcher = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
-    own = {'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
-    return {k: v for k, v in os.environ.items() if k not in launcher} | own
-
-
-def test_two_processes_train_and_evaluate(tiny_config, tmp_path):
-    config = tiny_config(
-        """
-        optim_wrapper['type'] = 'AmpOptimWrapper'
-        for part in ('backbone', 'decode_head'):
-            model[part]['norm_cfg'] = dict(type='SyncBN')
-        """
-    )
-    env, common = clean_environment(), dict(capture_output=True, text=True, cwd=tmp_path, timeout=300)
-    done = subprocess.run(['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', 'run'], env=env, **common)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert 'SyncBatchNorm needs a GPU' in done.stdout
-    assert 'bfloat16 autocast' in done.stdout
-    assert 'Iter(val) [3/3]' in done.stdout  # five images on two processes
-    assert '5 images (0 without target)' in done.stdout
-    assert 'last:' in done.stdout
-    done = subprocess.run(
-        ['bash', ROOT / 'tools/dist_test.sh', config, 'run/iter_6.pth', '2', '--show-dir', 'pictures'],
-        env=env,
-        **common,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert '5 images (0 without target)' in done.stdout
-    assert len(list((tmp_path / 'pictures').iterdir())) == 5
-
-
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train'])
 def test_scripts_say_how_to_use_them(script):
     done = subprocess.run(['bash', ROOT / f'tools/{script}.sh'], capture_output=True, text=True)
