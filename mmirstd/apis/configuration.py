@@ -1,6 +1,7 @@
 """A config as a run uses it: found by name, changed by options, its data folders checked."""
 
 import argparse
+import copy
 import inspect
 import os.path as osp
 import sys
@@ -47,7 +48,7 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
         ConfigNotFoundError: If there is no such config.
         OptionError: If an option would have no effect.
     """
-    cfg = config.copy() if isinstance(config, Config) else Config.fromfile(find_config(config))
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(find_config(config))
     options = parse_options(cfg_options)
     for key in options:
         check_option(cfg, key)

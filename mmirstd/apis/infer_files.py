@@ -41,6 +41,7 @@ def infer(
     cfg_options: CfgOptions | None = None,
     pictures: bool = True,
     probabilities: Literal['png', 'npz'] | None = None,
+    tta: bool = False,
     overwrite: bool = False,
     show_progress: bool = True,
 ) -> InferenceSummary:
@@ -62,6 +63,7 @@ def infer(
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         pictures: Draw every image with its targets.
         probabilities: Also write the probability maps, as 255 * p or as ``.npz``; ``mmirstd eval`` reads both.
+        tta: Average the probabilities over the image and its mirror images, see :func:`mmirstd.apis.init_model`.
         overwrite: Whether files may be replaced.
         show_progress: Show a progress bar where stderr is a terminal.
 
@@ -86,7 +88,7 @@ def infer(
     }
     refuse_overwriting([*tables, *(path for paths in files.values() for path in paths.values())], overwrite)
 
-    inferencer = IRSTDInferencer(model, checkpoint, device, cfg_options, show_progress)
+    inferencer = IRSTDInferencer(model, checkpoint, device, cfg_options, show_progress, tta)
     summary = InferenceSummary(out)
     rows, reports = [], []  # not the maps, so that any number of images has room
     stream = inferencer.stream(

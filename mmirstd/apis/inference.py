@@ -15,11 +15,13 @@ from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
 from mmirstd.apis.configuration import CfgOptions, check_checkpoint, read_config
+from mmirstd.apis.tta import use_tta
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_checkpoint, use_strict_loader
 from mmirstd.checkpoints.state_dict import checkpoint_weights
 from mmirstd.datasets.base import IRSTDDataset
 from mmirstd.models.layers.reparam import switch_to_deploy
+from mmirstd.models.segmentors import check_tta_model
 from mmirstd.utils.configs import list_configs
 from mmirstd.utils.data_root import iter_datasets
 
@@ -43,6 +45,8 @@ def init_model(
     checkpoint: str | Path | None = None,
     device: str | None = None,
     cfg_options: CfgOptions | None = None,
+    *,
+    tta: bool = False,
 ) -> nn.Module:
     """Build a model for prediction: weights loaded strictly, folded as it is deployed, in evaluation mode.
 
@@ -51,6 +55,8 @@ def init_model(
         checkpoint: Path or address of the weights. Without, the weights are random, which is a warning.
         device: Such as ``'cpu'`` or ``'cuda:0'``; by default the GPU where there is one.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
+        tta: Average the probabilities over the image and its two mirror images, or over what the config's
+            ``tta_pipeline`` and ``tta_model`` say.
 
     Returns:
         The segmentor, which keeps its config as ``cfg`` and the classes as ``dataset_meta``, so that MMSegmentation's
@@ -61,12 +67,15 @@ def init_model(
         CheckpointError: If the checkpoint is missing, unsafe, or of another model than the config describes.
     """
     cfg = read_config(config, cfg_options)
+    if tta:
+        use_tta(cfg)
     if checkpoint is not None:
         check_checkpoint(str(checkpoint))
     device = device or get_device()
     use_strict_loader()
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
         model = MODELS.build(cfg.model)
+    check_tta_model(model)
     if str(device) == 'cpu':
         model = revert_sync_batchnorm(model)
     model.dataset_meta = IRSTDDataset.METAINFO

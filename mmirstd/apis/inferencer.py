@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmirstd.apis.configuration import CfgOptions, read_config
 from mmirstd.apis.inference import Image, image_pipeline, init_model
+from mmirstd.apis.tta import use_tta
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks.visualization_hook import shown_image
 from mmirstd.io.images import IMAGE_EXTENSIONS
@@ -48,6 +49,7 @@ class IRSTDInferencer(BaseInferencer):
         device: Such as ``'cpu'`` or ``'cuda:0'``; by default the GPU where there is one.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         show_progress: Show a progress bar where stderr is a terminal.
+        tta: Test-time augmentation, see :func:`mmirstd.apis.init_model`.
     """
 
     forward_kwargs: set = {'threshold', 'connectivity', 'min_area'}  # noqa: RUF012 - as MMEngine declares them
@@ -60,13 +62,18 @@ class IRSTDInferencer(BaseInferencer):
         device: str | None = None,
         cfg_options: CfgOptions | None = None,
         show_progress: bool = True,
+        tta: bool = False,
     ) -> None:
         self._given = model if isinstance(model, nn.Module) else None
         if self._given is not None and not hasattr(model, 'cfg'):
             raise TypeError('IRSTDInferencer takes a model from init_model: this one has no config (model.cfg)')
-        if self._given is not None and (weights or device or cfg_options):
-            raise ValueError('IRSTDInferencer: weights, device and cfg_options are for a model that is yet to be built')
+        if self._given is not None and (weights or device or cfg_options or tta):
+            raise ValueError(
+                'IRSTDInferencer: weights, device, cfg_options and tta are for a model that is yet to be built'
+            )
         cfg = model.cfg if self._given is not None else read_config(model, cfg_options)
+        if tta:
+            use_tta(cfg)
         super().__init__(cfg, None if weights is None else str(weights), device, 'mmseg', show_progress)
 
     def __call__(
@@ -132,16 +139,17 @@ class IRSTDInferencer(BaseInferencer):
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
 
-        def packed() -> Iterator[dict[str, Any]]:
+        def pack() -> Iterator[dict[str, Any]]:
             for image in inputs:
                 try:
-                    yield {**self.pipeline(dict(image)), 'name': image['img_id']}
+                    packed = self.pipeline(dict(image))
+                    yield packed | {'name': image['img_id'], 'source': image.get('img', image.get('img_path'))}
                 except (OSError, ValueError) as error:
                     if failures is None:
                         raise
                     failures[image.get('img_path') or image['img_id']] = ' '.join(str(error).split())
 
-        yield from self._get_chunk_data(packed(), batch_size)
+        yield from self._get_chunk_data(pack(), batch_size)
 
     def forward(
         self,
@@ -165,11 +173,11 @@ class IRSTDInferencer(BaseInferencer):
         predictions: list[Any] = [None] * len(inputs)
         for indices in groups.values():
             items = [inputs[i] for i in indices]
-            batch = self.collate_fn([{k: v for k, v in item.items() if k != 'name'} for item in items])
+            batch = self.collate_fn([{key: item[key] for key in ('inputs', 'data_samples')} for item in items])
             for i, item, sample in zip(indices, items, super().forward(batch), strict=True):
                 name = item['name']
                 packed = item['inputs'] if isinstance(item['inputs'], Tensor) else None
-                image = shown_image(packed, sample, self._load)
+                image = shown_image(packed, sample.ori_shape, item['source'], self._load)
                 found = detect_targets(
                     probability_map(sample, name),
                     image[..., ::-1],

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=['png', 'npz'],
         help='also write the probability maps, 255 * p or as they are; `mmirstd eval` reads both',
     )
+    parser.add_argument('--tta', action='store_true', help='average over the image and its mirror images')
     parser.add_argument('--overwrite', action='store_true', help='replace files of an earlier run')
     add_cfg_options(parser)
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         cfg_options=args.cfg_options,
         pictures=not args.no_pictures,
         probabilities=args.probabilities,
+        tta=args.tta,
         overwrite=args.overwrite,
     )
     print(f'{summary.targets} targets in {summary.images} images: {summary.out}', flush=True)

@@ -194,6 +194,38 @@ def test_init_model(tiny_config, tiny_checkpoint, tmp_path):
         init_model('sgem_unet-s_nudd')
 
 
+def test_a_config_that_is_given_stays_as_it_is(tiny_config, tiny_checkpoint):
+    config = Config.fromfile(tiny_config())
+    before = config.to_dict()
+    init_model(config, tiny_checkpoint, 'cpu', {'model.decode_head.threshold': 0.3}, tta=True)
+    assert config.to_dict() == before
+
+
+def test_arrays_whose_packed_form_is_no_picture(tiny_config, tiny_checkpoint, tiny_data):
+    """Network input of another size, or several versions of it: what is drawn and measured is the image itself."""
+    path = images(tiny_data)[0]
+    array = cv2.imread(path)
+    resized = tiny_config("pipeline.insert(1, dict(type='Resize', scale=(16, 16)))", 'resized.py')
+    models = init_model(resized, tiny_checkpoint, 'cpu'), init_model(tiny_config(), tiny_checkpoint, 'cpu', tta=True)
+    assert models[0].cfg.test_dataloader.dataset.pipeline[1].type == 'Resize'
+    for model in models:
+        from_file, from_array = predict(model, path), predict(model, array)
+        equal(from_array, from_file)
+        assert from_file.mask.shape == (32, 32)
+        picture = IRSTDInferencer(model)(array, return_vis=True)['visualization'][0]
+        np.testing.assert_array_equal(picture, draw_detections(array, pred=from_array.mask, name='image'))
+
+
+def test_tta_is_the_mean_of_mirrored_predictions(model, tiny_config, tiny_checkpoint, tiny_data):
+    image = cv2.imread(images(tiny_data)[0])
+    mean = sum(predict(model, image[::v, ::h]).probability[::v, ::h] for v, h in ((1, 1), (1, -1), (-1, 1))) / 3
+    found = IRSTDInferencer(tiny_config(), tiny_checkpoint, 'cpu', tta=True)([image, image], batch_size=2)
+    for one in found['predictions']:
+        np.testing.assert_allclose(one.probability, mean, atol=1e-5)
+    with pytest.raises(ValueError, match='SegTTAModel applies a sigmoid'):
+        init_model(tiny_config("tta_model = dict(type='SegTTAModel')"), tiny_checkpoint, 'cpu', tta=True)
+
+
 def test_models_are_listed_by_name():
     assert list_models('sgem_unet-s_nu*') == ['sgem_unet-s_nuaa', 'sgem_unet-s_nudt']
     assert set(list_models('fast')) < set(list_models())

@@ -49,6 +49,13 @@ def test_writes_masks_pictures_and_tables(run, tiny_config, tiny_checkpoint, tin
     assert [float(row['peak']) for row in rows] == [peak for found in expected for peak in found.peaks.tolist()]
 
 
+def test_tta_changes_the_probabilities(run):
+    run('tiny/images/0.png', '--no-pictures', '--probabilities', 'npz')
+    plain = read_prediction(Path('out/probabilities/0.npz'))
+    assert run('tiny/images/0.png', '--no-pictures', '--probabilities', 'npz', '--tta', '--overwrite') == 0
+    assert np.abs(read_prediction(Path('out/probabilities/0.npz')) - plain).max() > 0.05
+
+
 def test_replaces_nothing_unasked(run):
     assert run('tiny/images/0.png', '--no-pictures') == 0
     assert not Path('out/pictures').exists()

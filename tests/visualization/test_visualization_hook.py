@@ -199,15 +199,14 @@ def test_the_loader_reads_the_file_where_the_batch_has_another_size(tmp_path, mo
     values = gray if mode in ('I;16', 'F') else np.array(image.convert('RGB'))
     path = tmp_path / f'image.{suffix}'
     image.save(path)
-    sample = SegDataSample(metainfo={'img_path': str(path), 'ori_shape': (5, 7)})
     load = LoadIRImage()
     for packed in (torch.zeros(3, 6, 7), None, torch.zeros(5, 5, 7)):
-        shown = shown_image(packed, sample, load)
+        shown = shown_image(packed, (5, 7), str(path), load)
         np.testing.assert_array_equal(shown, np.broadcast_to(values.reshape(5, 7, -1), (5, 7, 3)))
-    assert shown_image(torch.ones(3, 5, 7), sample, load).mean() == 1
+    assert shown_image(torch.ones(3, 5, 7), (5, 7), str(path), load).mean() == 1
     path.unlink()
     with pytest.raises(FileNotFoundError, match=path.name):
-        shown_image(torch.zeros(3, 6, 7), sample, load)
+        shown_image(None, (5, 7), str(path), load)
 
 
 def test_the_loader_is_that_of_the_pipeline():

@@ -99,12 +99,12 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         step: int,
         out_file: str | None = None,
     ) -> None:
-        inputs = data_batch['inputs']
+        inputs, sample = data_batch['inputs'], outputs[position]
         packed = inputs[position] if isinstance(inputs[0], Tensor) else None
         self._visualizer.add_datasample(
             name,
-            shown_image(packed, outputs[position], self._load),
-            data_sample=outputs[position],
+            shown_image(packed, sample.ori_shape, sample.img_path, self._load),
+            data_sample=sample,
             show=self.show,
             wait_time=self.wait_time,
             out_file=out_file,
@@ -112,18 +112,20 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         )
 
 
-def shown_image(packed: Tensor | None, sample: SegDataSample, load: LoadIRImage) -> np.ndarray:
+def shown_image(
+    packed: Tensor | None, native_size: Sequence[int], source: str | np.ndarray, load: LoadIRImage
+) -> np.ndarray:
     """Return the image of a sample as it is drawn.
 
     Args:
         packed: What the pipeline made of it, (C, H, W) in BGR order; None where it made several versions.
-        sample: Has `ori_shape` and `img_path`.
-        load: Reads the file where `packed` is not the image at its native size.
+        native_size: Height and width of the image.
+        source: File of the image, or the image as an array.
+        load: Reads the source where `packed` is not the image at its native size.
 
     Returns:
         (H, W, 1) or (H, W, 3), RGB, of native size.
     """
-    native = tuple(sample.ori_shape[:2])
-    if packed is not None and packed.shape[1:] == native and len(packed) in (1, 3):
+    if packed is not None and packed.shape[1:] == tuple(native_size[:2]) and len(packed) in (1, 3):
         return packed.flip(0).permute(1, 2, 0).cpu().numpy()
-    return load({'img_path': sample.img_path})['img'][..., ::-1]
+    return load(source)['img'][..., ::-1]
