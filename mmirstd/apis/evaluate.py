@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -41,12 +42,21 @@ class EvaluationError(UserError, ValueError):
 
 
 class Section(NamedTuple):
-    """A part of a report: its title, its text in Markdown, and the key and value it has as plain data."""
+    """A part of a report.
+
+    Attributes:
+        title: What it is about.
+        text: Tables in Markdown.
+        key: Name in the plain data of the report.
+        value: The same content as plain data.
+        pictures: Files of pictures below the folder of the report, by what they show.
+    """
 
     title: str
     text: str
     key: str
     value: Any
+    pictures: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -79,11 +89,13 @@ class PredictionEvaluation:
         return {**self.provenance, 'protocols': plain_results(self.results), **sections}
 
     def __str__(self) -> str:
-        return '\n\n'.join([text_table(self.results), *(section.text for section in self.sections)])
+        sections = [f'{section.title}:\n\n{section.text}' for section in self.sections]
+        return '\n\n'.join([text_table(self.results), *sections])
 
     def write(self, folder: Path) -> None:
         """Write report.md, report.json, metrics.csv, images.csv and targets.csv."""
-        sections = [(section.title, section.text) for section in self.sections]
+        links = ['\n'.join(f'![{name}]({file})' for name, file in s.pictures.items()) for s in self.sections]
+        sections = [(s.title, f'{s.text}\n\n{link}'.strip()) for s, link in zip(self.sections, links, strict=True)]
         targets = [{'img_id': r.img_id, **t._asdict()} for r in self.records for t in r.targets]
         files = {
             'report.json': json_bytes(self.report),
@@ -282,10 +294,8 @@ def _breakdown_section(records: Sequence[ImageRecord], with_scr: bool) -> Sectio
 def _curves_section(pixels: PixelSweep, components: ComponentSweep, name: str, out: Path | None) -> Section:
     summary = sweep_summary(pixels, components)
     text = '\n\n'.join(markdown_rows(rows) for rows in summary.values())
-    if out:
-        files = save_curves(out, {name: pixels}, {name: components}, overwrite=True)
-        text += '\n\n' + '\n'.join(f'![{p.name}]({p.name})' for p in files if p.suffix == '.png')
-    return Section('Curves', text, 'curves', summary)
+    files = save_curves(out, {name: pixels}, {name: components}, overwrite=True) if out else []
+    return Section('Curves', text, 'curves', summary, {p.name: p.name for p in files if p.suffix == '.png'})
 
 
 def _worst_section(
@@ -307,6 +317,6 @@ def _worst_section(
         pictures.append(f'worst/{rank:03d}_{flat_name(file_names([record.img_id])[0])}.png')
         write_png(out / pictures[-1], drawn, 'rgb')
     ids = [record.img_id for record in worst]
-    links = '\n'.join(f'![{i}]({picture})' for i, picture in zip(ids, pictures, strict=True))
-    text = f'{markdown_rows(by_image(worst), WORST_COLUMNS)}\n\n{links}'
-    return Section(f'Worst images by {by}', text, 'worst', {'by': by, 'images': ids, 'pictures': pictures})
+    text = markdown_rows(by_image(worst), WORST_COLUMNS) if worst else 'No image is at fault.'
+    value = {'by': by, 'images': ids, 'pictures': pictures}
+    return Section(f'Worst images by {by}', text, 'worst', value, dict(zip(ids, pictures, strict=True)))

@@ -225,6 +225,7 @@ def test_breakdown_curves_and_worst_images(score, capfd):
     assert report['worst']['by'] == 'missed'
     assert report['worst']['pictures'] == [f'worst/{i:03d}_{k}.png' for i, k in enumerate(report['worst']['images'], 1)]
     assert {p.name for p in Path('out/worst').iterdir()} == {Path(p).name for p in report['worst']['pictures']}
+    assert '](' not in out  # links are for the report
     text = Path('out/report.md').read_text()
     for linked in [*report['worst']['pictures'], 'roc.png']:
         assert f']({linked})' in text
@@ -235,6 +236,13 @@ def test_breakdown_curves_and_worst_images(score, capfd):
     targets = read_csv('out/targets.csv')
     assert all(float(t['scr']) > 1 for t in targets)
     assert sum(int(t['detected'] == 'True') for t in targets) / len(targets) == want['Pd']
+
+
+def test_without_faults_no_image_is_the_worst(score):
+    shutil.copytree('masks', 'copies')
+    assert score('--worst', '3', '--out', 'out', pred='copies') is None
+    assert '## Worst images by IoU\n\nNo image is at fault.\n' in Path('out/report.md').read_text()
+    assert json.loads(Path('out/report.json').read_text())['worst']['images'] == []
 
 
 def test_without_images_the_map_is_shown(score):
