@@ -117,7 +117,7 @@ def test_dataset_refuses(kwargs, error, match):
         SyntheticIRSTDDataset(**{'length': 4, 'pipeline': []} | kwargs)
 
 
-@pytest.mark.parametrize(('workers', 'context'), [(3, 'fork'), (2, 'spawn')])
+@pytest.mark.parametrize(('workers', 'context'), [(3, 'fork'), pytest.param(2, 'spawn', marks=pytest.mark.exhaustive)])
 def test_workers_make_the_same_samples(workers, context):
     init_default_scope('mmseg')
     config = {
