@@ -187,3 +187,18 @@ def test_concerns_fit_each_other(path):
     assert cfg.val_evaluator.type == 'mmirstd.IRSTDMetric'
     assert cfg.default_hooks.checkpoint.save_best == 'IoU'
     assert cfg.default_hooks.checkpoint.interval % cfg.train_cfg.val_interval == 0
+
+
+def test_averaged_weights_forget_the_initial_ones_early():
+    """A run of 100 iterations validates what it has learned: by momentum alone, a third would be initial weights."""
+    averaging = dict(parsed(ROOT / '_base_/schedules/fast.py').averaging)
+    assert averaging.pop('type') == 'EMAHook'
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.ones_(model.weight)
+    average = MODELS.build(dict(type=averaging.pop('ema_type'), model=model, **averaging))
+    average.update_parameters(model)
+    torch.nn.init.zeros_(model.weight)
+    for _ in range(100):
+        average.update_parameters(model)
+    assert average.module.weight.item() < 1e-3
+    assert 0.99**100 > 0.3
