@@ -8,10 +8,10 @@ from typing import Literal
 from mmengine.config import Config
 
 from mmirstd.apis.configuration import CfgOptions, OptionError
-from mmirstd.apis.inference import Image
-from mmirstd.apis.inferencer import IRSTDInferencer, list_images
+from mmirstd.apis.inferencer import IRSTDInferencer
 from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.io.files import refuse_overwriting, write_atomically, write_png
+from mmirstd.io.inputs import Image, list_images
 from mmirstd.io.tables import csv_rows, json_bytes
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import COLUMNS
@@ -51,7 +51,7 @@ def infer(
     ``targets.csv`` and ``targets.json`` with a row for each target. An image that cannot be read is passed over.
 
     Args:
-        images: Files, folders, glob patterns or arrays, see :func:`mmirstd.apis.inferencer.list_images`.
+        images: Files, folders, glob patterns or arrays, see :func:`mmirstd.io.inputs.list_images`.
         model: Name of a model, path of a config, or a config.
         checkpoint: Path or address of its weights.
         out: Folder to write to.

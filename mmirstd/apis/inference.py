@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -24,8 +23,6 @@ from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.models.segmentors import check_tta_model
 from mmirstd.utils.configs import list_configs
 from mmirstd.utils.data_root import iter_datasets
-
-Image = str | Path | np.ndarray
 
 
 def list_models(pattern: str | None = None) -> list[str]:

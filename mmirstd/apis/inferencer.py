@@ -1,7 +1,5 @@
 """MMEngine's inferencer for infrared small targets: folders, files and arrays in, detections and pictures out."""
 
-import glob
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +13,11 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmirstd.apis.configuration import CfgOptions, read_config
-from mmirstd.apis.inference import Image, image_pipeline, init_model
+from mmirstd.apis.inference import image_pipeline, init_model
 from mmirstd.apis.tta import use_tta
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks.visualization_hook import shown_image
-from mmirstd.io.images import IMAGE_EXTENSIONS
-from mmirstd.io.names import file_names, image_id
+from mmirstd.io.inputs import Image, is_single, list_images
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import Detections, detect_targets
 from mmirstd.ops.samples import probability_map
@@ -252,64 +249,6 @@ class IRSTDInferencer(BaseInferencer):
         head = head[-1] if isinstance(head, nn.ModuleList) else head
         threshold = getattr(head, 'threshold', None)
         return 0.5 if threshold is None else threshold
-
-
-def is_single(images: Image | Sequence[Image]) -> bool:
-    """Whether it is one array, or the path of one file, and no list, folder or pattern."""
-    if isinstance(images, np.ndarray):
-        return True
-    return (
-        isinstance(images, str | Path) and (_exists(images) or not glob.has_magic(str(images))) and not _isdir(images)
-    )
-
-
-def list_images(inputs: Image | Sequence[Image]) -> list[dict[str, Any]]:
-    """Turn what a user names into samples for a pipeline: ``img_path`` or ``img``, and a unique name as ``img_id``.
-
-    Args:
-        inputs: A file; a folder, of which all images are taken, sorted, those in folders below left out; a glob pattern
-            (``'video/**/*.png'`` finds those below, too); an array; or a list of any of them. Names are those of files
-            without extension, see :func:`mmirstd.io.names.file_names`; an array is called ``image``.
-
-    Raises:
-        FileNotFoundError: If a file does not exist, or a folder or pattern holds no image.
-        TypeError: If something is none of these.
-    """
-    samples: list[dict[str, Any]] = []
-    for item in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
-        if isinstance(item, np.ndarray):
-            samples.append({'img': item, 'img_id': 'image'})
-        elif isinstance(item, str | os.PathLike):
-            samples += ({'img_path': path, 'img_id': image_id(path)} for path in _expand(os.fspath(item)))
-        else:
-            raise TypeError(f'an image is a path or an array, not {type(item).__name__}')
-    if not samples:
-        raise FileNotFoundError('no images are given')
-    for sample, name in zip(samples, file_names(s['img_id'] for s in samples), strict=True):
-        sample['img_id'] = name
-    return samples
-
-
-def _expand(path: str) -> list[str]:
-    if _isdir(path):
-        found, what = [entry.path for entry in os.scandir(path) if entry.is_file()], 'the folder'
-    elif _exists(path):
-        return [path]
-    elif glob.has_magic(path):
-        found, what = glob.glob(path, recursive=True), 'the pattern'
-    else:
-        raise FileNotFoundError(f'there is no image {path}')
-    if not (images := sorted(p for p in found if p.lower().endswith(IMAGE_EXTENSIONS))):
-        raise FileNotFoundError(f'{what} {path} holds no images ({", ".join(IMAGE_EXTENSIONS)})')
-    return images
-
-
-def _exists(path: str | Path) -> bool:
-    return '://' in str(path) or os.path.exists(path)
-
-
-def _isdir(path: str | Path) -> bool:
-    return '://' not in str(path) and os.path.isdir(path)
 
 
 def predict(

@@ -1,7 +1,5 @@
 """One path from an image to its detections: the same as a test of the model, whatever the image comes in."""
 
-import glob
-import shutil
 import warnings
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from PIL import Image
 from mmirstd import apis
 from mmirstd.apis import IRSTDInferencer, init_model, list_models, predict
 from mmirstd.apis.inference import image_pipeline
-from mmirstd.apis.inferencer import list_images
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.evaluation.analysis.predictions import read_prediction
 from mmirstd.utils.configs import ConfigNotFoundError
@@ -127,14 +124,6 @@ def test_bad_images_are_named(model, tiny_data, tmp_path):
         predict(model, [3])
     with pytest.raises(ValueError, match=r'the image: .* got \(2, 2, 2, 3\)'):
         predict(model, np.zeros((2, 2, 2, 3), np.uint8))
-
-
-def test_names_of_images_are_unique(tiny_data, tmp_path):
-    shutil.copy(tiny_data / 'images/0.png', tmp_path / '0.png')
-    (tmp_path / 'notes.txt').write_text('no image')
-    listed = list_images([tmp_path, tiny_data / 'images', np.zeros((2, 2))])
-    assert [s['img_id'] for s in listed] == ['000000_0', '000001_0', '1', '2', '3', '4', 'image']
-    assert list_images(glob.escape(str(tmp_path)) + '/**/*.png')[-1]['img_path'].endswith('masks/4.png')
 
 
 def test_the_inferencer_draws_and_streams(tiny_config, tiny_checkpoint, tiny_data, tmp_path):
