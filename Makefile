@@ -5,7 +5,7 @@ VENV ?= .venv
 INTEROP_VENV ?= .venv-interop
 OPENMMLAB_VENV ?= .venv-openmmlab
 DOCS_VENV ?= .venv-docs
-# mmcv's ops, which mmseg imports and nothing here runs: for the CPU and not optimised, to compile in minutes.
+# mmcv's ops, which mmseg imports and nothing here runs: for the CPU and not optimized, to compile in minutes.
 MMCV_CFLAGS ?= -O0 -g0
 MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 # Shorter demo: make demo DEMO_ITERS=100

@@ -7,7 +7,6 @@ reference the median of the ratios within the rounds. See docs/benchmark.md.
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from mmirstd.apis import measuring
 from mmirstd.apis.benchmark_report import check_benchmark_folder, read_accuracy, write_benchmark
 from mmirstd.apis.complexity import TRAINING_ONLY, analyze, build_model, image_shape
 from mmirstd.apis.configuration import CfgOptions, check_checkpoint, parse_options, read_config
+from mmirstd.apis.contenders import PRECISIONS, Contender, contenders, find_reference
 from mmirstd.apis.measuring import Run
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_state_dict_file
@@ -33,9 +33,6 @@ from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.utils.configs import find_config
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
-
-PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-FORMS = ('deploy', 'channels-last', 'compile', *PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -60,25 +57,6 @@ class BenchmarkSettings:
             raise ArgumentError(f'--seconds must be a number from 0, got {self.seconds}')
         if self.cuda_graphs and (self.device != 'cuda' or self.end_to_end):
             raise ArgumentError('--cuda-graphs needs --device cuda, and cannot hold the copies of --end-to-end')
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A model and the form it runs in."""
-
-    name: str
-    config: str
-    checkpoint: str | None = None
-    deploy: bool = False
-    channels_last: bool = False
-    compile: bool = False
-    precision: str = 'fp32'
-
-    @property
-    def form(self) -> str:
-        """In words."""
-        chosen = [f for f in FORMS[:3] if getattr(self, f.replace('-', '_'))]
-        return ', '.join(chosen + [self.precision] * (self.precision != 'fp32')) or 'as trained'
 
 
 @dataclass
@@ -192,47 +170,6 @@ def _settings_of_torch(threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         torch.backends.cudnn.benchmark = before[1]
-
-
-def contenders(configs: Sequence[str], checkpoints: Sequence[str], flags: dict[str, Any]) -> list[Contender]:
-    """Make names and forms of what is to be measured; a config may come several times.
-
-    Raises:
-        ArgumentError: For an unknown form, two precisions, or another number of checkpoints.
-    """
-    if checkpoints and len(checkpoints) != len(configs):
-        raise ArgumentError(f'{len(checkpoints)} --checkpoints for {len(configs)} configs')
-    found, seen = [], Counter()
-    for given, checkpoint in zip(configs, checkpoints or ['-'] * len(configs), strict=True):
-        config, at, suffix = (given, '', '') if os.path.isfile(given) else given.rpartition('@')
-        config, forms = (config, suffix.split('+')) if at else (given, [])
-        if wrong := [form for form in forms if form not in FORMS]:
-            raise ArgumentError(f'{given}: there is no form {wrong[0]!r}; forms are {", ".join(FORMS)}')
-        own = [form for form in forms if form in PRECISIONS]
-        if len(own) > 1:
-            raise ArgumentError(f'{given}: one precision, not {" and ".join(own)}')
-        name = Path(config).stem + (at and f'@{suffix}')
-        seen[name] += 1
-        name = name if seen[name] == 1 else f'{name}#{seen[name]}'
-        form = {form.replace('-', '_'): True for form in forms if form not in PRECISIONS}
-        form |= {'precision': own[0]} if own else {}
-        found.append(Contender(name, config, None if checkpoint == '-' else checkpoint, **flags | form))
-    return found
-
-
-def find_reference(asked: str, models: Sequence[Contender], configs: Sequence[str]) -> int:
-    """Place of the reference, which is given by its place, its name, or the config as on the command line.
-
-    Raises:
-        ArgumentError: If there is none.
-    """
-    known = list(map(str, range(len(models)))), [m.name for m in models], list(configs)
-    for names in known:
-        if asked in names:
-            return names.index(asked)
-    raise ArgumentError(
-        f'--reference {asked}: give a place from 0 to {len(models) - 1}, or one of {", ".join(known[1])}'
-    )
 
 
 def build(contender: Contender, cfg_options: dict[str, Any]) -> nn.Module:

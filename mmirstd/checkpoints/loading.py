@@ -43,7 +43,7 @@ SCHEMES = (
 
 # What of ``meta`` a published safetensors file holds as JSON; the rest is text.
 JSON_KEYS = frozenset(
-    {'trained_on', 'unknown_lists', 'allowed_overlaps', 'split', 'dataset_meta', 'epoch', 'iter', 'seed'}
+    {'trained_on', 'unknown_splits', 'allowed_overlaps', 'split', 'dataset_meta', 'epoch', 'iter', 'seed'}
 )
 
 

@@ -1,7 +1,7 @@
 """What a checkpoint says of the images that its model was trained on.
 
 An image is known by the canonical name of its dataset and its id there. In the ``meta`` of a checkpoint are
-``trained_on``, one ``dict(dataset, name, num, sha256, ids)`` for each dataset, ``unknown_lists``, the checkpoints it
+``trained_on``, one ``dict(dataset, name, num, sha256, ids)`` for each dataset, ``unknown_splits``, the checkpoints it
 started from that do not say, and ``allowed_overlaps``, what was asked for by name.
 """
 
@@ -12,33 +12,33 @@ from typing import Any
 
 from mmirstd.io.ids import digest
 
-ImageList = dict[str, Any]  # dict(dataset, name, num, sha256, ids)
+SplitRecord = dict[str, Any]  # dict(dataset, name, num, sha256, ids)
 
 SEPARATOR = ' + '  # between the names of splits that were joined
 
 
-def image_list(dataset: str, name: str, ids: Iterable[str]) -> ImageList:
-    """The entry of one list; ``sha256`` is that of the sorted ids, as in ``metainfo['split']``."""
+def split_record(dataset: str, name: str, ids: Iterable[str]) -> SplitRecord:
+    """The record of one split; ``sha256`` is that of the sorted ids, as in ``metainfo['split']``."""
     ids = list(dict.fromkeys(ids))
     return {'dataset': dataset, 'name': name, 'num': len(ids), 'sha256': digest(ids), 'ids': ids}
 
 
-def merge(lists: Iterable[ImageList]) -> list[ImageList]:
-    """Join lists to one for each dataset, no id twice."""
+def merge(lists: Iterable[SplitRecord]) -> list[SplitRecord]:
+    """Join splits to one for each dataset, no id twice."""
     merged: dict[str, tuple[dict, dict]] = {}
     for entry in lists:
         names, ids = merged.setdefault(entry['dataset'], ({}, {}))
         names.update(dict.fromkeys(entry['name'].split(SEPARATOR)))
         ids.update(dict.fromkeys(entry['ids']))
-    return [image_list(dataset, SEPARATOR.join(names), ids) for dataset, (names, ids) in merged.items()]
+    return [split_record(dataset, SEPARATOR.join(names), ids) for dataset, (names, ids) in merged.items()]
 
 
 @dataclass
 class Provenance:
     """What is known of the training of a model."""
 
-    trained_on: list[ImageList] = field(default_factory=list)
-    unknown_lists: list[str] = field(default_factory=list)
+    trained_on: list[SplitRecord] = field(default_factory=list)
+    unknown_splits: list[str] = field(default_factory=list)
     allowed_overlaps: list[str] = field(default_factory=list)
 
     @classmethod
@@ -47,26 +47,26 @@ class Provenance:
         meta = meta if isinstance(meta, Mapping) else {}
         name = osp.basename(source)
         lists = meta.get('trained_on')
-        if not isinstance(lists, (list, tuple)) or not all(map(_is_list, lists)):
-            return cls(unknown_lists=[name])
-        texts = (meta.get(key) or [] for key in ('unknown_lists', 'allowed_overlaps'))
+        if not isinstance(lists, (list, tuple)) or not all(map(_is_record, lists)):
+            return cls(unknown_splits=[name])
+        texts = (meta.get(key) or [] for key in ('unknown_splits', 'allowed_overlaps'))
         return cls(merge(lists), *([str(text) for text in part] for part in texts))
 
     def __add__(self, other: 'Provenance') -> 'Provenance':
         """Of a model that comes from both."""
         return Provenance(
             merge([*self.trained_on, *other.trained_on]),
-            list(dict.fromkeys(self.unknown_lists + other.unknown_lists)),
+            list(dict.fromkeys(self.unknown_splits + other.unknown_splits)),
             list(dict.fromkeys(self.allowed_overlaps + other.allowed_overlaps)),
         )
 
     def as_meta(self) -> dict[str, list]:
         """Entries for the ``meta`` of a checkpoint: plain data; what is empty is left out, but for ``trained_on``."""
-        entries = {'unknown_lists': self.unknown_lists, 'allowed_overlaps': self.allowed_overlaps}
+        entries = {'unknown_splits': self.unknown_splits, 'allowed_overlaps': self.allowed_overlaps}
         return {'trained_on': self.trained_on} | {key: value for key, value in entries.items() if value}
 
 
-def _is_list(entry: object) -> bool:
+def _is_record(entry: object) -> bool:
     if not isinstance(entry, Mapping) or not all(isinstance(entry.get(key), str) for key in ('dataset', 'name')):
         return False
     ids = entry.get('ids')

@@ -47,7 +47,7 @@ class Published:
     def __str__(self) -> str:
         size, before = self.num_bytes
         lists = [f'{e["dataset"]} {e["name"]} ({e["num"]} images)' for e in self.provenance.trained_on]
-        lists += [f'unknown ({name})' for name in self.provenance.unknown_lists]
+        lists += [f'unknown ({name})' for name in self.provenance.unknown_splits]
         lines = [
             f'{self.path}: {size / 1e6:.1f} MB{f" (was {before / 1e6:.1f})" if before else ""}, sha256 {self.sha256}',
             f'weights:    {self.num_tensors} tensors, {self.num_values:,} numbers'

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from os import path as osp
 from typing import Any, NamedTuple
 
-from mmirstd.checkpoints.provenance import SEPARATOR, ImageList, Provenance, image_list
+from mmirstd.checkpoints.provenance import SEPARATOR, Provenance, SplitRecord, split_record
 from mmirstd.utils.errors import UserError
 
 # Images that two sets share. All 427 of SIRST v1 are in SIRST v2 under their names, byte for byte, and no other image
@@ -19,10 +19,10 @@ class OverlapError(UserError, ValueError):
 
 
 class Overlap(NamedTuple):
-    """What an evaluated list has in common with a list that was trained on."""
+    """What an evaluated split has in common with one that was trained on."""
 
-    evaluated: ImageList
-    trained: ImageList
+    evaluated: SplitRecord
+    trained: SplitRecord
     count: int
     certain: bool = True  # False: at most ``count``, as the two sets are of the same images under other names
 
@@ -43,8 +43,8 @@ def identity(dataset: str, image_id: str) -> tuple[str, str]:
     return (original, image_id) if image_id.startswith(prefix) else (dataset, image_id)
 
 
-def find_overlaps(evaluated: Iterable[ImageList], trained: Sequence[ImageList]) -> list[Overlap]:
-    """Compare every evaluated list with every trained one."""
+def find_overlaps(evaluated: Iterable[SplitRecord], trained: Sequence[SplitRecord]) -> list[Overlap]:
+    """Compare every evaluated split with every trained one."""
     seen = [(entry, {identity(entry['dataset'], i) for i in entry['ids']}) for entry in trained]
     overlaps = []
     for entry in evaluated:
@@ -62,20 +62,20 @@ def _made_from(dataset: str, images: Iterable[tuple[str, str]]) -> bool:
 
 
 def is_allowed(overlap: Overlap, allow: Iterable[str]) -> bool:
-    """Whether ``allow`` has the dataset that was trained on, or dataset and list of each list of it."""
+    """Whether ``allow`` has the dataset that was trained on, or dataset and name of each split of it."""
     dataset, names = overlap.trained['dataset'], overlap.trained['name'].split(SEPARATOR)
     allow = {' '.join(name.split()) for name in allow}
     return dataset in allow or all(f'{dataset} {name}' in allow for name in names)
 
 
 def check(
-    evaluated: Iterable[ImageList], trained: Sequence[ImageList], allow: Iterable[str], where: str
+    evaluated: Iterable[SplitRecord], trained: Sequence[SplitRecord], allow: Iterable[str], where: str
 ) -> list[Overlap]:
     """Return the overlaps, all of them allowed by name.
 
     Raises:
-        OverlapError: If others are there; the message says how many of which list, and how to allow it. It starts with
-            ``where`` the trained lists come from.
+        OverlapError: If others are there; the message says how many of which split, and how to allow it. It starts with
+            ``where`` the trained splits come from.
     """
     overlaps = find_overlaps(evaluated, trained)
     if refused := [o for o in overlaps if not is_allowed(o, allow)]:
@@ -83,8 +83,8 @@ def check(
         finer = [f"'{o.trained['dataset']} {n}'" for o in refused for n in o.trained['name'].split(SEPARATOR)]
         raise OverlapError(
             f'{where}: {"; ".join(map(str, refused))}. Metrics on them would be false. If that is meant, allow it by '
-            f'name: --allow-overlap {" ".join(names)}, or for these lists alone {" ".join(dict.fromkeys(finer))}; in a '
-            f'config allow_overlap = {names}'
+            f'name: --allow-overlap {" ".join(names)}, or for these splits alone {" ".join(dict.fromkeys(finer))}; '
+            f'in a config allow_overlap = {names}'
         )
     return overlaps
 
@@ -115,13 +115,13 @@ def provenance_of_dataset(dataset: Any) -> Provenance:
     total = Provenance()
     for leaf in leaves(dataset):
         if (entry := _list_of(leaf)) is None:
-            total += Provenance(unknown_lists=[type(leaf).__name__])
+            total += Provenance(unknown_splits=[type(leaf).__name__])
         else:
             total += Provenance([entry])
     return total
 
 
-def _list_of(dataset: Any) -> ImageList | None:
+def _list_of(dataset: Any) -> SplitRecord | None:
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     root = getattr(dataset, 'data_root', None) or ''
@@ -134,7 +134,7 @@ def _list_of(dataset: Any) -> ImageList | None:
         ids = [info.get('img_id') or _relative(info.get('img_path'), root) for info in infos]
         if not all(isinstance(i, str) for i in ids):
             return None
-    return image_list(name, getattr(dataset, 'split_name', None) or 'all', ids)
+    return split_record(name, getattr(dataset, 'split_name', None) or 'all', ids)
 
 
 def _relative(path: str | None, root: str) -> str | None:

@@ -8,102 +8,29 @@ are plan-view textures seen in perspective.
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 
 import cv2
 import numpy as np
-from scipy import fft
+from scipy.fft import next_fast_len
+
+from mmirstd.synthesis.fields import (
+    billow,
+    gradient,
+    pixel_grid,
+    quantile,
+    random_fields,
+    smoothstep,
+    standardize,
+    warp,
+)
 
 Array = np.ndarray
-
-
-@lru_cache(maxsize=16)
-def _frequencies(h: int, w: int) -> tuple[Array, Array]:
-    return np.meshgrid(fft.fftfreq(h).astype(np.float32), fft.fftfreq(w).astype(np.float32), indexing='ij')
-
-
-@lru_cache(maxsize=16)
-def pixel_grid(h: int, w: int) -> tuple[Array, Array]:
-    """Read-only y and x coordinates, float32 (H, W) each."""
-    grid = np.meshgrid(np.arange(h, dtype=np.float32), np.arange(w, dtype=np.float32), indexing='ij')
-    for axis in grid:
-        axis.flags.writeable = False
-    return tuple(grid)
-
-
-def random_fields(
-    rng: np.random.Generator,
-    h: int,
-    w: int,
-    beta: float,
-    stretch: float = 1.0,
-    angle: float = 0.0,
-    wavelength: float | None = None,
-    tile: bool = False,
-) -> tuple[Array, Array]:
-    """Two independent Gaussian random fields of zero mean and unit variance, power ~ 1/f^beta.
-
-    Args:
-        rng: Source of randomness.
-        h: Height in pixels.
-        w: Width in pixels.
-        beta: Exponent of the power spectrum; 0 is white, 3 is smooth as clouds.
-        stretch: Features are this many times longer along ``angle`` than across.
-        angle: Direction of the long axis in radians, from the x axis.
-        wavelength: Longest wavelength in pixels; power is flat beyond. Default: the whole size.
-        tile: The field wraps around. Otherwise it is cut from a larger one so that opposite edges are unrelated.
-    """
-    nh, nw = (h, w) if tile else (fft.next_fast_len(h + h // 6 + 1), fft.next_fast_len(w + w // 6 + 1))
-    fy, fx = _frequencies(nh, nw)
-    along = (math.cos(angle) * fx + math.sin(angle) * fy) * math.sqrt(stretch)
-    across = (math.cos(angle) * fy - math.sin(angle) * fx) / math.sqrt(stretch)
-    f2 = along * along + across * across
-    f2 += 1 / (wavelength or max(nh, nw)) ** 2
-    amplitude = np.exp(np.log(f2) * (-beta / 4))
-    amplitude[0, 0] = 0
-    # Uniform coefficients are five times faster to draw than normal ones; their many-term sums are as good as normal.
-    spectrum = (rng.random((nh, nw, 2), dtype=np.float32) - 0.5).view(np.complex64)[..., 0]
-    # A white complex spectrum has no Hermitian symmetry: real and imaginary part are two independent real fields.
-    spectrum *= amplitude
-    field = fft.ifft2(spectrum, workers=1, overwrite_x=True)[:h, :w]
-    scale = math.sqrt(12) / math.sqrt(np.square(amplitude).sum(dtype=np.float64)) * (nh * nw)
-    field *= scale
-    return np.ascontiguousarray(field.real), np.ascontiguousarray(field.imag)
-
-
-def smoothstep(x: Array, low: float, width: float) -> Array:
-    """0 below ``low``, 1 above ``low + width``, a cubic between."""
-    t = np.clip((x - low) / width, 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _warp(image: Array, dy: Array, dx: Array, border: int = cv2.BORDER_REFLECT) -> Array:
-    y, x = pixel_grid(*dy.shape)
-    return cv2.remap(image, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=border)
-
-
-def _quantile(x: Array, q: float) -> float:
-    return float(np.quantile(x[::4, ::4], q))
-
-
-def _gradient(rng: np.random.Generator, h: int, w: int) -> Array:
-    """Sky brightness over elevation, at a small roll: warm haze at the lower edge, 0 to 1."""
-    y, x = pixel_grid(h, w)
-    t = (y + rng.normal(0, 0.2) * x) / h
-    if rng.random() < 0.25:
-        t = 1 - t
-    return np.exp(rng.uniform(0.5, 4) * (t - 1))
-
-
-def _billow(field: Array) -> Array:
-    """Rounded lumps with dark creases, as on cumulus clouds and tree crowns."""
-    return 1 - np.exp(-1.2 * np.abs(field))
 
 
 def clear(rng: np.random.Generator, h: int, w: int) -> Array:
     """Cloudless sky: a gradient and faint uneven haze."""
     haze, _ = random_fields(rng, h, w, beta=rng.uniform(3, 4), stretch=rng.uniform(1, 3))
-    return _gradient(rng, h, w) * rng.uniform(0, 5) + haze
+    return gradient(rng, h, w) * rng.uniform(0, 5) + haze
 
 
 def stratus(rng: np.random.Generator, h: int, w: int) -> Array:
@@ -111,8 +38,8 @@ def stratus(rng: np.random.Generator, h: int, w: int) -> Array:
     angle = rng.normal(0, 0.25)
     a, b = random_fields(rng, h, w, rng.uniform(3.2, 4.2), stretch=rng.uniform(1.2, 4), angle=angle)
     amount = rng.uniform(0.02, 0.10) * min(h, w)
-    a = _warp(a, amount * b, amount * b)
-    return np.exp(a * rng.uniform(0.2, 0.6)) + _gradient(rng, h, w) * rng.uniform(0, 1)
+    a = warp(a, amount * b, amount * b)
+    return np.exp(a * rng.uniform(0.2, 0.6)) + gradient(rng, h, w) * rng.uniform(0, 1)
 
 
 def cirrus(rng: np.random.Generator, h: int, w: int) -> Array:
@@ -124,11 +51,11 @@ def cirrus(rng: np.random.Generator, h: int, w: int) -> Array:
     cover, patch = random_fields(rng, h, w, rng.uniform(2.8, 3.4), stretch=rng.uniform(1.2, 3.5), angle=angle)
     amount = rng.uniform(0.005, 0.04) * size
     bend = (amount * bend_y, amount * bend_x)
-    strands = _warp(strands + 0.5 * fine, *bend)
-    cover = _warp(cover, *bend)
-    thickness = smoothstep(cover + 0.25 * strands, _quantile(cover, rng.uniform(0.05, 0.6)), rng.uniform(1.5, 3.5))
+    strands = warp(strands + 0.5 * fine, *bend)
+    cover = warp(cover, *bend)
+    thickness = smoothstep(cover + 0.25 * strands, quantile(cover, rng.uniform(0.05, 0.6)), rng.uniform(1.5, 3.5))
     image = thickness * np.exp(rng.uniform(0.25, 0.6) * strands) + 0.12 * patch
-    return image + _gradient(rng, h, w) * rng.uniform(0, 0.6)
+    return image + gradient(rng, h, w) * rng.uniform(0, 0.6)
 
 
 def cumulus(rng: np.random.Generator, h: int, w: int) -> Array:
@@ -136,10 +63,10 @@ def cumulus(rng: np.random.Generator, h: int, w: int) -> Array:
     size = min(h, w)
     cover, wy = random_fields(rng, h, w, rng.uniform(3.4, 4.2), stretch=rng.uniform(1, 2.2))
     lump, wx = random_fields(rng, h, w, rng.uniform(3.2, 3.9), wavelength=size / rng.uniform(1.5, 4))
-    puff = _billow(lump)
+    puff = billow(lump)
     amount = rng.uniform(0.01, 0.05) * size
-    shape = _warp(cover + rng.uniform(0.2, 0.8) * puff, amount * wy, amount * wx)
-    cut = _quantile(shape, rng.uniform(0.1, 0.85))
+    shape = warp(cover + rng.uniform(0.2, 0.8) * puff, amount * wy, amount * wx)
+    cut = quantile(shape, rng.uniform(0.1, 0.85))
     density = smoothstep(shape, cut, rng.uniform(0.3, 2.0))
     thick = np.sqrt(np.maximum(shape - cut, 0))
     # Sun or ground radiation from one side: the slope of the cloud's surface along that direction.
@@ -151,7 +78,7 @@ def cumulus(rng: np.random.Generator, h: int, w: int) -> Array:
         dx, dy = cv2.Scharr(smooth, cv2.CV_32F, 1, 0), cv2.Scharr(smooth, cv2.CV_32F, 0, 1)
         slope = slope + np.tanh((math.cos(light) * dx + math.sin(light) * dy) * (size * sigma / 6))
     body = 0.5 + rng.uniform(0.2, 1.2) * thick + rng.uniform(0.1, 0.5) * slope + rng.uniform(0, 0.15) * wx
-    haze = rng.uniform(0, 0.15) * wy + _gradient(rng, h, w) * rng.uniform(0, 0.5)
+    haze = rng.uniform(0, 0.15) * wy + gradient(rng, h, w) * rng.uniform(0, 0.5)
     return haze + density * (body - haze)
 
 
@@ -171,7 +98,7 @@ def sea(rng: np.random.Generator, h: int, w: int, horizon: float | None = None) 
     """Water in perspective: wind waves, swell trains or ring waves, and glints under the sun's azimuth."""
     if horizon is None:
         horizon = -h * rng.uniform(0.02, 2)
-    n = fft.next_fast_len(max(256, h, w))
+    n = next_fast_len(max(256, h, w))
     angle = rng.normal(0, 0.3)
     waves, patch = random_fields(
         rng,
@@ -204,7 +131,7 @@ def sea(rng: np.random.Generator, h: int, w: int, horizon: float | None = None) 
     if rng.random() < 0.35:
         column = (x - (w * rng.uniform(0, 1))) / (w * rng.uniform(0.05, 0.3))
         glitter = np.exp(-0.5 * column * column)
-        crest = smoothstep(surface, _quantile(surface, rng.uniform(0.9, 0.985)), 0.5)
+        crest = smoothstep(surface, quantile(surface, rng.uniform(0.9, 0.985)), 0.5)
         image += glitter * (rng.uniform(0.1, 0.6) + rng.uniform(1, 3) * crest)
     return image
 
@@ -246,7 +173,7 @@ def terrain(rng: np.random.Generator, h: int, w: int, horizon: float | None = No
     """Ground from a height or along the eye: relief, vegetation, field patches, roads."""
     if horizon is None:
         horizon = -h * rng.uniform(0.1, 4)
-    n = fft.next_fast_len(max(384, h, w))
+    n = next_fast_len(max(384, h, w))
     plan = _plan_view(rng, n)
     roll = rng.uniform(0, 2 * math.pi)
     near = rng.uniform(1.0, 2.0)
@@ -399,12 +326,6 @@ def sea_horizon(rng: np.random.Generator, h: int, w: int) -> Array:
     edge = y - row - (x - w / 2) * rng.normal(0, 0.02)
     cover = smoothstep(edge, -0.5, rng.uniform(1, 4))
     return sky + cover * (water - sky)
-
-
-def standardize(image: Array) -> Array:
-    """Zero median and unit spread, a third of the 5-95 % range: a few hot pixels must not set the scale."""
-    low, mid, high = np.quantile(image[::3, ::3], [0.05, 0.5, 0.95]).tolist()
-    return (image - mid) / (max(high - low, 1e-6) / 3.3)
 
 
 # Name -> function and the range of its contrast in gray levels (standard deviation), as seen in the public sets.

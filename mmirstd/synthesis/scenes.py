@@ -10,8 +10,9 @@ import math
 import cv2
 import numpy as np
 
-from mmirstd.synthesis.backgrounds import BACKGROUNDS, pixel_grid, standardize
+from mmirstd.synthesis.backgrounds import BACKGROUNDS
 from mmirstd.synthesis.config import MIN_SIZE, SceneConfig
+from mmirstd.synthesis.fields import pixel_grid, standardize
 from mmirstd.synthesis.targets import SceneTarget, draw_target, insert_target
 
 PARTS = {'train': 0, 'val': 1, 'test': 2}

@@ -19,14 +19,13 @@ from mmirstd.apis.benchmarking import (
     Prepared,
     as_data,
     build,
-    contenders,
     cpu_memory,
-    find_reference,
     network,
     raw_batch,
     runnable,
     summarize_rounds,
 )
+from mmirstd.apis.contenders import contenders, find_reference
 from mmirstd.utils.errors import ArgumentError
 
 LINUX = Path('/proc/self/clear_refs').exists()

@@ -26,7 +26,7 @@ model = dict(
     ),
 )
 """
-GREY = """
+GRAY = """
 _base_ = ['mmseg::_base_/models/fcn_unet_s5-d16.py']
 model = dict(
     pretrained='does/not/exist.pth',
@@ -56,7 +56,7 @@ def conv(in_channels, out_channels, kernel, size, groups=1):
 
 
 def test_unet_against_closed_form(call, write, capsys):
-    call('flops', write(GREY), '--shape', '64', '--json', '--depth', '3')
+    call('flops', write(GRAY), '--shape', '64', '--json', '--depth', '3')
     result = json.loads(capsys.readouterr().out)
     parts = {part['name']: part for part in result['parts']}
     # encoder 1 -> 4 -> 8, then upsampling with a 1x1 convolution, and a 3x3 convolution after concatenation
@@ -170,26 +170,26 @@ def test_attention_is_counted():
     [(['--shape', '1', '2', '3'], '--shape'), (['--shape', '0'], '--shape'), (['--depth', '-1'], '--depth')],
 )
 def test_bad_options(call, write, options, message, capsys):
-    assert call('flops', write(GREY), *options) == 2
+    assert call('flops', write(GRAY), *options) == 2
     assert message in capsys.readouterr().err
     with pytest.raises(ArgumentError, match='--depth must not be negative'):
-        model_complexity(write(GREY), 32, depth=-1)
+        model_complexity(write(GRAY), 32, depth=-1)
 
 
 def test_from_python_and_with_mistakes(call, write):
-    found = model_complexity(write(GREY), (32, 48), cfg_options={'model.decode_head.channels': 8})
+    found = model_complexity(write(GRAY), (32, 48), cfg_options={'model.decode_head.channels': 8})
     assert (found.shape, found.input_size) == ((32, 48), (32, 48))
     assert '32 x 48, as trained' in str(found)
-    assert found.total.macs > model_complexity(write(GREY), (32, 48)).total.macs
+    assert found.total.macs > model_complexity(write(GRAY), (32, 48)).total.macs
     assert 'there is no config file none.py' in call('flops', 'none.py')
     assert 'unknown RepViT arch' in call('flops', write(REPVIT), '--cfg-options', 'model.backbone.arch=m9')
-    assert 'configs have no modle; did you mean model?' in call('flops', write(GREY), '--cfg-options', 'modle.x=1')
-    assert call('flops', write(GREY), '--cfg-options', 'model') == 'error: --cfg-options model: expected KEY=VALUE'
+    assert 'configs have no modle; did you mean model?' in call('flops', write(GRAY), '--cfg-options', 'modle.x=1')
+    assert call('flops', write(GRAY), '--cfg-options', 'model') == 'error: --cfg-options model: expected KEY=VALUE'
 
 
 def test_json_is_all_there_is_on_stdout(write):
     """In a process of its own, where packages are imported and may print."""
-    command = [sys.executable, '-m', 'mmirstd', 'flops', write(GREY), '--shape', '64', '--json']
+    command = [sys.executable, '-m', 'mmirstd', 'flops', write(GRAY), '--shape', '64', '--json']
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)['shape'] == [64, 64]

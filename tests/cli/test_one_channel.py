@@ -94,7 +94,7 @@ def build(cfg):
 
 
 def test_three_channel_weights_are_adapted(config, tmp_path):
-    """The trunk of a three-channel model, trained on grey images, gives a one-channel model the same features."""
+    """The trunk of a three-channel model, trained on gray images, gives a one-channel model the same features."""
     one = Config.fromfile(config).model
     three = one.copy()
     three.data_preprocessor = dict(one.data_preprocessor, mean=[114.5] * 3, std=[57.6] * 3)
@@ -106,9 +106,9 @@ def test_three_channel_weights_are_adapted(config, tmp_path):
     one.backbone.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'trunk.pth'))
     adapted = build(one)
     adapted.init_weights()
-    grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    gray = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
     features = []
-    for model, images in ((source, grey.expand(-1, 3, -1, -1)), (adapted, grey)):
+    for model, images in ((source, gray.expand(-1, 3, -1, -1)), (adapted, gray)):
         inputs = model.data_preprocessor({'inputs': list(images), 'data_samples': None})['inputs']
         assert inputs.shape[1] == model.backbone.backbone.in_channels
         with torch.no_grad():

@@ -9,8 +9,9 @@ import pytest
 from scipy import ndimage
 from scipy.special import erf
 
-from mmirstd.synthesis.backgrounds import BACKGROUNDS, random_fields, standardize
+from mmirstd.synthesis.backgrounds import BACKGROUNDS
 from mmirstd.synthesis.config import SceneConfig
+from mmirstd.synthesis.fields import random_fields, standardize
 from mmirstd.synthesis.scenes import render_scene, scene_generator
 from mmirstd.synthesis.targets import KINDS, cut_mask, draw_target, point_spread
 

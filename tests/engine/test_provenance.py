@@ -12,7 +12,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS as MMSEG_DATASETS
 from torch.utils.data import TensorDataset
 
-from mmirstd.checkpoints.provenance import Provenance, image_list, merge
+from mmirstd.checkpoints.provenance import Provenance, merge, split_record
 from mmirstd.datasets import FolderDataset, NUAASIRSTDataset, SyntheticIRSTDDataset
 from mmirstd.datasets.published_splits import load_published
 from mmirstd.engine.provenance import (
@@ -31,11 +31,11 @@ ROOT = Path(__file__).resolve().parents[2]
 NUAA = 'NUAA-SIRST'
 DATASETS = st.sampled_from(['NUDT-SIRST', 'IRSTD-1k', 'mine'])
 IDS = st.lists(st.integers(0, 30).map(str), min_size=1, unique=True)
-LISTS = st.lists(st.builds(image_list, DATASETS, st.sampled_from(['a/train', 'b/train', 'all']), IDS), max_size=6)
+LISTS = st.lists(st.builds(split_record, DATASETS, st.sampled_from(['a/train', 'b/train', 'all']), IDS), max_size=6)
 
 
 def published(split, dataset=NUAA):
-    return image_list(dataset, *load_published(dataset, split))
+    return split_record(dataset, *load_published(dataset, split))
 
 
 def pairs(lists):
@@ -74,12 +74,12 @@ def test_what_is_known_of_the_published_lists():
     (nudt,) = find_overlaps([published('basicirstd/test', 'NUDT-SIRST')], [published('irsam/train', 'NUDT-SIRST')])
     assert nudt.count == 533
     # The same ids in another set are other images.
-    assert not find_overlaps([image_list('a', 'all', ['1'])], [image_list('b', 'all', ['1'])])
+    assert not find_overlaps([split_record('a', 'all', ['1'])], [split_record('b', 'all', ['1'])])
 
 
 def test_sets_that_share_images():
-    v2 = image_list('SIRST-v2', 'all', ['Misc_1', 'Misc_7', 'XDU1'])
-    v1 = image_list(NUAA, 'irsam/train', ['Misc_7', 'XDU1'])
+    v2 = split_record('SIRST-v2', 'all', ['Misc_1', 'Misc_7', 'XDU1'])
+    v1 = split_record(NUAA, 'irsam/train', ['Misc_7', 'XDU1'])
     (overlap,) = find_overlaps([v1], [v2])
     assert str(overlap) == '1 of 2 images of NUAA-SIRST irsam/train were trained on (SIRST-v2 all)'
     assert [o.count for o in find_overlaps([v2], [v1])] == [1]
@@ -88,14 +88,14 @@ def test_sets_that_share_images():
     parts = [published(split) for split in ('idx_427/trainval', 'idx_427/test')]
     assert [o.count for part in parts for o in find_overlaps([full], [part])] == [180, 39]
 
-    augmented = image_list('SIRST-Aug', 'official/train', ['trainval/1', 'trainval/2'])
+    augmented = split_record('SIRST-Aug', 'official/train', ['trainval/1', 'trainval/2'])
     for evaluated, trained in ((v1, augmented), (augmented, v1), (v2, augmented), (augmented, v2)):
         (overlap,) = find_overlaps([evaluated], [trained])
         assert (overlap.certain, overlap.count) == (False, evaluated['num'])
         assert str(overlap).startswith(f'up to {evaluated["num"]} images of {evaluated["dataset"]} ')
-    assert not find_overlaps([image_list('SIRST-Aug', 'official/test', ['test/1'])], [augmented])
-    assert not find_overlaps([image_list('SIRST-v2', 'all', ['XDU1'])], [augmented])
-    assert not find_overlaps([image_list('IRSTD-1k', 'all', ['XDU1'])], [augmented, v2])
+    assert not find_overlaps([split_record('SIRST-Aug', 'official/test', ['test/1'])], [augmented])
+    assert not find_overlaps([split_record('SIRST-v2', 'all', ['XDU1'])], [augmented])
+    assert not find_overlaps([split_record('IRSTD-1k', 'all', ['XDU1'])], [augmented, v2])
 
 
 @pytest.mark.parametrize(
@@ -111,21 +111,21 @@ def test_sets_that_share_images():
     ],
 )
 def test_allowed_by_name(allow, expected):
-    trained = merge([image_list(NUAA, 'a', 'x'), image_list(NUAA, 'b', 'y')])
-    (overlap,) = find_overlaps([image_list(NUAA, 'c', 'xz')], trained)
+    trained = merge([split_record(NUAA, 'a', 'x'), split_record(NUAA, 'b', 'y')])
+    (overlap,) = find_overlaps([split_record(NUAA, 'c', 'xz')], trained)
     assert is_allowed(overlap, allow) is expected
     if expected:
-        assert check([image_list(NUAA, 'c', 'xz')], trained, allow, 'a.pth') == [overlap]
+        assert check([split_record(NUAA, 'c', 'xz')], trained, allow, 'a.pth') == [overlap]
 
 
 def test_the_error_says_how_many_and_what_to_do():
-    trained = merge([published('irsam/train'), image_list('mine', 'all', ['1'])])
-    evaluated = [published('basicirstd/test'), image_list('mine', 'test.txt', ['1', '2'])]
+    trained = merge([published('irsam/train'), split_record('mine', 'all', ['1'])])
+    evaluated = [published('basicirstd/test'), split_record('mine', 'test.txt', ['1', '2'])]
     with pytest.raises(OverlapError) as info:
         check(evaluated, trained, ['mine'], 'a.pth')
     assert str(info.value) == (
         'a.pth: 172 of 214 images of NUAA-SIRST basicirstd/test were trained on (irsam/train). Metrics on them would '
-        'be false. If that is meant, allow it by name: --allow-overlap NUAA-SIRST, or for these lists alone '
+        'be false. If that is meant, allow it by name: --allow-overlap NUAA-SIRST, or for these splits alone '
         "'NUAA-SIRST irsam/train'; in a config allow_overlap = ['NUAA-SIRST']"
     )
     with pytest.raises(OverlapError, match=r"1 of 2 images of mine .*--allow-overlap NUAA-SIRST mine, .*'mine all';"):
@@ -160,7 +160,7 @@ def test_meta_of_checkpoints():
     ],
 )
 def test_checkpoints_of_others_are_unknown(meta):
-    assert Provenance.of(meta, 'folder/x.pth') == Provenance(unknown_lists=['x.pth'])
+    assert Provenance.of(meta, 'folder/x.pth') == Provenance(unknown_splits=['x.pth'])
 
 
 def synthetic(**kwargs):
@@ -197,7 +197,7 @@ def test_datasets_of_others(tiny_data):
     (entry,) = provenance_of_dataset(plain()).trained_on
     assert (entry['dataset'], entry['name']) == ('tiny', 'all')
     assert sorted(entry['ids']) == [f'images/{i}' for i in range(5)]
-    assert provenance_of_dataset(TensorDataset()).unknown_lists == ['TensorDataset']
+    assert provenance_of_dataset(TensorDataset()).unknown_splits == ['TensorDataset']
 
     class Named:
         def __len__(self):
@@ -208,14 +208,14 @@ def test_datasets_of_others(tiny_data):
 
     assert provenance_of_dataset(Named()).trained_on[0]['ids'] == ['s3://bucket/0', 's3://bucket/1']
     Named.get_data_info = lambda self, i: {}
-    assert provenance_of_dataset(Named()).unknown_lists == ['Named']
+    assert provenance_of_dataset(Named()).unknown_splits == ['Named']
 
 
 def test_large_lists_are_fast():
     ids = [f'{i:06d}' for i in range(40_000)]
     random.Random(0).shuffle(ids)
-    trained = merge([image_list('IRDST', 'train', ids[7_000:])])
-    (overlap,) = find_overlaps([image_list('IRDST', 'test', ids[:8_000])], trained)
+    trained = merge([split_record('IRDST', 'train', ids[7_000:])])
+    (overlap,) = find_overlaps([split_record('IRDST', 'test', ids[:8_000])], trained)
     assert overlap.count == 1_000
 
 

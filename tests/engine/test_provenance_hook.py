@@ -66,7 +66,7 @@ def test_every_checkpoint_says_what_it_was_trained_on(trained, tiny_data):
 
 def test_testing_on_images_of_the_training_is_refused_before_the_first_batch(make, trained, tmp_path):
     figures = make(load_from=trained).test()
-    assert not {'overlap', 'overlap_lists', 'training_lists'} & figures.keys()
+    assert not {'overlap', 'overlap_splits', 'training_splits'} & figures.keys()
 
     runner = make(test='d', load_from=trained)
     with pytest.raises(OverlapError, match=r'first/iter_2\.pth: 2 of 3 images of tiny d\.txt were trained on'):
@@ -79,11 +79,11 @@ def test_testing_on_images_of_the_training_is_refused_before_the_first_batch(mak
         runner = make(test='d', load_from=trained, allow=allow, work_dir='marked')
         figures = runner.test()
         assert figures['overlap'] == 2
-        assert figures['overlap_lists'] == '2 of 3 images of tiny d.txt were trained on (a.txt)'
+        assert figures['overlap_splits'] == '2 of 3 images of tiny d.txt were trained on (a.txt)'
         assert 'WARNING - OVERLAP, allowed by name: 2 of 3 images of tiny d.txt' in said(runner)
         (log,) = Path(runner.log_dir).glob('*.json')
         written = json.loads(log.read_text())
-        assert (written['overlap'], written['overlap_lists']) == (2, figures['overlap_lists'])
+        assert (written['overlap'], written['overlap_splits']) == (2, figures['overlap_splits'])
 
 
 def test_validation_without_training_is_refused_too(make, trained):
@@ -96,8 +96,8 @@ def test_validation_without_training_is_refused_too(make, trained):
 @pytest.mark.parametrize(
     ('lists', 'message'),
     [
-        (dict(val='e'), r'the training list of this config: 1 of 1 images of tiny e\.txt were trained on \(a\.txt\)'),
-        (dict(test='d'), r'the training list of this config: 2 of 3 images of tiny d\.txt'),
+        (dict(val='e'), r'the training split of this config: 1 of 1 images of tiny e\.txt were trained on \(a\.txt\)'),
+        (dict(test='d'), r'the training split of this config: 2 of 3 images of tiny d\.txt'),
         (dict(val='e', test='d'), r'1 of 1 images of tiny e\.txt .*; 2 of 3 images of tiny d\.txt'),
     ],
 )
@@ -117,7 +117,7 @@ def test_an_allowed_overlap_of_a_config_is_marked_wherever_it_goes(make, tmp_pat
     assert meta(tmp_path / 'run/best_IoU_iter_2.pth')['allowed_overlaps'] == [text]
     scalars = [json.loads(line) for line in next(Path(runner.log_dir).glob('vis_data/scalars.json')).open()]
     assert scalars[-1]['overlap'] == 1
-    assert f'WARNING - overlap allowed: the training list of this config: {text}' in said(runner)
+    assert f'WARNING - overlap allowed: the training split of this config: {text}' in said(runner)
 
     runner = make(load_from=str(tmp_path / 'run/iter_2.pth'), work_dir='other')
     runner.test()
@@ -128,7 +128,7 @@ def test_an_allowed_overlap_of_a_config_is_marked_wherever_it_goes(make, tmp_pat
 def test_a_test_list_without_files_is_left_to_the_test(make):
     runner = make(**{'test_dataloader.dataset.data_root': 'nowhere'})
     runner.train()
-    assert 'the test list of the config is not compared' in said(runner)
+    assert 'the test split of the config is not compared' in said(runner)
 
 
 def test_starting_from_a_checkpoint_inherits_its_lists(make, trained, tmp_path):
@@ -170,31 +170,31 @@ def test_init_cfg_inherits_and_checks(make, trained, tmp_path):
     assert meta(tmp_path / 'third/iter_2.pth')['trained_on'][0]['ids'] == ['4']
 
 
-def test_unknown_lists_are_marked_and_allowed(make, trained, tmp_path):
+def test_unknown_splits_are_marked_and_allowed(make, trained, tmp_path):
     content = torch.load(trained, weights_only=False)
     del content['meta']['trained_on']
     torch.save(content, trained)
     runner = make(load_from=trained)
     figures = runner.test()
-    assert figures['training_lists'] == 'unknown: iter_2.pth'
-    assert 'WARNING - training list unknown: iter_2.pth' in said(runner)
+    assert figures['training_splits'] == 'unknown: iter_2.pth'
+    assert 'WARNING - training split unknown: iter_2.pth' in said(runner)
     torch.save(content | {'meta': None}, tmp_path / 'none.pth')
-    assert make(load_from=str(tmp_path / 'none.pth')).test()['training_lists'] == 'unknown: none.pth'
+    assert make(load_from=str(tmp_path / 'none.pth')).test()['training_splits'] == 'unknown: none.pth'
     torch.save(content['state_dict'], tmp_path / 'bare.pth')
-    assert make(load_from=str(tmp_path / 'bare.pth')).test()['training_lists'] == 'unknown: bare.pth'
+    assert make(load_from=str(tmp_path / 'bare.pth')).test()['training_splits'] == 'unknown: bare.pth'
     # What starts from it says so.
     make(extra=INIT.format(trained), work_dir='second').train()
     second = tmp_path / 'second/iter_2.pth'
-    assert meta(second)['unknown_lists'] == ['iter_2.pth']
+    assert meta(second)['unknown_splits'] == ['iter_2.pth']
     assert [e['name'] for e in meta(second)['trained_on']] == ['a.txt']
-    assert make(load_from=str(second)).test()['training_lists'] == 'unknown: iter_2.pth'
+    assert make(load_from=str(second)).test()['training_splits'] == 'unknown: iter_2.pth'
 
 
 def test_training_and_testing_in_one_process(make):
     runner = make(test='d', allow=['tiny'])
     runner.train()
     assert runner.test()['overlap'] == 2
-    # A test afterwards compares, too, when nobody looked at the test list before.
+    # A test afterwards compares, too, when nobody looked at the test split before.
     runner = make(train='a', test='c')
     runner.train()
     runner._test_dataloader.dataset.ann_file = 'd.txt'

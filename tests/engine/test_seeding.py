@@ -105,7 +105,7 @@ def test_generators_after_a_checkpoint(tmp_path):
     assert (random.random(), np.random.randn(3).tolist(), torch.rand(())) == expected
 
 
-def test_keys_of_neighbours_give_unrelated_draws():
+def test_keys_of_neighbors_give_unrelated_draws():
     draws = []
     for draw in range(2000):
         seeding.seed_generators(0, 0, draw)

@@ -38,7 +38,7 @@ def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
 
 
 def smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
-    """Centred moving average whose window is cut at the ends."""
+    """Centered moving average whose window is cut at the ends."""
     kernel = np.ones(min(width, len(values)))
     return np.convolve(values, kernel, 'same') / np.convolve(np.ones(len(values)), kernel, 'same')
 
@@ -48,12 +48,12 @@ def plot(work_dirs: list[Path]) -> plt.Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), layout='constrained')
     for i, work_dir in enumerate(work_dirs):
         train, val = read_scalars(work_dir)
-        colour = f'C{i}'
+        color = f'C{i}'
         steps, loss = (np.array([r[key] for r in train]) for key in ('step', 'loss'))
-        left.plot(steps, loss, color=colour, alpha=0.25)
-        left.plot(steps, smooth(loss), color=colour, label=work_dir.name)
+        left.plot(steps, loss, color=color, alpha=0.25)
+        left.plot(steps, smooth(loss), color=color, label=work_dir.name)
         for key, style in zip(FIGURES, ('-', '--', ':'), strict=True):
-            right.plot([r['step'] for r in val], [r[key] for r in val], style, color=colour)
+            right.plot([r['step'] for r in val], [r[key] for r in val], style, color=color)
     left.set(xlabel='iteration', ylabel='loss', yscale='log')
     left.legend()
     right.set(xlabel='iteration', ylabel='on the validation list', ylim=(0, 1))

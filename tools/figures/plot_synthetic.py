@@ -100,7 +100,7 @@ def square(image: np.ndarray, side: int = 256) -> np.ndarray:
 
 
 def target_crops(pairs: list[tuple[np.ndarray, np.ndarray]], number: int, radius: int = 12) -> list[np.ndarray]:
-    """Windows around the first target of each image, stretched to the whole grey range."""
+    """Windows around the first target of each image, stretched to the whole gray range."""
     crops = []
     for image, mask in pairs:
         if len(crops) == number:

@@ -45,7 +45,7 @@ ONLY_TIMED = {'default, k_unit level': {'k_unit': 'level'}, '3 levels': {'levels
 
 
 def slope(image: np.ndarray) -> np.ndarray:
-    """Norm of the first differences of (H, W) at the centres of 2 x 2 pixels."""
+    """Norm of the first differences of (H, W) at the centers of 2 x 2 pixels."""
     a, b, c, d = image[:-1, :-1], image[:-1, 1:], image[1:, :-1], image[1:, 1:]
     return np.hypot(b - a + d - c, c - a + d - b) / 2
 
@@ -130,38 +130,38 @@ def clutter_picture(shown: list[str], root: Path, transform: WPMD, size: int) ->
         )
         views = (image, after, 128 + gain * (image - after), gaussian)
         target = np.argwhere(ndimage.label(mask == 1, np.ones((3, 3)))[0] == 1)
-        centre = target.mean(0).round().astype(int)
-        window = around(image, centre)
+        center = target.mean(0).round().astype(int)
+        window = around(image, center)
         for axis, title, view in zip(row, titles, views, strict=True):
             levels = (0, 255) if title.startswith('removed') else (window.min(), window.max())
-            show(axis, title, view, centre, size, levels)
+            show(axis, title, view, center, size, levels)
     return to_png(figure)
 
 
-def around(image: np.ndarray, centre: np.ndarray, radius: int = 10) -> np.ndarray:
+def around(image: np.ndarray, center: np.ndarray, radius: int = 10) -> np.ndarray:
     """A window of an image, continued at the border."""
-    y, x = centre
+    y, x = center
     return np.pad(image, radius, mode='edge')[y : y + 2 * radius + 1, x : x + 2 * radius + 1]
 
 
 def show(
-    axis: plt.Axes, title: str, image: np.ndarray, centre: np.ndarray, size: int, levels: tuple[float, float]
+    axis: plt.Axes, title: str, image: np.ndarray, center: np.ndarray, size: int, levels: tuple[float, float]
 ) -> None:
     """Draw the part of an image around a target, which is magnified in a corner that it is not in."""
-    origin = [int(np.clip(c - size // 2, 0, max(n - size, 0))) for c, n in zip(centre, image.shape, strict=True)]
+    origin = [int(np.clip(c - size // 2, 0, max(n - size, 0))) for c, n in zip(center, image.shape, strict=True)]
     part = image[origin[0] : origin[0] + size, origin[1] : origin[1] + size]
     axis.imshow(part, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
     axis.set_title(title, fontsize=7, pad=2)
     axis.set(xticks=[], yticks=[])
-    low = centre[0] - origin[0] < part.shape[0] / 2
+    low = center[0] - origin[0] < part.shape[0] / 2
     inset = axis.inset_axes((0, 0 if low else 0.58, 0.42, 0.42))
-    inset.imshow(around(image, centre), cmap='gray', vmin=levels[0], vmax=levels[1], interpolation='nearest')
+    inset.imshow(around(image, center), cmap='gray', vmin=levels[0], vmax=levels[1], interpolation='nearest')
     inset.set(xticks=[], yticks=[])
     inset.spines[:].set(color='C1', linewidth=1.2)
 
 
 def to_png(figure: plt.Figure) -> bytes:
-    """The figure in 128 colours: half the bytes, and no difference to see."""
+    """The figure in 128 colors: half the bytes, and no difference to see."""
     content = io.BytesIO()
     figure.savefig(content, format='png', dpi=100)
     plt.close(figure)

@@ -60,7 +60,7 @@ def convert_repvit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDi
     """Keys of a RepViT classifier or trunk, in whichever of the three layouts, to those of ``mmirstd.RepViT``.
 
     Returns the converted state dict and the dropped (classifier) keys. Raises ``ValueError`` for a layout that is not
-    recognised and for keys that have no place, naming them.
+    recognized and for keys that have no place, naming them.
     """
     state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
     trunk = {key: value for key, value in state_dict.items() if not _CLASSIFIER.match(key)}

@@ -60,7 +60,7 @@ def convert_swin_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict
 
 
 def _unfold_order(x: Tensor) -> Tensor:
-    """Bring the last axis from four neighbours, columns first, of C channels to C channels of four, rows first."""
+    """Bring the last axis from four neighbors, columns first, of C channels to C channels of four, rows first."""
     return x.unflatten(-1, (2, 2, -1)).permute(*range(x.ndim - 1), -1, -2, -3).flatten(-3)
 
 

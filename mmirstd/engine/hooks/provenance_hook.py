@@ -11,21 +11,21 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 
-from mmirstd.checkpoints.provenance import ImageList, Provenance
+from mmirstd.checkpoints.provenance import Provenance, SplitRecord
 from mmirstd.engine.provenance import allowed_names, check, find_overlaps, provenance_of_dataset
 from mmirstd.registry import HOOKS
 from mmirstd.version import __version__
 
-OWN = 'the training list of this config'
+OWN = 'the training split of this config'
 
 
 @HOOKS.register_module()
 class ProvenanceHook(Hook):
     """Keeps in every checkpoint which images its model was trained on, and refuses to evaluate the model on them.
 
-    What a model was trained on is the training list of the run and what came with ``load_from``, ``init_cfg`` and
-    ``resume``. It is compared with the list that is validated or tested on, and in training also with the test list of
-    the config, before the first step. ``allow_overlap = ['NUAA-SIRST']`` in the config, or for one list
+    What a model was trained on is the training split of the run and what came with ``load_from``, ``init_cfg`` and
+    ``resume``. It is compared with the split that is validated or tested on, and in training also with the test split
+    of the config, before the first step. ``allow_overlap = ['NUAA-SIRST']`` in the config, or for one split
     ``['NUAA-SIRST irsam/train']``, allows an overlap by name. It is then marked: by a warning beside every table of
     metrics, as ``overlap`` (a number of images) in the metrics, and in the checkpoints.
 
@@ -41,8 +41,8 @@ class ProvenanceHook(Hook):
 
     def __init__(self) -> None:
         self._provenances: dict[str, Provenance] = {}  # by where they come from
-        self._test: list[ImageList] | None = None  # the test list while training
-        self._evaluated: dict[int, list[ImageList]] = {}
+        self._test: list[SplitRecord] | None = None  # the test split while training
+        self._evaluated: dict[int, list[SplitRecord]] = {}
         self._taken = 0
         self._allowed: dict[str, None] = {}
 
@@ -54,7 +54,7 @@ class ProvenanceHook(Hook):
         return total + self._provenances.get(OWN, Provenance())
 
     def before_run(self, runner: Runner) -> None:
-        """Compare the lists of a training config."""
+        """Compare the splits of a training config."""
         if isinstance(runner._train_loop, BaseLoop):
             self._provenances[OWN] = provenance_of_dataset(runner.train_dataloader.dataset)
             self._check(runner)
@@ -78,27 +78,27 @@ class ProvenanceHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Compare again: a model may have been trained since."""
         self.before_train(runner)
-        for key in ('overlap_lists', 'training_lists'):  # of a test before
+        for key in ('overlap_splits', 'training_splits'):  # of a test before
             runner.message_hub.pop_info(f'test/{key}', None)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
         """Mark an overlap."""
-        self._mark(self._lists(runner.val_dataloader.dataset), metrics)
+        self._mark(self._splits(runner.val_dataloader.dataset), metrics)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
         """Mark an overlap and what is not known; JSON logs of tests hold text, too."""
-        text = self._mark(self._lists(runner.test_dataloader.dataset), metrics)
+        text = self._mark(self._splits(runner.test_dataloader.dataset), metrics)
         provenance = self.provenance
         if provenance.allowed_overlaps:
             print_log(
                 f'trained with overlaps allowed: {"; ".join(provenance.allowed_overlaps)}', 'current', logging.WARNING
             )
-        if provenance.unknown_lists:
-            _warn(f'training list unknown: {", ".join(provenance.unknown_lists)}')
+        if provenance.unknown_splits:
+            _warn(f'training split unknown: {", ".join(provenance.unknown_splits)}')
         if metrics and text:
-            metrics['overlap_lists'] = text
-        if metrics and provenance.unknown_lists:
-            metrics['training_lists'] = f'unknown: {", ".join(provenance.unknown_lists)}'
+            metrics['overlap_splits'] = text
+        if metrics and provenance.unknown_splits:
+            metrics['training_splits'] = f'unknown: {", ".join(provenance.unknown_splits)}'
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write it down."""
@@ -113,8 +113,8 @@ class ProvenanceHook(Hook):
     def _inherit(self, source: str, meta: Mapping | None) -> None:
         if source not in self._provenances:
             self._provenances[source] = provenance = Provenance.of(meta, source)
-            if provenance.unknown_lists:
-                print_log(f'{source}: training list unknown: {", ".join(provenance.unknown_lists)}', 'current')
+            if provenance.unknown_splits:
+                print_log(f'{source}: training split unknown: {", ".join(provenance.unknown_splits)}', 'current')
 
     def _check(self, runner: Runner) -> None:
         allow = allowed_names(runner.cfg.get('allow_overlap') or [])
@@ -123,10 +123,10 @@ class ProvenanceHook(Hook):
             entry
             for loop in (runner._val_loop, runner._test_loop)
             if isinstance(loop, BaseLoop)
-            for entry in self._lists(loop.dataloader.dataset)
+            for entry in self._splits(loop.dataloader.dataset)
         ]
         if training and not isinstance(runner._test_loop, BaseLoop):
-            evaluated += self._test_list(runner)
+            evaluated += self._test_split(runner)
         for source, provenance in self._provenances.items():
             for overlap in check(evaluated, provenance.trained_on, allow, source):
                 text = str(overlap)
@@ -134,13 +134,13 @@ class ProvenanceHook(Hook):
                     self._allowed[text] = None
                     _warn(f'overlap allowed: {source}: {text}')
 
-    def _lists(self, dataset: Any) -> list[ImageList]:
+    def _splits(self, dataset: Any) -> list[SplitRecord]:
         if id(dataset) not in self._evaluated:
             self._evaluated[id(dataset)] = provenance_of_dataset(dataset).trained_on
         return self._evaluated[id(dataset)]
 
-    def _test_list(self, runner: Runner) -> list[ImageList]:
-        """The list that the config will be tested on; without its files, it is left to the test."""
+    def _test_split(self, runner: Runner) -> list[SplitRecord]:
+        """The split that the config will be tested on; without its files, it is left to the test."""
         if self._test is None:
             self._test = []
             loader, val = runner._test_dataloader, runner.cfg.get('val_dataloader')
@@ -149,10 +149,10 @@ class ProvenanceHook(Hook):
                 try:
                     self._test = provenance_of_dataset(DATASETS.build(copy.deepcopy(cfg))).trained_on
                 except FileNotFoundError as e:
-                    print_log(f'the test list of the config is not compared with the training list: {e}', 'current')
+                    print_log(f'the test split of the config is not compared with the training split: {e}', 'current')
         return self._test
 
-    def _mark(self, evaluated: list[ImageList], metrics: dict[str, Any] | None) -> str:
+    def _mark(self, evaluated: list[SplitRecord], metrics: dict[str, Any] | None) -> str:
         if not (overlaps := find_overlaps(evaluated, self.provenance.trained_on)):
             return ''
         text = '; '.join(map(str, overlaps))
