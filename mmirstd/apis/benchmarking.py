@@ -154,7 +154,7 @@ def benchmark(
     if out:
         check_benchmark_folder(out)
     with _settings_of_torch(settings.threads):
-        result = measure(models, place, settings, memory)
+        result = measure_contenders(models, place, settings, memory)
     if out:
         write_benchmark(out, result, values)
     return result
@@ -184,7 +184,7 @@ def build(contender: Contender, cfg_options: dict[str, Any]) -> nn.Module:
     return revert_sync_batchnorm(model).eval().requires_grad_(False)
 
 
-def prepare(contender: Contender, settings: BenchmarkSettings) -> Prepared:
+def prepare_contender(contender: Contender, settings: BenchmarkSettings) -> Prepared:
     """Build a model, count its parameters and multiply-adds, and make what is to be timed."""
     model = build(contender, settings.cfg_options)
     (whole, *_), input_size = analyze(model, *settings.shape, depth=0)
@@ -274,11 +274,13 @@ def _growth_of(contender: Contender, settings: BenchmarkSettings) -> int:
     return measuring.resident_growth(run, settings.warmup)
 
 
-def measure(models: Sequence[Contender], reference: int, settings: BenchmarkSettings, memory: bool) -> dict[str, Any]:
+def measure_contenders(
+    models: Sequence[Contender], reference: int, settings: BenchmarkSettings, memory: bool
+) -> dict[str, Any]:
     """Measure; the result is plain data."""
     prepared: dict[str, Prepared] = {}
     for contender in progress_bar(models, 'models'):
-        one = prepared[contender.name] = prepare(contender, settings)
+        one = prepared[contender.name] = prepare_contender(contender, settings)
         for _ in range(settings.warmup):
             one.run()
         if memory:

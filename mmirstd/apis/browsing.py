@@ -107,7 +107,9 @@ def browse(
         traced = [(part.names[i], trace(part, i, (seed, parts.index(part), i))) for part, i in samples]
         heading = f'{samples[0][0].name} in {os.path.basename(cfg.filename or "config")}, {split}, seed {seed}'
         write_png(folder / name, draw_stages(traced, panel_size=panel_size, heading=heading), 'rgb')
-    summaries = write_statistics(measure(parts, surroundings, workers), parts, folder, surroundings) if stats else {}
+    summaries = (
+        write_statistics(measure_samples(parts, surroundings, workers), parts, folder, surroundings) if stats else {}
+    )
     return BrowsedSplit(folder, names, summaries, '\n\n'.join(statistics_table(*item) for item in summaries.items()))
 
 
@@ -176,7 +178,7 @@ def load(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.ndarray]:
     raise ValueError(f'the pipeline of {type(dataset).__name__} loads no img with gt_seg_map')
 
 
-def measure(parts: list[BrowsedDataset], width: int, workers: int) -> list[SampleStatistics]:
+def measure_samples(parts: list[BrowsedDataset], width: int, workers: int) -> list[SampleStatistics]:
     """Measure all samples, with a progress bar."""
     # As MMEngine does before it starts workers: a forked process hangs in OpenCV's threads.
     cv2.setNumThreads(0)

@@ -68,7 +68,7 @@ def is_allowed(overlap: Overlap, allow: Iterable[str]) -> bool:
     return dataset in allow or all(f'{dataset} {name}' in allow for name in names)
 
 
-def check(
+def check_overlaps(
     evaluated: Iterable[SplitRecord], trained: Sequence[SplitRecord], allow: Iterable[str], where: str
 ) -> list[Overlap]:
     """Return the overlaps, all of them allowed by name.

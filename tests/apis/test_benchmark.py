@@ -116,7 +116,7 @@ def test_ratios_are_taken_within_the_rounds(configs, monkeypatch, capsys):
 
         return Prepared(run, 1_000_000, 2_000_000_000, (64, 96), 4_000_000)
 
-    monkeypatch.setattr(benchmarking, 'prepare', prepare)
+    monkeypatch.setattr(benchmarking, 'prepare_contender', prepare)
     monkeypatch.setattr('time.perf_counter', clock)
     result = benchmark(configs.values(), rounds=4, seconds=0, warmup=1, memory=False, batch=3, reference='wide')
     small, wide = result['models']

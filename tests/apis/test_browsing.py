@@ -174,7 +174,9 @@ def test_concatenated_and_synthetic(browse, tiny_config, capfd):
 def test_a_workers_error_names_its_file(browse, tiny_config, tiny_data, monkeypatch):
     path = tiny_data / 'images/3.png'
     path.write_bytes(path.read_bytes()[:60])
-    monkeypatch.setattr(browsing, 'measure', lambda parts, width, workers, f=browsing.measure: f(parts, width, 2))
+    monkeypatch.setattr(
+        browsing, 'measure_samples', lambda parts, width, workers, f=browsing.measure_samples: f(parts, width, 2)
+    )
     error = browse(tiny_config(), '--stats', '--num', '0', '--out-dir', 'out')
     assert error.startswith('error: ')
     assert str(path) in error

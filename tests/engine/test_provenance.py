@@ -18,7 +18,7 @@ from mmirstd.datasets.published_splits import load_published
 from mmirstd.engine.provenance import (
     OverlapError,
     allowed_names,
-    check,
+    check_overlaps,
     find_overlaps,
     is_allowed,
     leaves,
@@ -115,21 +115,21 @@ def test_allowed_by_name(allow, expected):
     (overlap,) = find_overlaps([split_record(NUAA, 'c', 'xz')], trained)
     assert is_allowed(overlap, allow) is expected
     if expected:
-        assert check([split_record(NUAA, 'c', 'xz')], trained, allow, 'a.pth') == [overlap]
+        assert check_overlaps([split_record(NUAA, 'c', 'xz')], trained, allow, 'a.pth') == [overlap]
 
 
 def test_the_error_says_how_many_and_what_to_do():
     trained = merge([published('irsam/train'), split_record('mine', 'all', ['1'])])
     evaluated = [published('basicirstd/test'), split_record('mine', 'test.txt', ['1', '2'])]
     with pytest.raises(OverlapError) as info:
-        check(evaluated, trained, ['mine'], 'a.pth')
+        check_overlaps(evaluated, trained, ['mine'], 'a.pth')
     assert str(info.value) == (
         'a.pth: 172 of 214 images of NUAA-SIRST basicirstd/test were trained on (irsam/train). Metrics on them would '
         'be false. If that is meant, allow it by name: --allow-overlap NUAA-SIRST, or for these splits alone '
         "'NUAA-SIRST irsam/train'; in a config allow_overlap = ['NUAA-SIRST']"
     )
     with pytest.raises(OverlapError, match=r"1 of 2 images of mine .*--allow-overlap NUAA-SIRST mine, .*'mine all';"):
-        check(evaluated, trained, [], 'a.pth')
+        check_overlaps(evaluated, trained, [], 'a.pth')
 
 
 def test_names_in_a_config():
@@ -226,9 +226,9 @@ def test_on_the_real_files(real_data):
     evaluated, trained = lists('basicirstd/test'), lists('irsam/train')
     assert evaluated == [published('basicirstd/test')]
     with pytest.raises(OverlapError, match='172 of 214 images of NUAA-SIRST basicirstd/test were trained on'):
-        check(evaluated, trained, [], 'a.pth')
-    assert check(evaluated, trained, ['NUAA-SIRST irsam/train'], 'a.pth')[0].count == 172
-    assert not check(lists('irsam/test'), trained, [], 'a.pth')
+        check_overlaps(evaluated, trained, [], 'a.pth')
+    assert check_overlaps(evaluated, trained, ['NUAA-SIRST irsam/train'], 'a.pth')[0].count == 172
+    assert not check_overlaps(lists('irsam/test'), trained, [], 'a.pth')
 
 
 def test_configs_do_not_overlap_themselves(real_data):

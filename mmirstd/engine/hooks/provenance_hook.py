@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 
 from mmirstd.checkpoints.provenance import Provenance, SplitRecord
-from mmirstd.engine.provenance import allowed_names, check, find_overlaps, provenance_of_dataset
+from mmirstd.engine.provenance import allowed_names, check_overlaps, find_overlaps, provenance_of_dataset
 from mmirstd.registry import HOOKS
 from mmirstd.version import __version__
 
@@ -128,7 +128,7 @@ class ProvenanceHook(Hook):
         if training and not isinstance(runner._test_loop, BaseLoop):
             evaluated += self._test_split(runner)
         for source, provenance in self._provenances.items():
-            for overlap in check(evaluated, provenance.trained_on, allow, source):
+            for overlap in check_overlaps(evaluated, provenance.trained_on, allow, source):
                 text = str(overlap)
                 if training and text not in self._allowed:
                     self._allowed[text] = None
