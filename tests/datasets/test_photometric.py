@@ -72,8 +72,8 @@ def test_noise_has_the_variance_it_says(read, shot, level):
     assert abs(noise.mean(dtype=float)) < 5 * np.sqrt(variance / n)
     assert abs(noise.var(dtype=float) - variance) < 5 * variance * np.sqrt(2 / n)
     assert stats.kstest(noise.ravel()[:20000] / np.sqrt(variance), 'norm').pvalue > 1e-3
-    neighbours = np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1]
-    assert abs(neighbours) < 5 / np.sqrt(n)
+    neighbors = np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1]
+    assert abs(neighbors) < 5 / np.sqrt(n)
 
 
 def test_stripes_are_constant_along_their_line():
@@ -177,9 +177,9 @@ def test_any_size_type_and_channels(seed, size, channels, dtype, with_mask):
 
 
 def test_one_and_three_channels_and_both_types_agree():
-    grey = picture((31, 45, 1)).astype(np.uint8)
+    gray = picture((31, 45, 1)).astype(np.uint8)
     outs = []
-    for img in (grey, grey[..., 0], grey.repeat(3, axis=2), grey.astype(np.float32)):
+    for img in (gray, gray[..., 0], gray.repeat(3, axis=2), gray.astype(np.float32)):
         np.random.seed(11)
         outs.append(InfraredPhotometric(prob=1, **STRONG)(dict(img=img))['img'].reshape(31, 45, -1)[..., :1])
     np.testing.assert_array_equal(outs[0], outs[1])
@@ -187,7 +187,7 @@ def test_one_and_three_channels_and_both_types_agree():
     np.testing.assert_array_equal(outs[0], np.rint(outs[3]))
 
 
-def test_colours_get_the_same_noise_in_all_channels():
+def test_colors_get_the_same_noise_in_all_channels():
     img = np.full((50, 50, 3), (90, 120, 150), np.uint8)
     np.random.seed(0)
     got = nothing_but(read_noise=(5, 5))(dict(img=img))['img'].astype(int)

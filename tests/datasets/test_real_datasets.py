@@ -43,14 +43,14 @@ def test_headers(cls, real_data):
 @pytest.mark.parametrize('cls', FACTS)
 def test_masks_and_images(cls, real_data):
     dataset = cls(data_root=real_data / cls.NAME, pipeline=LOADING, test_mode=True)
-    targets = grey_masks = 0
+    targets = gray_masks = 0
     for i in range(len(dataset)):
         path = dataset.get_data_info(i)['seg_map_path']
         raw = LoadIRImage(1)({'img_path': path})['img'][..., 0]
         mask = mask_labels(raw, source=path)
         targets += len(find_targets(mask).boxes)
         if ((raw != 0) & (raw != 255)).any():
-            grey_masks += 1
+            gray_masks += 1
             np.testing.assert_array_equal(mask, raw > 127)
         if i % 5 == 0:
             sample = dataset[i]
@@ -58,7 +58,7 @@ def test_masks_and_images(cls, real_data):
             assert sample['img'].shape == (*sample['gt_seg_map'].shape, 3)
             assert set(np.unique(sample['gt_seg_map'])) == {0, 1}
     assert targets == FACTS[cls][1]
-    assert grey_masks == (85 if cls is IRSTD1kDataset else 0)
+    assert gray_masks == (85 if cls is IRSTD1kDataset else 0)
 
 
 @pytest.mark.parametrize(

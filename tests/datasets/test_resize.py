@@ -38,8 +38,8 @@ def test_image_and_mask_stay_in_one_place():
         results = AlignedResize(scale_factor=float(rng.uniform(0.3, 2)))(results)
         weights = results['img'][..., 0] / 255
         bright = np.array([(grid * weights).sum() / weights.sum() for grid in np.indices(weights.shape)])
-        centre = np.argwhere(results['gt_seg_map']).mean(axis=0)
-        assert np.abs(bright - centre).max() < 0.51
+        center = np.argwhere(results['gt_seg_map']).mean(axis=0)
+        assert np.abs(bright - center).max() < 0.51
         union = np.maximum(weights, results['gt_seg_map']).sum()
         assert np.minimum(weights, results['gt_seg_map']).sum() / union > 0.55
 

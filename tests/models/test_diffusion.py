@@ -37,7 +37,7 @@ def images(*shape, seed=0, scale=10.0):
 
 
 def flux_field(u, k):
-    """div(g(|grad u| / k) grad u) on cells of 2 x 2 pixels, without a wavelet: the gradient at a cell's centre is the
+    """div(g(|grad u| / k) grad u) on cells of 2 x 2 pixels, without a wavelet: the gradient at a cell's center is the
     mean difference of its sides, |grad u|^2 takes in the mixed difference, nothing flows out of the image."""
     p = np.pad(u, 1, mode='edge')
     a, b, c, d = p[:-1, :-1], p[:-1, 1:], p[1:, :-1], p[1:, 1:]
@@ -150,7 +150,7 @@ def test_constants_mean_and_energy(form, size):
 
 @pytest.mark.parametrize('decimated', [False, True])
 @pytest.mark.parametrize('size', [(1, 9), (13, 17)])
-def test_coupled_haar_keeps_to_the_range_of_the_neighbours(size, decimated):
+def test_coupled_haar_keeps_to_the_range_of_the_neighbors(size, decimated):
     x = images(20, *size)
     y = wavelet_diffusion(x, 30.0, 1, 1.0, decimated=decimated)
     high = torch.from_numpy(ndimage.maximum_filter(x, (1, 3, 3), mode='nearest'))

@@ -289,7 +289,7 @@ def test_activation_checkpointing_changes_nothing():
         saving(image)
 
 
-def test_initialisation():
+def test_initialization():
     net = RepViT(TINY)
     net.init_weights()
     for m in net.modules():
@@ -329,7 +329,7 @@ def test_pretrained(layout, tmp_path):
         assert torch.equal(a, b)
     net.init_weights()  # a second call warns and loads nothing
 
-    # Early stages alone, then with other initialisers for what the checkpoint overwrites.
+    # Early stages alone, then with other initializers for what the checkpoint overwrites.
     cfg = [
         {'type': 'Constant', 'layer': 'Conv2d', 'val': 0},
         {'type': 'Pretrained', 'checkpoint': str(path), 'prefix': prefix},
@@ -375,13 +375,13 @@ def test_grey_stem_from_rgb(tmp_path):
     reference = randomise(RepViT(TINY))
     path = tmp_path / 'repvit.pth'
     torch.save(reference.state_dict(), path)
-    grey = pretrained(path, arch=TINY, in_channels=1)
+    gray = pretrained(path, arch=TINY, in_channels=1)
     image = torch.randn(2, 1, 40, 40)
-    for a, b in zip(grey(image), reference(image.expand(-1, 3, -1, -1)), strict=True):
+    for a, b in zip(gray(image), reference(image.expand(-1, 3, -1, -1)), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
     # One channel into one channel is taken as it is.
-    torch.save(grey.state_dict(), path)
-    assert torch.equal(pretrained(path, arch=TINY, in_channels=1).stem[0].conv.weight, grey.stem[0].conv.weight)
+    torch.save(gray.state_dict(), path)
+    assert torch.equal(pretrained(path, arch=TINY, in_channels=1).stem[0].conv.weight, gray.stem[0].conv.weight)
 
 
 def test_pretrained_errors(tmp_path):

@@ -306,12 +306,12 @@ def test_pretrained(lora_rank, tmp_path):
     image = torch.randn(1, 3, 48, 64)
     for a, b in zip(net.eval()(image), reference(image), strict=True):
         assert torch.equal(a, b)
-    # Early layers alone; and a grey image.
+    # Early layers alone; and a gray image.
     early = SAMViT(**SMALL, with_neck=False, out_indices=(0,), in_channels=1, lora_rank=lora_rank, init_cfg=init_cfg)
     early.init_weights()
-    grey = image[:, :1]
-    expected = reference(grey.expand(-1, 3, -1, -1))[0]
-    torch.testing.assert_close(early.eval()(grey)[0], expected, atol=1e-5, rtol=1e-5)
+    gray = image[:, :1]
+    expected = reference(gray.expand(-1, 3, -1, -1))[0]
+    torch.testing.assert_close(early.eval()(gray)[0], expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize('kwargs', [{'img_size': 32}, {'img_size': 96, 'antialias': False}, {'window_size': 5}])
@@ -331,7 +331,7 @@ def test_checkpoint_of_another_size(kwargs, tmp_path):
     torch.testing.assert_close(net(image)[0], reference(image)[0], atol=1e-5, rtol=1e-5)
 
 
-def test_other_initialisers_come_first(tmp_path):
+def test_other_initializers_come_first(tmp_path):
     path = tmp_path / 'sam.pth'
     reference = small()
     torch.save(reference.state_dict(), path)

@@ -75,7 +75,7 @@ def test_sgem_equals_the_equations(linearization, softmax, out_channels, reading
     def conv1x1(conv, x):
         return torch.einsum('oc,bchw->bohw', conv.weight[:, :, 0, 0], x) + conv.bias[:, None, None]
 
-    def normalise(x, dims):
+    def normalize(x, dims):
         e = x.exp()
         return e / e.sum(dims, keepdim=True)
 
@@ -86,13 +86,13 @@ def test_sgem_equals_the_equations(linearization, softmax, out_channels, reading
 
     def tokens(x):
         if linearization == 'tokens':
-            return torch.einsum('bdhw,brhw->bdr', x, normalise(conv1x1(sgem.pool, key_map), (2, 3)))
+            return torch.einsum('bdhw,brhw->bdr', x, normalize(conv1x1(sgem.pool, key_map), (2, 3)))
         return torch.einsum('bdihjw->bdij', x.reshape(2, -1, 2, 3, 2, 2)).reshape(2, -1, 4) / 6
 
     k = tokens(key_map)
     # (3)
     product = torch.einsum('bdn,bdr->brn', q, k).reshape(2, 4, 12, 8) / 3**0.5
-    matrix = normalise(conv1x1(sgem.restore, product), 1 if softmax == 'channel' else (2, 3))
+    matrix = normalize(conv1x1(sgem.restore, product), 1 if softmax == 'channel' else (2, 3))
     torch.testing.assert_close(sgem.distribution(shallow, k), matrix)
     assert (matrix >= 0).all()
     sums = matrix.sum(1 if softmax == 'channel' else (2, 3))

@@ -302,9 +302,9 @@ def test_pretrained(layout, tmp_path):
         assert torch.equal(a, b)
     early = TinyViT(**SMALL, out_indices=(1,), with_neck=False, in_channels=1, init_cfg=init_cfg)
     early.init_weights()
-    grey = image[:, :1]
-    expected = reference(grey.expand(-1, 3, -1, -1))[0]
-    torch.testing.assert_close(early.eval()(grey)[0], expected, atol=1e-5, rtol=1e-4)
+    gray = image[:, :1]
+    expected = reference(gray.expand(-1, 3, -1, -1))[0]
+    torch.testing.assert_close(early.eval()(gray)[0], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_other_windows(tmp_path):
