@@ -50,7 +50,10 @@ def start_gloo_on_cpu(launcher: str, timeout: float | None = None) -> bool:
         raise RuntimeError(f'launcher {launcher!r} needs a GPU; on a CPU use pytorch or slurm')
     missing = [k for k in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if k not in os.environ]
     if missing:
-        raise RuntimeError(f'launcher {launcher!r}: {", ".join(missing)} not set; start with tools/dist_train.sh')
+        raise RuntimeError(
+            f'launcher {launcher!r}: {", ".join(missing)} not set; start with tools/dist_train.sh CONFIG N, or '
+            'anywhere with torchrun --nproc-per-node=N -m mmirstd train CONFIG --launcher pytorch'
+        )
     torch_dist.init_process_group('gloo', timeout=None if timeout is None else timedelta(seconds=timeout))
     return True
 
