@@ -15,7 +15,7 @@ def sine_position(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Sine position encoding of a grid (Carion et al., DETR, ECCV 2020), normalised to 2 pi.
+    """Sine position encoding of a grid (Carion et al., DETR, ECCV 2020), normalized to 2 pi.
 
     The first half of the channels encodes y, the second x; sine and cosine alternate.
 
