@@ -2,10 +2,11 @@
 
 import warnings
 
-from .utils.stack import check_stack, register_config_packages
+from .utils.stack import check_stack, keep_import_quiet, register_config_packages
 from .version import __version__
 
 register_config_packages(check_stack())
+keep_import_quiet()
 # Advice to install compiled ops, which nothing here uses.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 

@@ -4,18 +4,13 @@ import argparse
 import copy
 import inspect
 import os.path as osp
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
-
-with redirect_stdout(sys.stderr):  # mmseg prints here what is not installed; a command's output may be JSON
-    import mmseg.datasets  # noqa: F401
 
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine.provenance import allowed_names

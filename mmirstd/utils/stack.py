@@ -5,14 +5,16 @@ and the original ones. Neither is required outright, so this module looks for ei
 imported and by ``setup.py``: at import, standard library only.
 """
 
+import io
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
 MIN_TORCH = '2.6'
 
@@ -133,31 +135,45 @@ def register_config_packages(found: dict[str, str]) -> None:
     MMEngine imports torch, which takes seconds, so the table is changed when something imports it.
     """
     packages = {'mmseg': found['mmseg'], 'mmirstd': 'mmirstd.version'}
-    if module := sys.modules.get(_PACKAGE_TABLE):
-        module.MODULE2PACKAGE.update(packages)
+
+    def fill(load: Callable[[], None], name: str) -> None:
+        load()
+        sys.modules[name].MODULE2PACKAGE.update(packages)
+
+    _at_import('mmengine.config.utils', fill)
+
+
+def keep_import_quiet() -> None:
+    """Keep onedl-mmsegmentation from printing at its import, among a program's results, that it found no OneDL."""
+
+    def quietly(load: Callable[[], None], name: str) -> None:
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            load()
+        for line in printed.getvalue().splitlines():
+            if line != 'Could not import OneDL':
+                print(line)
+
+    _at_import('mmseg.datasets', quietly)
+
+
+def _at_import(name: str, action: Callable[[Callable[[], None], str], None]) -> None:
+    """Have `action(load, name)` called when a module is imported, `load` running it; at once if it is imported."""
+    if name in sys.modules:
+        action(lambda: None, name)
     else:
-        sys.meta_path.insert(0, _FillPackageTable(packages))
+        sys.meta_path.insert(0, _AtImport(name, action))
 
 
-_PACKAGE_TABLE = 'mmengine.config.utils'
-
-
-class _FillPackageTable(MetaPathFinder):
-    """Adds to the table once, after the module that holds it was imported."""
-
-    def __init__(self, packages: dict[str, str]) -> None:
-        self.packages = packages
+class _AtImport(MetaPathFinder):
+    def __init__(self, name: str, action: Callable[[Callable[[], None], str], None]) -> None:
+        self.name, self.action = name, action
 
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
-        if name != _PACKAGE_TABLE:
+        if name != self.name:
             return None
         sys.meta_path.remove(self)
         spec = find_spec(name)
         load = spec.loader.exec_module
-
-        def load_and_fill(module: ModuleType) -> None:
-            load(module)
-            module.MODULE2PACKAGE.update(self.packages)
-
-        spec.loader.exec_module = load_and_fill
+        spec.loader.exec_module = lambda module: self.action(lambda: load(module), name)
         return spec

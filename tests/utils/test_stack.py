@@ -106,3 +106,10 @@ def test_import_is_light():
     code = "import sys, mmirstd; print([m for m in ('torch', 'mmseg', 'mmcv', 'cv2') if m in sys.modules])"
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.split('\n')[-2] == '[]', done.stderr
+
+
+def test_importing_everything_prints_nothing():
+    """mmseg prints what it did not find, twice, where a program's results may be JSON."""
+    code = 'import mmirstd, mmirstd.datasets, mmirstd.models, mmirstd.engine'
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout == ''
