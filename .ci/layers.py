@@ -1,6 +1,6 @@
-"""Draw the import layers in CONTRIBUTING.md, from the contract in pyproject.toml and the imports of the code.
+"""Draw the import layers, from the contract in pyproject.toml and the imports of the code, as docs/pictures/layers.svg.
 
-``python .ci/layers.py`` rewrites the diagram, ``--check`` fails where it is out of date. An arrow that follows from two
+``python .ci/layers.py`` writes the picture, ``--check`` fails where it is out of date. An arrow that follows from two
 others is left out.
 """
 
@@ -14,8 +14,15 @@ import grimp
 from importlinter.api import read_configuration
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / 'CONTRIBUTING.md'
-BLOCK = re.compile(r'(?<=<!-- layers -->\n).*?(?=<!-- end of layers -->)', re.DOTALL)
+PICTURE = ROOT / 'docs/pictures/layers.svg'
+# Of a box and of the steps from box to box, in pixels.
+WIDTH, HEIGHT, RIGHT, DOWN = 120, 34, 160, 80
+HEADER = """<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}"
+     font-family="sans-serif" font-size="14" text-anchor="middle">
+  <marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+    <path d="M0 0L8 4L0 8z" fill="#888"/>
+  </marker>
+  <rect width="100%" height="100%" fill="#fff"/>"""
 
 
 def read_layers() -> list[list[str]]:
@@ -48,15 +55,24 @@ def find_arrows(packages: list[str]) -> list[tuple[str, str]]:
 
 
 def draw() -> str:
-    """Return the diagram as a Mermaid block."""
+    """Return the picture: a row for each layer, an arrow from a package to one that it imports."""
     layers = read_layers()
-    lines = ['```mermaid', 'flowchart TD']
-    for number, names in enumerate(layers, 1):
-        lines.append(f'  subgraph layer{number}[" "]')
-        lines += [f'    {name}' for name in names]
-        lines.append('  end')
-    lines += [f'  {a} --> {b}' for a, b in find_arrows([name for names in layers for name in names])]
-    return '\n'.join([*lines, '```', ''])
+    width, height = max(map(len, layers)) * RIGHT, len(layers) * DOWN
+    place = {
+        name: (width // 2 + (2 * column - len(names) + 1) * RIGHT // 2, row * DOWN + DOWN // 2)
+        for row, names in enumerate(layers)
+        for column, name in enumerate(names)
+    }
+    lines = [HEADER.format(width, height)]
+    for a, b in find_arrows(list(place)):
+        (x1, y1), (x2, y2) = place[a], place[b]
+        ends = f'x1="{x1}" y1="{y1 + HEIGHT // 2}" x2="{x2}" y2="{y2 - HEIGHT // 2}"'
+        lines.append(f'  <line {ends} stroke="#888" marker-end="url(#tip)"/>')
+    for name, (x, y) in place.items():
+        box = f'x="{x - WIDTH // 2}" y="{y - HEIGHT // 2}" width="{WIDTH}" height="{HEIGHT}"'
+        lines.append(f'  <rect {box} rx="6" fill="#e8eaf6" stroke="#3f51b5"/>')
+        lines.append(f'  <text x="{x}" y="{y + 5}">{name}</text>')
+    return '\n'.join([*lines, '</svg>', ''])
 
 
 def main() -> int:
@@ -64,14 +80,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--check', action='store_true', help='fail where the diagram is out of date, and write nothing')
     check = parser.parse_args().check
-    text = PAGE.read_text(encoding='utf-8')
-    if not BLOCK.search(text):
-        sys.exit(f'{PAGE} has no place for the diagram, between "<!-- layers -->" and "<!-- end of layers -->"')
-    new = BLOCK.sub(lambda _: draw(), text)
-    if check and new != text:
-        sys.exit(f'the diagram of layers in {PAGE.name} is out of date: run `make layers`')
+    picture = draw()
+    if check and (not PICTURE.is_file() or PICTURE.read_text(encoding='utf-8') != picture):
+        sys.exit(f'{PICTURE.relative_to(ROOT)} is out of date: run `make layers`')
     if not check:
-        PAGE.write_text(new, encoding='utf-8')
+        PICTURE.write_text(picture, encoding='utf-8')
     return 0
 
 
