@@ -142,6 +142,7 @@ class QueryEncoder(PretrainedBackbone):
         dense_carry_all: whether each update takes in what the one before made of the dense queries. In the released
             code all but the first take in what the first made.
         early_channels: width in which sparse and dense queries are multiplied.
+        early_mlp_layers: layers of the MLP of the sparse query: 3 in the released code, 2 in the paper's text.
         predict_mask: make the early mask. Turn it off before a head that does not use it.
         zero_init: start with nothing added to the features (the last norms at zero), so that a pre-trained backbone
             starts undisturbed. The released code does not.
@@ -172,6 +173,7 @@ class QueryEncoder(PretrainedBackbone):
         dense_update: dict | None = None,
         dense_carry_all: bool = False,
         early_channels: int = 32,
+        early_mlp_layers: int = 3,
         predict_mask: bool = True,
         zero_init: bool = False,
         stem_names: Sequence[str] | None = None,
@@ -226,7 +228,7 @@ class QueryEncoder(PretrainedBackbone):
                 [widths[i] for i in self.dense_places],
                 dense_update or {'type': 'mmirstd.DeformableDenseUpdate'},
                 dense_carry_all,
-                (embed_dims, early_channels) if predict_mask else None,
+                (embed_dims, early_channels, early_mlp_layers) if predict_mask else None,
                 norm_cfg,
             )
 

@@ -84,8 +84,8 @@ class DenseQueries(nn.Module):
         update: config of the update, of which each place has its own; it is given `channels` and `norm_cfg`.
         carry_all: whether every update changes the dense queries that the next one takes in. The released code
             carries the first update on alone; of the others the last makes the early mask.
-        mask_channels: (width of the sparse query, width in which sparse and dense are multiplied) for the early mask;
-            None leaves it out.
+        mask_cfg: (width of the sparse query, width in which sparse and dense are multiplied, layers of the MLP) for
+            the early mask; None leaves it out.
         norm_cfg: norm of the projections.
     """
 
@@ -96,7 +96,7 @@ class DenseQueries(nn.Module):
         in_channels: Sequence[int],
         update: dict,
         carry_all: bool,
-        mask_channels: tuple[int, int] | None,
+        mask_cfg: tuple[int, int, int] | None,
         norm_cfg: dict,
     ) -> None:
         super().__init__()
@@ -108,10 +108,10 @@ class DenseQueries(nn.Module):
         )
         self.project_out = nn.ModuleList(projection(channels, width, norm_cfg) for width in in_channels)
         self.mask_norm = None
-        if mask_channels is not None:
-            sparse, width = mask_channels
+        if mask_cfg is not None:
+            sparse, width, layers = mask_cfg
             self.mask_norm = nn.LayerNorm(sparse)
-            self.mask_mlp = MLP(sparse, sparse, width, 3)
+            self.mask_mlp = MLP(sparse, sparse, width, layers)
             self.mask_conv = nn.Conv2d(channels, width, 3, padding=1)
 
     def update(self, index: int, dense: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
