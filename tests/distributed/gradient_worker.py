@@ -59,7 +59,7 @@ def build(config, loss, dtype, with_cp):
         part.with_cp = with_cp
     model = MODELS.build(cfg).to(dtype)
     for name, p in model.named_parameters():  # what starts at zero keeps the gradient from what is behind it
-        if 'project_out' in name or name.endswith('conv2.bn.weight'):
+        if name.endswith(('conv2.bn.weight', 'sampling_offsets.weight', 'attention_weights.weight')):
             torch.nn.init.normal_(p, std=0.3)
     model.train()
     for module in model.modules():

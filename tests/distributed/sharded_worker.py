@@ -58,7 +58,7 @@ def run(path, data, out):
 
     if is_main_process():
         content = torch.load(out / 'sharded/iter_4.pth', weights_only=False)
-        del content['state_dict']['backbone.queries']
+        del content['state_dict']['backbone.sparse.queries']
         torch.save(content, out / 'other.pth')
     barrier()
     with pytest.raises(

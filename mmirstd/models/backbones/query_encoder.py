@@ -15,7 +15,7 @@ from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.checkpoints.state_dict import CheckpointError, unwrap_state_dict
 from mmirstd.models.backbones.pretrained import PretrainedBackbone
-from mmirstd.models.layers import DenseQueries, QueryFeatures, QueryInteraction, projection, recompute, sine_position
+from mmirstd.models.layers import DenseQueries, QueryFeatures, SparseQueries, projection, recompute
 from mmirstd.registry import MODELS
 
 
@@ -57,55 +57,6 @@ def split_stages(
         f'QueryEncoder cannot tell the stages of {name}: it has neither `stem` and `stages` nor `res_layers`. '
         'Name its submodules with stem_names and stage_names.'
     )
-
-
-class SparseQueries(nn.Module):
-    """Sparse queries with one set of exchange weights for all places of a backbone.
-
-    Args:
-        widths: width of the features at each place.
-        embed_dims: C, width of the queries.
-        num_queries: N.
-        num_heads: heads of the attentions.
-        feedforward_channels: hidden width of the queries' feed-forward network.
-        dropout: dropout of the exchange.
-        norm_cfg: norm of the projections.
-    """
-
-    def __init__(
-        self,
-        widths: Sequence[int],
-        embed_dims: int,
-        num_queries: int,
-        num_heads: int,
-        feedforward_channels: int,
-        dropout: float,
-        norm_cfg: dict,
-    ) -> None:
-        super().__init__()
-        self.queries = nn.Parameter(torch.randn(1, num_queries, embed_dims))
-        self.query_pos = nn.Parameter(torch.randn(1, num_queries, embed_dims))
-        # One for all places: the released code has four and adds the first everywhere.
-        self.level_embed = nn.Parameter(torch.randn(embed_dims))
-        self.project_in = nn.ModuleList(projection(width, embed_dims, norm_cfg) for width in widths)
-        self.interaction = QueryInteraction(embed_dims, num_heads, feedforward_channels, dropout)
-        self.project_out = nn.ModuleList(projection(embed_dims, width, norm_cfg) for width in widths)
-
-    def exchange(self, index: int, queries: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Exchange at one place.
-
-        Args:
-            index: number of the place.
-            queries: (B, N, C).
-            x: features there (B, width, h, w).
-
-        Returns:
-            queries as the exchange leaves them, and what is to be added to `x`.
-        """
-        feature = self.project_in[index](x) + self.level_embed[:, None, None]
-        pos = sine_position(*x.shape[2:], feature.shape[1], device=x.device, dtype=feature.dtype)
-        queries, feature = self.interaction(queries, self.query_pos, feature, pos)
-        return queries, self.project_out[index](feature)
 
 
 @MODELS.register_module()
@@ -288,6 +239,30 @@ class QueryEncoder(PretrainedBackbone):
             dense = (latest if index == 0 or self.dense.carry_all else dense[0], latest)
         return sum(added, x), queries, dense
 
+    def run_stage(
+        self, place: int, stage: nn.Module, x: Tensor, queries: Tensor, dense: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+        """Run a stage in which queries and features meet after the first block; arguments as :meth:`meet`.
+
+        The stage itself is called, so that what others have hooked to it still runs.
+        """
+        if place not in {*self.query_places, *self.dense_places}:
+            return stage(x), queries, dense
+        if not isinstance(stage, nn.Sequential):
+            return self.meet(place, stage(x), queries, dense)
+
+        def meet(_: nn.Module, __: tuple, out: Tensor) -> Tensor:
+            nonlocal queries, dense
+            out, queries, dense = self.meet(place, out, queries, dense)
+            return out
+
+        hook = stage[0].register_forward_hook(meet)
+        try:
+            x = stage(x)
+        finally:
+            hook.remove()
+        return x, queries, dense
+
     def forward(self, x: Tensor) -> QueryFeatures:
         """Encode images (B, 3, H, W) to maps (B, out_channels, h_i, w_i) with queries and early mask."""
         stem, stages = split_stages(self.backbone, self.stem_names, self.stage_names)
@@ -297,10 +272,7 @@ class QueryEncoder(PretrainedBackbone):
         x, queries, dense = self.meet(0, x, queries, dense)
         maps = []
         for i, stage in enumerate(stages):
-            for j, block in enumerate(stage if isinstance(stage, nn.Sequential) else [stage]):
-                x = block(x)
-                if i and not j:
-                    x, queries, dense = self.meet(i, x, queries, dense)
+            x, queries, dense = self.run_stage(i, stage, x, queries, dense) if i else (stage(x), queries, dense)
             maps.append(self.maps[i](x))
         mask = None
         if self.predict_mask and (self.training or torch.is_grad_enabled()):

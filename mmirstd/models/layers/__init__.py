@@ -9,6 +9,7 @@ from .dense_queries import ConvDenseUpdate, DeformableDenseUpdate, DenseQueries,
 from .features import QueryFeatures, require_queries
 from .position import FourierPosition, sine_position
 from .recompute import recompute
+from .sparse_queries import SparseQueries
 
 __all__ = [
     'MLP',
@@ -22,6 +23,7 @@ __all__ = [
     'LayerNorm2d',
     'QueryFeatures',
     'QueryInteraction',
+    'SparseQueries',
     'TwoWayBlock',
     'TwoWayTransformer',
     'WPMDBlock',
