@@ -1,12 +1,11 @@
 """A benchmark as Markdown, CSV, JSON and a picture; and the accuracies that go into the picture."""
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mmirstd.io.files import refuse_overwriting, write_atomically
+from mmirstd.io.files import encode_png, figure_pixels, write_atomically
 from mmirstd.io.tables import csv_rows, json_bytes, markdown_rows
 
 FILES = ('benchmark.json', 'benchmark.csv', 'benchmark.md', 'benchmark.png')
@@ -35,15 +34,6 @@ def read_accuracy(path: str | Path, models: Sequence[_Named]) -> dict[str, dict[
         plain = {m.name: values.get(m.name, values.get(Path(m.config).stem)) for m in models}
         found[metric] = {name: value for name, value in plain.items() if value is not None}
     return found
-
-
-def check_benchmark_folder(folder: str | Path) -> None:
-    """See that the folder holds no result.
-
-    Raises:
-        FileExistsError: If it does.
-    """
-    refuse_overwriting(Path(folder) / name for name in FILES)
 
 
 def write_benchmark(folder: str | Path, result: dict[str, Any], accuracy: dict[str, dict[str, float]]) -> None:
@@ -112,14 +102,11 @@ def benchmark_csv(result: dict[str, Any]) -> bytes:
 
 def draw_benchmark(result: dict[str, Any], accuracy: dict[str, dict[str, float]]) -> bytes:
     """Draw accuracy against latency, quartiles as bars, as PNG."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter
 
-    size = (5.5 * len(accuracy), 4)
-    figure, panels = plt.subplots(1, len(accuracy), figsize=size, layout='constrained', squeeze=False)
+    figure = Figure((5.5 * len(accuracy), 4), dpi=110, layout='constrained')
+    panels = figure.subplots(1, len(accuracy), squeeze=False)
     for panel, (label, values) in zip(panels[0], accuracy.items(), strict=True):
         for row in (row for row in result['models'] if row['name'] in values):
             q1, ms, q3 = (row['latency_s'][key] * 1e3 for key in ('q1', 'median', 'q3'))
@@ -131,7 +118,4 @@ def draw_benchmark(result: dict[str, Any], accuracy: dict[str, dict[str, float]]
         panel.xaxis.set_major_formatter(LogFormatter())  # 50, not 5 x 10^1
         panel.xaxis.set_minor_formatter(LogFormatter())
         panel.grid(alpha=0.3)
-    content = io.BytesIO()
-    figure.savefig(content, dpi=110, format='png')
-    plt.close(figure)
-    return content.getvalue()
+    return encode_png(figure_pixels(figure), 'rgb')

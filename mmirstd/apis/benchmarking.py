@@ -2,7 +2,7 @@
 
 All models are built first and then timed in turn, a slice of every round each and in another order every round, so that
 what else the machine does meets all of them. A model's latency is the median over the rounds, and its ratio to the
-reference the median of the ratios within the rounds. See docs/benchmark.md.
+reference the median of the ratios within the rounds. See docs/how-to/benchmark.md.
 """
 
 import os
@@ -17,18 +17,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.model import revert_sync_batchnorm
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmirstd.apis import measuring
-from mmirstd.apis.benchmark_report import check_benchmark_folder, read_accuracy, write_benchmark
-from mmirstd.apis.complexity import TRAINING_ONLY, analyze, build_model, image_shape
+from mmirstd.apis.benchmark_report import FILES, read_accuracy, write_benchmark
+from mmirstd.apis.complexity import (
+    TRAINING_ONLY,
+    analyze,
+    as_data,
+    build_model,
+    image_shape,
+    network_inputs,
+    raw_batch,
+)
 from mmirstd.apis.configuration import CfgOptions, check_checkpoint, parse_options, read_config
 from mmirstd.apis.contenders import PRECISIONS, Contender, contenders, find_reference
 from mmirstd.apis.measuring import Run
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_state_dict_file
+from mmirstd.io.files import refuse_overwriting
 from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.utils.configs import find_config
 from mmirstd.utils.errors import ArgumentError
@@ -152,7 +159,7 @@ def benchmark(
             check_checkpoint(model.checkpoint)
     values = read_accuracy(accuracy, models) if accuracy else {}
     if out:
-        check_benchmark_folder(out)
+        refuse_overwriting(Path(out) / name for name in FILES)
     with _settings_of_torch(settings.threads):
         result = measure_contenders(models, place, settings, memory)
     if out:
@@ -181,7 +188,7 @@ def build(contender: Contender, cfg_options: dict[str, Any]) -> nn.Module:
         load_strict(model, load_state_dict_file(file), file)
     if contender.deploy:
         switch_to_deploy(model)
-    return revert_sync_batchnorm(model).eval().requires_grad_(False)
+    return model.requires_grad_(False)
 
 
 def prepare_contender(contender: Contender, settings: BenchmarkSettings) -> Prepared:
@@ -204,27 +211,10 @@ def runnable(model: nn.Module, contender: Contender, settings: BenchmarkSettings
     return in_precision(run, contender.precision, settings)
 
 
-def raw_batch(model: nn.Module, batch: int, height: int, width: int) -> list[Tensor]:
-    """Make random uint8 images (C, H, W), the same for all models of C channels."""
-    mean = getattr(model.data_preprocessor, 'mean', None)
-    channels = 3 if mean is None else len(mean)
-    generator = torch.Generator().manual_seed(0)
-    shape = (channels, height, width)
-    return [torch.randint(256, shape, generator=generator, dtype=torch.uint8) for _ in range(batch)]
-
-
-def as_data(images: list[Tensor]) -> dict[str, list]:
-    """Pack images as a data loader does."""
-    sizes = [tuple(image.shape[1:]) for image in images]
-    samples = [SegDataSample(metainfo={'ori_shape': size, 'img_shape': size}) for size in sizes]
-    return {'inputs': list(images), 'data_samples': samples}
-
-
 def network(model: nn.Module, images: list[Tensor], layout: torch.memory_format) -> Run:
     """From preprocessed images to logits, which the head resizes to what the network sees."""
-    data = model.data_preprocessor(as_data(images))
-    inputs = data['inputs'].contiguous(memory_format=layout)
-    metas = [sample.metainfo for sample in data['data_samples']]
+    inputs, metas = network_inputs(model, images)
+    inputs = inputs.contiguous(memory_format=layout)
     return lambda: model.encode_decode(inputs, metas)
 
 

@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from torch.utils.data import DataLoader, Dataset
 
 from mmirstd.apis.configuration import CfgOptions, run_config
 from mmirstd.apis.tracing import BrowsedDataset, load_datasets, pipeline_input, trace
@@ -28,8 +26,10 @@ from mmirstd.io.files import refuse_overwriting, write_atomically, write_png
 from mmirstd.io.tables import csv_rows, json_bytes
 from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import ImageStatistics, image_statistics, target_statistics
-from mmirstd.utils.errors import ArgumentError, UserError, describe
+from mmirstd.utils.errors import ArgumentError, UserError
 from mmirstd.utils.progress import progress_bar
+from mmirstd.utils.text import did_you_mean
+from mmirstd.utils.workers import map_in_processes
 from mmirstd.visualization.stages import draw_stages
 
 STATISTICS_FILES = ('images.csv', 'targets.csv', 'statistics.json', 'statistics.png')
@@ -125,47 +125,13 @@ def choose(parts: list[BrowsedDataset], num: int, ids: Sequence[str], seed: int)
             by_name.setdefault(name, []).append((part, i))
     for name in ids:
         if name not in by_name:
-            close = get_close_matches(name, by_name, 3)
-            raise ArgumentError(
-                f'--ids {name}: no such sample in {", ".join(p.name for p in parts)}'
-                + (f'; did you mean {" or ".join(close)}?' if close else '')
-            )
+            known = ', '.join(part.name for part in parts)
+            raise ArgumentError(f'--ids {name}: no such sample in {known}{did_you_mean(name, by_name)}')
     return [sample for name in ids for sample in by_name[name]]
 
 
 class MeasuringError(UserError, RuntimeError):
     """A sample cannot be loaded."""
-
-
-class MeasuredSamples(Dataset):
-    """Measures samples as they are loaded, for a DataLoader; an error is handed back as text.
-
-    A worker's own report of an error is a page long, and an exception that cannot be pickled would never arrive.
-    """
-
-    def __init__(self, parts: list[BrowsedDataset], width: int) -> None:
-        self.samples = [(part, i) for part in parts for i in range(len(part.names))]
-        self.width = width
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, number: int) -> SampleStatistics | str:
-        """Measure one."""
-        try:
-            part, index = self.samples[number]
-            image, mask = load(part.dataset, index)
-            components = label_components(mask == 1)
-            return SampleStatistics(
-                part.name,
-                part.names[index],
-                image_statistics(image, mask, components=components),
-                target_statistics(image, mask, width=self.width, components=components),
-            )
-        except Exception as e:
-            if os.environ.get('MMIRSTD_TRACEBACK'):
-                raise
-            return describe(e)
 
 
 def load(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -180,16 +146,21 @@ def load(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 def measure_samples(parts: list[BrowsedDataset], width: int, workers: int) -> list[SampleStatistics]:
     """Measure all samples, with a progress bar."""
-    # As MMEngine does before it starts workers: a forked process hangs in OpenCV's threads.
-    cv2.setNumThreads(0)
-    samples = MeasuredSamples(parts, width)
-    loader = DataLoader(samples, batch_size=None, num_workers=workers)
-    measured = []
-    for item in progress_bar(loader, 'measuring', len(samples)):
-        if isinstance(item, str):
-            raise MeasuringError(item)
-        measured.append(item)
-    return measured
+    samples = [(part, i) for part in parts for i in range(len(part.names))]
+    return list(map_in_processes(partial(measure_sample, width=width), samples, workers, 'measuring', MeasuringError))
+
+
+def measure_sample(sample: tuple[BrowsedDataset, int], width: int) -> SampleStatistics:
+    """Measure one sample as its files are; ``width`` is that of a target's surroundings."""
+    part, index = sample
+    image, mask = load(part.dataset, index)
+    components = label_components(mask == 1)
+    return SampleStatistics(
+        part.name,
+        part.names[index],
+        image_statistics(image, mask, components=components),
+        target_statistics(image, mask, width=width, components=components),
+    )
 
 
 def picture_files(

@@ -5,8 +5,8 @@ interpolation and other element-wise work are not, as is usual in papers.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from torch.backends import mha
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -52,14 +53,25 @@ def build_model(cfg: Config, deploy: bool = False) -> nn.Module:
     return model
 
 
-def example(model: nn.Module, height: int, width: int) -> tuple[Tensor, list[dict[str, Any]]]:
-    """(1, C, H, W) through the model's preprocessor, which may pad it, and its meta information."""
+def raw_batch(model: nn.Module, batch: int, height: int, width: int) -> list[Tensor]:
+    """Make random uint8 images (C, H, W), the same for all models of C channels."""
     mean = getattr(model.data_preprocessor, 'mean', None)
-    size = (height, width)
-    sample = SegDataSample(metainfo={'ori_shape': size, 'img_shape': size})
-    image = torch.zeros(3 if mean is None else len(mean), *size, dtype=torch.uint8)
-    data = model.data_preprocessor({'inputs': [image], 'data_samples': [sample]})
-    return data['inputs'], [sample.metainfo]
+    shape = (3 if mean is None else len(mean), height, width)
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(256, shape, generator=generator, dtype=torch.uint8) for _ in range(batch)]
+
+
+def as_data(images: list[Tensor]) -> dict[str, list]:
+    """Pack images as a data loader does."""
+    sizes = [tuple(image.shape[1:]) for image in images]
+    samples = [SegDataSample(metainfo={'ori_shape': size, 'img_shape': size}) for size in sizes]
+    return {'inputs': list(images), 'data_samples': samples}
+
+
+def network_inputs(model: nn.Module, images: list[Tensor]) -> tuple[Tensor, list[dict[str, Any]]]:
+    """(B, C, H, W) through the model's preprocessor, which may pad or resize it, and the meta information."""
+    data = model.data_preprocessor(as_data(images))
+    return data['inputs'], [sample.metainfo for sample in data['data_samples']]
 
 
 def count_macs(model: nn.Module, run: Callable[[], Any]) -> Counter[str]:
@@ -95,7 +107,8 @@ def count_macs(model: nn.Module, run: Callable[[], Any]) -> Counter[str]:
                 stack.callback(p.requires_grad_(False).requires_grad_)
         # The counter takes the CPU's fused attention kernels, which it does not know, for nothing.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(_without_attention_fastpath())
+        stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())
+        mha.set_fastpath_enabled(False)
         stack.enter_context(torch.no_grad())
         with counter:
             run()
@@ -103,22 +116,12 @@ def count_macs(model: nn.Module, run: Callable[[], Any]) -> Counter[str]:
     return Counter({name: flops // 2 for name, flops in spent.items()})
 
 
-@contextmanager
-def _without_attention_fastpath() -> Iterator[None]:
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
-
-
 def analyze(model: nn.Module, height: int, width: int, depth: int = 2) -> tuple[list[ModuleCost], tuple[int, int]]:
     """Parts of the model down to ``depth`` levels (lists of modules are no level), and the input size after padding.
 
     The first part, without a name, is the whole model. Auxiliary heads are left out, they cost nothing at inference.
     """
-    image, metas = example(model, height, width)
+    image, metas = network_inputs(model, raw_batch(model, 1, height, width))
     macs = count_macs(model, lambda: model.encode_decode(image, metas))
     parts: list[ModuleCost] = []
 

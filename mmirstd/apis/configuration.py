@@ -5,7 +5,6 @@ import copy
 import inspect
 import os.path as osp
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from mmirstd.engine.provenance import allowed_names
 from mmirstd.utils.configs import find_config
 from mmirstd.utils.data_root import check_data_root, set_data_root
 from mmirstd.utils.errors import UserError
+from mmirstd.utils.text import did_you_mean
 
 CfgOptions = Mapping[str, Any] | Sequence[str]
 
@@ -82,9 +82,7 @@ def check_option(cfg: Config, key: str) -> None:
             f'--cfg-options {key}: {top} is a variable of the config file, and changing it here would not '
             'reach the parts built from it; change those (for example train_dataloader.batch_size)'
         )
-    close = get_close_matches(top, CONFIG_KEYS, 1)
-    advice = f'; did you mean {close[0]}?' if close else ''
-    raise OptionError(f'--cfg-options {key}: configs have no {top}{advice}')
+    raise OptionError(f'--cfg-options {key}: configs have no {top}{did_you_mean(top, CONFIG_KEYS, 1)}')
 
 
 def run_config(

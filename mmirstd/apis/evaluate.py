@@ -197,7 +197,6 @@ def evaluate_predictions(
         img_suffix=img_suffix,
         nested=nested,
         key=key,
-        progress=True,
     )
     refuse_misfits(pairing, missing=missing != 'refuse', extra=allow_extra, sizes=allow_sizes)
     pairs = [p for p in pairing.pairs if p.prediction is not None or missing == 'empty']

@@ -110,17 +110,13 @@ def gpu_memory(run: Run) -> int:
 
 def machine(device: str) -> dict[str, Any]:
     """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
     with suppress(OSError, StopIteration):
         lines = Path('/proc/cpuinfo').read_text().splitlines()
         cpu = next(line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
-        return _machine(cpu, device)
-    return _machine(platform.processor() or platform.machine(), device)
-
-
-def _machine(cpu: str, device: str) -> dict[str, Any]:
     found = {'cpu': cpu, 'cores': os.cpu_count(), 'system': platform.system(), 'python': platform.python_version()}
-    found |= {'torch': torch.__version__}
+    found['torch'] = torch.__version__
     if device == 'cuda':
-        found |= {'gpu': torch.cuda.get_device_name(), 'cuda': torch.version.cuda}
-        found |= {'tf32': {'conv': torch.backends.cudnn.allow_tf32, 'matmul': torch.backends.cuda.matmul.allow_tf32}}
+        tf32 = {'conv': torch.backends.cudnn.allow_tf32, 'matmul': torch.backends.cuda.matmul.allow_tf32}
+        found |= {'gpu': torch.cuda.get_device_name(), 'cuda': torch.version.cuda, 'tf32': tf32}
     return found

@@ -113,10 +113,10 @@ def _is_parameter(key: str, value: Any) -> bool:
     ):
         return False
     if isinstance(value, dict):
-        return all(isinstance(v, (bool, int, float, str)) for v in value.values())
-    if isinstance(value, (tuple, list)):
-        return len(value) < 5 and all(isinstance(v, (bool, int, float, str)) for v in value)
-    return isinstance(value, (bool, int, float, str))
+        value = list(value.values())
+    elif not isinstance(value, (tuple, list)) or len(value) > 4:
+        value = [value]
+    return all(isinstance(v, (int, float, str)) for v in value)
 
 
 def _short(value: Any) -> str:

@@ -8,118 +8,87 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmirstd.cli.options import at_least
+from mmirstd.cli.options import at_least, keywords
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.add_argument('pred_dir', type=Path, metavar='PRED_DIR', help='predictions: images, .npz, .npy or .mat')
-    parser.add_argument('mask_dir', type=Path, metavar='MASK_DIR', help='masks, as published')
-    parser.add_argument(
+    """Add the options; their destinations are the arguments of :func:`mmirstd.apis.evaluate_predictions`."""
+    add = parser.add_argument
+    add('pred_dir', type=Path, metavar='PRED_DIR', help='predictions: images, .npz, .npy or .mat')
+    add('mask_dir', type=Path, metavar='MASK_DIR', help='masks, as published')
+    several = {'nargs': '+', 'action': 'extend', 'default': []}
+    add(
         '--preset',
-        nargs='+',
-        action='extend',
+        dest='presets',
         metavar='NAME',
+        **several,
         help='protocols: exact (the default), dnanet, basicirstd, ..., or all',
     )
-    parser.add_argument(
+    add(
         '--set',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY=VALUE',
         dest='settings',
+        metavar='KEY=VALUE',
+        **several,
         help='change the presets, e.g. threshold=0.4 size=512; the page on protocols has the names',
     )
+    add('--workers', type=at_least(0), default=2, help='processes (default: %(default)s)')
+
     files = parser.add_argument_group('files')
-    files.add_argument('--images', type=Path, metavar='DIR', help='for pictures and signal-to-clutter ratios')
-    files.add_argument('--split', metavar='NAME', help="text file of ids, or a name like 'NUAA-SIRST basicirstd/test'")
-    files.add_argument('--nested', action='store_true', help='read folders below, too; they belong to the ids')
+    add = files.add_argument
+    add('--images', dest='img_dir', type=Path, metavar='DIR', help='for pictures and signal-to-clutter ratios')
+    add('--split', metavar='NAME', help="text file of ids, or a name like 'NUAA-SIRST basicirstd/test'")
+    add('--nested', action='store_true', help='read folders below, too; they belong to the ids')
     for kind in ('pred', 'mask', 'img'):
-        files.add_argument(
+        add(
             f'--{kind}-suffix',
             metavar='SUFFIX',
             help='what follows the id in the names (default: usual ones are known)',
         )
-    files.add_argument('--key', help='name of the array in .npz and .mat files')
-    files.add_argument(
+    add('--key', help='name of the array in .npz and .mat files')
+    add(
         '--labels',
         choices=['auto', 'yes', 'no'],
         default='auto',
         help='whether images hold labels 0 and 1 (default: if none holds another value)',
     )
+    add('--allow-extra', action='store_true', help='leave out predictions without a mask')
+    add('--allow-sizes', action='store_true', help='allow predictions of another size than their masks')
     missing = files.add_mutually_exclusive_group()
-    missing.add_argument(
-        '--allow-missing',
-        dest='missing',
-        action='store_const',
-        const='skip',
-        default='refuse',
-        help='leave out masks without a prediction',
+    for option, value, text in (
+        ('--allow-missing', 'skip', 'leave out masks without a prediction'),
+        ('--missing-as-empty', 'empty', 'take them as empty predictions'),
+    ):
+        missing.add_argument(option, dest='missing', action='store_const', const=value, default='refuse', help=text)
+
+    add = parser.add_argument_group('output').add_argument
+    add('--json', type=Path, metavar='FILE', help='the report as JSON')
+    add('--out', type=Path, metavar='DIR', help='report.md, report.json, metrics.csv, images.csv and more')
+    add('--overwrite', action='store_true', help='allow replacing files')
+    add('--breakdown', action='store_true', help='by area and, with --images, by signal-to-clutter ratio')
+    add('--curves', action='store_true', help='ROC, precision-recall and Pd-Fa; pictures with --out')
+    add('--thresholds', type=at_least(2), default=255, metavar='N', help='of the curves (default: %(default)s)')
+    add('--worst', type=at_least(0), default=0, metavar='N', help='pictures of the worst images; needs --out')
+    add('--worst-by', choices=['IoU', 'false_pixels', 'missed'], default='IoU', help='default: %(default)s')
+    add(
+        '--bootstrap',
+        dest='resamples',
+        type=at_least(0),
+        default=0,
+        metavar='N',
+        help='95 %% intervals from N resamples of images',
     )
-    missing.add_argument(
-        '--missing-as-empty',
-        dest='missing',
-        action='store_const',
-        const='empty',
-        help='take them as empty predictions',
-    )
-    files.add_argument('--allow-extra', action='store_true', help='leave out predictions without a mask')
-    files.add_argument('--allow-sizes', action='store_true', help='allow predictions of another size than their masks')
-    out = parser.add_argument_group('output')
-    out.add_argument('--json', type=Path, metavar='FILE', help='the report as JSON')
-    out.add_argument('--out', type=Path, metavar='DIR', help='report.md, report.json, metrics.csv, images.csv and more')
-    out.add_argument('--overwrite', action='store_true', help='allow replacing files')
-    out.add_argument('--breakdown', action='store_true', help='by area and, with --images, by signal-to-clutter ratio')
-    out.add_argument('--curves', action='store_true', help='ROC, precision-recall and Pd-Fa; pictures with --out')
-    out.add_argument(
-        '--thresholds', type=at_least(2), default=255, metavar='N', help='of the curves (default: %(default)s)'
-    )
-    out.add_argument(
-        '--worst', type=at_least(0), default=0, metavar='N', help='pictures of the worst images; needs --out'
-    )
-    out.add_argument(
-        '--worst-by', choices=['IoU', 'false_pixels', 'missed'], default='IoU', help='default: %(default)s'
-    )
-    out.add_argument(
-        '--bootstrap', type=at_least(0), default=0, metavar='N', help='95 %% intervals from N resamples of images'
-    )
-    out.add_argument('--seed', type=at_least(0), default=0, help='of the resamples (default: %(default)s)')
-    parser.add_argument('--workers', type=at_least(0), default=2, help='processes (default: %(default)s)')
+    add('--seed', type=at_least(0), default=0, help='of the resamples (default: %(default)s)')
 
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate, print the metrics and what else was asked for, and say where the report is."""
     from mmirstd.apis import evaluate_predictions
 
-    evaluation = evaluate_predictions(
-        args.pred_dir,
-        args.mask_dir,
-        presets=args.preset or ['exact'],
-        settings=args.settings,
-        img_dir=args.images,
-        split=args.split,
-        nested=args.nested,
-        pred_suffix=args.pred_suffix,
-        mask_suffix=args.mask_suffix,
-        img_suffix=args.img_suffix,
-        key=args.key,
-        labels={'auto': None, 'yes': True, 'no': False}[args.labels],
-        missing=args.missing,
-        allow_extra=args.allow_extra,
-        allow_sizes=args.allow_sizes,
-        breakdown=args.breakdown,
-        thresholds=args.thresholds if args.curves else 0,
-        worst=args.worst,
-        worst_by=args.worst_by,
-        resamples=args.bootstrap,
-        seed=args.seed,
-        out=args.out,
-        json=args.json,
-        overwrite=args.overwrite,
-        workers=args.workers,
-        command=args.command_line,
-    )
-    print(evaluation)
+    options = keywords(args)
+    options['presets'] = args.presets or ['exact']
+    options['labels'] = {'auto': None, 'yes': True, 'no': False}[args.labels]
+    if not options.pop('curves'):
+        options['thresholds'] = 0
+    print(evaluate_predictions(**options, command=args.command_line))
     if places := [str(p) for p in (args.json, args.out and args.out / 'report.md') if p]:
         print(f'\nreport: {", ".join(places)}', file=sys.stderr)

@@ -7,7 +7,7 @@ interpolation and other element-wise work are not, as is usual in papers.
 import argparse
 import json
 
-from mmirstd.cli.options import CONFIG_HELP, add_cfg_options
+from mmirstd.cli.options import CONFIG_HELP, add_cfg_options, keywords
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the table."""
     from mmirstd.apis import model_complexity
 
-    found = model_complexity(
-        args.config, args.shape, deploy=args.deploy, depth=args.depth, cfg_options=args.cfg_options
-    )
-    print(json.dumps(found.as_dict(), indent=2) if args.json else found)
+    options = keywords(args)
+    as_json = options.pop('json')
+    found = model_complexity(**options)
+    print(json.dumps(found.as_dict(), indent=2) if as_json else found)

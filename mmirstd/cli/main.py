@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-from mmirstd.cli.errors import needs_traceback
-from mmirstd.utils.errors import ArgumentError, describe
+from mmirstd.utils.errors import ArgumentError, UserError, describe
 from mmirstd.version import __version__
 
 COMMANDS: dict[str, str] = {
@@ -77,7 +76,7 @@ def _run(command: ModuleType, args: argparse.Namespace) -> int | None:
         try:
             return command.run(args)
         except Exception as e:
-            if needs_traceback(e) or isinstance(e, ArgumentError):
+            if isinstance(e, ArgumentError) or _needs_traceback(e):
                 raise
             rank = f'[rank {os.environ["RANK"]}] ' if 'RANK' in os.environ else ''
             raise SystemExit(f'{rank}error: {describe(e)}') from None
@@ -87,3 +86,10 @@ def _run(command: ModuleType, args: argparse.Namespace) -> int | None:
 
         return one_of_many(run)()
     return run()
+
+
+def _needs_traceback(error: Exception) -> bool:
+    """Whether one line says too little: only for what goes wrong in a run after its first batch, or on request."""
+    return bool(os.environ.get('MMIRSTD_TRACEBACK')) or (
+        getattr(error, 'after_start', False) and not isinstance(error, UserError)
+    )

@@ -55,8 +55,8 @@ def at_least(least: float, kind: type = int) -> Callable[[str], float]:
 
 
 def keywords(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of an API function that has them under the names of the options."""
-    return {key: value for key, value in vars(args).items() if key != 'command_line'}
+    """Arguments of an API function that has them under the destinations of the options."""
+    return {key: value for key, value in vars(args).items() if key not in ('command_line', 'local_rank')}
 
 
 def report(**places: str | None) -> None:

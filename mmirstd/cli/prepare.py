@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 
 from mmirstd.cli.options import keywords
+from mmirstd.utils.errors import ArgumentError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,21 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--max-gib', type=float, default=128, help='refuse archives that unpack to more (default %(default)s)'
     )
-    parser.set_defaults(parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare or list, and print the report."""
     options = keywords(args)
-    parser, show_list = options.pop('parser'), options.pop('list')
+    show_list = options.pop('list')
     if not show_list and not (args.name and args.sources):
-        parser.error('NAME and SOURCE are needed; --list shows the names')
+        raise ArgumentError('NAME and SOURCE are needed; --list shows the names')
     from mmirstd.apis import describe_sets, prepare
 
     if show_list:
         print(describe_sets())
         return 0
-    report = prepare(options.pop('name'), options.pop('sources'), options.pop('out'), **options)
+    report = prepare(**options)
     print(report.to_text())
     if report.written_to:
         print(f'Report: {", ".join(map(str, report.written_to))}')

@@ -2,17 +2,18 @@
 
 import argparse
 
-from mmirstd.cli.options import add_config, add_run_options, report
+from mmirstd.cli.options import add_config, add_run_options, keywords, report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options; their destinations are the arguments of :func:`mmirstd.apis.test`."""
     add_config(parser)
     parser.add_argument('checkpoint', help='checkpoint file or address')
     add_run_options(parser)
     parser.add_argument('--show-dir', metavar='DIR', help='draw every image with its detections into this folder')
     parser.add_argument(
         '--preset',
+        dest='presets',
         nargs='+',
         action='extend',
         default=[],
@@ -37,18 +38,5 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate, and print where the pictures are."""
     from mmirstd.apis import test
 
-    result = test(
-        args.config,
-        args.checkpoint,
-        work_dir=args.work_dir,
-        data_root=args.data_root,
-        cfg_options=args.cfg_options,
-        allow_overlap=args.allow_overlap,
-        show_dir=args.show_dir,
-        presets=args.preset,
-        out=args.out,
-        out_format=args.out_format,
-        tta=args.tta,
-        launcher=args.launcher,
-    )
+    result = test(**keywords(args))
     report(log=result.log, pictures=args.show_dir, out=args.out)

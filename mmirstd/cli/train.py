@@ -2,11 +2,11 @@
 
 import argparse
 
-from mmirstd.cli.options import add_config, add_run_options, report
+from mmirstd.cli.options import add_config, add_run_options, keywords, report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options; their destinations are the arguments of :func:`mmirstd.apis.train`."""
     add_config(parser)
     add_run_options(parser)
     parser.add_argument(
@@ -25,15 +25,4 @@ def run(args: argparse.Namespace) -> None:
     """Train, and print where the checkpoints are."""
     from mmirstd.apis import train
 
-    result = train(
-        args.config,
-        work_dir=args.work_dir,
-        data_root=args.data_root,
-        cfg_options=args.cfg_options,
-        allow_overlap=args.allow_overlap,
-        resume=args.resume,
-        overwrite=args.overwrite,
-        amp=args.amp,
-        launcher=args.launcher,
-    )
-    report(**result._asdict())
+    report(**train(**keywords(args))._asdict())

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mmirstd.io.files import figure_pixels
 from mmirstd.io.tables import markdown_rows, plain
 from mmirstd.ops.target_statistics import ImageStatistics, TargetStatistics, quantiles
 
@@ -101,7 +101,6 @@ def draw_histograms(measured: Sequence[SampleStatistics], title: str) -> np.ndar
     """(H, W, 3) RGB."""
     values = columns(measured)
     figure = Figure(figsize=(12, 5), layout='constrained')
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(2, 4)
     figure.suptitle(title, fontsize=11)
     sizes = Counter(zip(values['width'], values['height'], strict=True))
@@ -128,8 +127,7 @@ def draw_histograms(measured: Sequence[SampleStatistics], title: str) -> np.ndar
         axis.set(xlabel=name + AXIS.get(name, ''), ylabel='images' if axis in axes[0] else 'targets')
         if logarithmic:
             axis.set_xscale('log')
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return figure_pixels(figure)
 
 
 def image_rows(measured: Iterable[SampleStatistics]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Lists of image ids: text files with one id a line."""
+"""Splits as files: text with one image id a line."""
 
 import hashlib
 import posixpath
@@ -24,7 +24,7 @@ def parse_ids(text: str, source: str) -> list[str]:
     stems = ((line, *posixpath.splitext(line)) for line in lines if line)
     ids = [stem if extension.lower() in IMAGE_EXTENSIONS else line for line, stem, extension in stems]
     if not ids:
-        raise ValueError(f'{source}: the split list is empty')
+        raise ValueError(f'{source}: the split is empty')
     refuse_duplicates(ids, source)
     return ids
 
@@ -57,9 +57,9 @@ def expand_folders(entries: Sequence[str], found: Iterable[str], source: str) ->
 
 
 def read_ids(path: str | Path, backend_args: dict | None = None) -> list[str]:
-    """Read a split list through mmengine's file backends, see :func:`parse_ids`."""
+    """Read the ids of a split through mmengine's file backends, see :func:`parse_ids`."""
     if not fileio.isfile(path, backend_args=backend_args):
-        raise FileNotFoundError(f'split list {str(path)!r} does not exist')
+        raise FileNotFoundError(f'split file {str(path)!r} does not exist')
     return parse_ids(fileio.get_text(path, backend_args=backend_args), str(path))
 
 

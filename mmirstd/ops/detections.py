@@ -7,6 +7,7 @@ import numpy as np
 
 from mmirstd.io.tables import csv_rows, json_bytes
 from mmirstd.ops.components import Connectivity, label_components, label_pixels
+from mmirstd.ops.pairs import check_probabilities
 from mmirstd.ops.target_statistics import target_statistics
 
 # Of a table of targets.
@@ -118,9 +119,7 @@ def detect_targets(
     where = f'{name}: ' if name else ''
     if probability.ndim != 2 or not probability.size or probability.dtype.kind != 'f':
         raise ValueError(f'{where}probabilities must be (H, W) floats, got {probability.shape} of {probability.dtype}')
-    if not (probability.min() >= 0 and probability.max() <= 1):  # nan is neither
-        low, high = probability.min(), probability.max()
-        raise ValueError(f'{where}probabilities must lie in [0, 1], got [{low:g}, {high:g}]; are these logits?')
+    check_probabilities(probability, name)
     if not 0 <= threshold < 1 or min_area < 1:
         raise ValueError(f'{where}a threshold in [0, 1) and min_area >= 1 are needed, got {threshold} and {min_area}')
     if image is not None and image.shape[:2] != probability.shape:

@@ -60,23 +60,23 @@ def wavelet_diffusion(
     change their sign in every step, and beyond dt = 2 they grow without bound: such dt are refused.
 
     Args:
-        x: floating; half precision is computed in float32 and returned as it came.
-        k: the detail at which diffusion has half its speed, positive: a number, or a tensor with one value per image
+        x: (..., H, W), floating; half precision is computed in float32 and returned as it came.
+        k: The detail at which diffusion has half its speed, positive: a number, or a tensor with one value per image
             that broadcasts to x, such as (C, 1, 1).
-        num_steps: steps.
-        dt: step size, in (0, 1].
-        wavelet: one of ``FILTERS``.
-        levels: levels of the transform; level j sees structures of about 2^j pixels.
-        decimated: the transform of disjoint blocks, Haar only: 4 times less to compute, and blocky.
+        num_steps: Number of steps.
+        dt: Step size, in (0, 1].
+        wavelet: One of ``FILTERS``.
+        levels: Levels of the transform; level j sees structures of about 2^j pixels.
+        decimated: Use the transform of disjoint blocks, Haar only: 4 times less to compute, and blocky.
         coupled: |d| is the norm of all details of one level and place, as the gradient has one norm; False shrinks each
             detail by itself, which favors edges along the axes.
 
     Returns:
-        As x, of x's type.
+        (..., H, W), of the type of x.
 
     Raises:
-        TypeError: if x is not floating.
-        ValueError: if an argument is out of its range, naming it.
+        TypeError: If x is not floating.
+        ValueError: If an argument is out of its range; the message names it.
     """
     check_diffusion(num_steps, dt, wavelet, levels, decimated)
     if not x.is_floating_point():

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from mmirstd.ops.components import Components, Connectivity, label_components
+from mmirstd.ops.pairs import split_labels
 
 _BT601_BGR = np.array([0.114, 0.587, 0.299])
 _HIGH_PASS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
@@ -107,8 +108,8 @@ def image_statistics(
         ignore: Label of pixels that are neither target nor background.
         components: Those of ``mask == 1``, where they are known already.
     """
-    gray = _checked_gray(image, mask, ignore)
-    components = label_components(mask == 1, connectivity) if components is None else components
+    gray, target, ignored = _checked(image, mask, ignore)
+    components = label_components(target, connectivity) if components is None else components
     return ImageStatistics(
         *gray.shape,
         mean=float(gray.mean()),
@@ -118,7 +119,7 @@ def image_statistics(
         noise=noise_level(gray),
         targets=len(components),
         target_pixels=int(components.area.sum()),
-        ignored_pixels=int(np.count_nonzero(mask == ignore)),
+        ignored_pixels=int(np.count_nonzero(ignored)),
     )
 
 
@@ -157,8 +158,8 @@ def target_statistics(
     """
     if width < 1 or not 0 <= gap < width:
         raise ValueError(f'width must be at least 1 and gap in [0, width), got {width} and {gap}')
-    gray = _checked_gray(image, mask, ignore)
-    components = label_components(mask == 1, connectivity) if components is None else components
+    gray, target, ignored = _checked(image, mask, ignore)
+    components = label_components(target, connectivity) if components is None else components
     number, boxes = len(components), components.boxes
     contrast, clutter = np.full(number, np.nan), np.full(number, np.nan)
     background = np.zeros(number, np.int64)
@@ -167,13 +168,13 @@ def target_statistics(
         window = slice(max(0, top - width), bottom + width), slice(max(0, left - width), right + width)
         # The gap of targets outside the window reaches into it.
         halo = tuple(slice(max(0, s.start - gap), s.stop + gap) for s in window)
-        taken = mask[halo] == 1
+        taken = target[halo]
         if gap:
             taken = ndimage.binary_dilation(taken, np.ones((3, 3), bool), iterations=gap)
         inner = tuple(
             slice(w.start - h.start, min(w.stop, n) - h.start) for w, h, n in zip(window, halo, mask.shape, strict=True)
         )
-        around = gray[window][~taken[inner] & (mask[window] != ignore)]
+        around = gray[window][~(taken[inner] | ignored[window])]
         background[i] = around.size
         if around.size:
             contrast[i] = sums[i] / components.area[i] - around.mean()
@@ -196,10 +197,10 @@ def quantiles(values: Iterable[float], at: Sequence[float] = (0, 0.01, 0.1, 0.5,
     return np.quantile(numbers, at, method='inverted_cdf').tolist()
 
 
-def _checked_gray(image: np.ndarray, mask: np.ndarray, ignore: int) -> np.ndarray:
+def _checked(image: np.ndarray, mask: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(H, W) each: gray levels, and as bool the targets and the ignored pixels."""
     gray = to_gray(image)
     if mask.shape != gray.shape or not mask.size:
         raise ValueError(f'image and mask must be of one size, and not empty: got {image.shape} and {mask.shape}')
-    if mask.dtype != bool and not np.isin(mask, (0, 1, ignore)).all():
-        raise ValueError(f'a mask must hold 0, 1 and {ignore} (ignored) alone, got {np.unique(mask)[:5].tolist()}')
-    return gray
+    target, ignored = split_labels(mask, ignore)
+    return gray, target, np.zeros_like(target) if ignored is None else ignored

@@ -5,10 +5,11 @@ is a link to the checkout.
 """
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from mmirstd.utils.text import did_you_mean
 
 CONFIGS_DIR = Path(__file__).resolve().parents[1] / '.mim/configs'
 PREFIX = 'mmirstd::'
@@ -61,8 +62,7 @@ def find_config(config: str | Path) -> Path:
     for path in _shipped():
         if name in (path.stem, f'{path.parent.name}/{path.stem}'):
             return path
-    close = get_close_matches(Path(name).stem, list_configs(), 3)
-    advice = f'; did you mean {" or ".join(close)}?' if close else ' (`mmirstd models` lists those)'
+    advice = did_you_mean(Path(name).stem, list_configs()) or ' (`mmirstd models` lists those)'
     raise ConfigNotFoundError(f'there is no config file {text}, and no shipped config of that name{advice}')
 
 

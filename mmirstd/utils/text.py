@@ -1,6 +1,7 @@
 """Text for messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 
 def abridge(names: Sequence[str], limit: int = 5) -> str:
@@ -11,3 +12,13 @@ def abridge(names: Sequence[str], limit: int = 5) -> str:
 def first_line(error: BaseException) -> str:
     """Type of an error and the first line of its message."""
     return f'{type(error).__name__} {error}'.split('\n', 1)[0]
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+    """Name what was perhaps meant, to go at the end of a message; empty if nothing comes near.
+
+    >>> did_you_mean('modell', ['model', 'work_dir'])
+    '; did you mean model?'
+    """
+    close = get_close_matches(name, list(known), most)
+    return f'; did you mean {" or ".join(close)}?' if close else ''

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmirstd.evaluation.functional.protocols import EmptyPolicy
 from mmirstd.evaluation.functional.sweeps import ComponentSweep, Curve, PixelSweep
-from mmirstd.io.files import encode_png, refuse_overwriting, write_atomically
+from mmirstd.io.files import encode_png, figure_pixels, refuse_overwriting, write_atomically
 from mmirstd.io.tables import csv_rows
 
 _MARKED = 0.5
@@ -102,7 +101,13 @@ def save_curves(
 ) -> list[Path]:
     """Write roc.png, pr.png and pd_fa.png and, for each name, pixels_NAME.csv and components_NAME.csv.
 
-    An empty mapping gives none of its files. Nothing is written if one of the files exists, unless `overwrite`.
+    Args:
+        folder: Where the files go.
+        pixels: Sweeps by name; an empty mapping gives none of its files.
+        components: Likewise.
+        title: Of the pictures.
+        max_fa: Of the areas in ``pd_fa.png``, see :func:`draw_pd_fa`.
+        overwrite: Allow replacing files; otherwise nothing is written if one of them exists.
 
     Raises:
         FileExistsError: Naming the files that exist.
@@ -131,7 +136,6 @@ def _draw(sweeps: Mapping[str, object], title: str, plot: Callable[[Axes], None]
     if not sweeps:
         raise ValueError('there is no curve to draw')
     figure = Figure(figsize=(6.4, 4.8), dpi=120, layout='constrained')
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     plot(axes)
     axes.grid(color='0.9', linewidth=0.6)
@@ -139,8 +143,7 @@ def _draw(sweeps: Mapping[str, object], title: str, plot: Callable[[Axes], None]
     axes.plot([], [], 'o', color='0.3', markerfacecolor='white', label=f'threshold {_MARKED:g}')
     axes.legend(fontsize=8)
     axes.set_title(title, fontsize=10)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return figure_pixels(figure)
 
 
 def _line(axes: Axes, curve: Curve, label: str, **style: object) -> str:

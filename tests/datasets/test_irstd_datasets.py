@@ -125,7 +125,7 @@ def test_missing_files_are_named(tmp_path):
         NUDTSIRSTDataset(data_root=tmp_path)
     with pytest.raises(FileNotFoundError, match=r'664 ids have no image in .*: 000541, .*, \.\.\.; expected'):
         NUDTSIRSTDataset(data_root=tmp_path, split='basicirstd/test')
-    with pytest.raises(FileNotFoundError, match=r"split list '.*none\.txt' does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"split file '.*none\.txt' does not exist"):
         NUDTSIRSTDataset(data_root=tmp_path, ann_file='none.txt')
     with pytest.raises(FileNotFoundError, match=r'no images in .*images; expected names ending in _x\.png'):
         NUDTSIRSTDataset(data_root=tmp_path, img_suffix='_x.png')

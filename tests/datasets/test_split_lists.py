@@ -55,7 +55,7 @@ def test_all_published_spellings_give_the_same_ids(text, tmp_path):
 def test_bad_lists_are_named():
     with pytest.raises(ValueError, match=r'x\.txt: 2 duplicate ids: b, a'):
         parse_ids('a\nb\nb.png\na\n', 'x.txt')
-    with pytest.raises(ValueError, match=r'x\.txt: the split list is empty'):
+    with pytest.raises(ValueError, match=r'x\.txt: the split is empty'):
         parse_ids('\r\n', 'x.txt')
     with pytest.raises(FileNotFoundError, match=r'none\.txt'):
         read_ids('none.txt')

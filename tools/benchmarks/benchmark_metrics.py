@@ -12,7 +12,6 @@ import gc
 import importlib.util
 import platform
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,13 +20,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import scipy
-from tqdm import tqdm
 
 from mmirstd.evaluation import PRESETS, Protocol, get_protocol, image_counts, protocol_counts
 from mmirstd.evaluation.analysis.pairing import pair_files
 from mmirstd.evaluation.analysis.predictions import hold_labels, read_prediction
 from mmirstd.io.masks import read_mask
+from mmirstd.io.tables import markdown_rows
 from mmirstd.ops.resizing import resize_nearest, resize_prediction
+from mmirstd.utils.progress import progress_bar
 
 PLAIN = Path(__file__).resolve().parents[2] / 'tests/evaluation/plain_evaluation.py'
 Images = list[tuple[np.ndarray, np.ndarray]]
@@ -134,7 +134,7 @@ def measure(timed: dict[str, Callable[[int], object]], number: int, rounds: int,
     order, names = list(range(number)), list(timed)
     gc.disable()
     try:
-        for _ in tqdm(range(rounds + 1), desc='rounds', file=sys.stderr):  # the first warms up, as the fastest counts
+        for _ in progress_bar(range(rounds + 1), 'rounds'):  # the first warms up, as the fastest counts
             shuffle(order)
             for i in order:
                 shuffle(names)
@@ -151,16 +151,20 @@ def measure(timed: dict[str, Callable[[int], object]], number: int, rounds: int,
 def table(seconds: dict[str, float], presets: Sequence[str]) -> str:
     """Lay the times out as Markdown."""
     native, total = seconds['plain native'], 0.0
-    lines = [
-        '| evaluation | at | here, ms | stack at that size, ms | times faster | stack, native, ms | times faster |',
-        '|---|---|---:|---:|---:|---:|---:|',
-    ]
+    columns = {
+        'evaluation': 'evaluation',
+        'size': 'at',
+        'ours': 'here, ms',
+        'stack': 'stack at that size, ms',
+        'gain': 'times faster',
+        'native': 'stack, native, ms',
+        'native gain': 'times faster',
+    }
+    rows = []
 
     def add(name: str, size: str, ours: float, stack: float, natives: float = native) -> None:
-        lines.append(
-            f'| {name} | {size} | {ours * 1e3:.3f} | {stack * 1e3:.2f} | {stack / ours:.1f} '
-            f'| {natives * 1e3:.2f} | {natives / ours:.1f} |'
-        )
+        values = (name, size, ours * 1e3, stack * 1e3, stack / ours, natives * 1e3, natives / ours)
+        rows.append(dict(zip(columns, values, strict=True)))
 
     add('image_counts', 'native', seconds['image_counts'], native)
     for protocol in evaluations(presets):
@@ -170,7 +174,7 @@ def table(seconds: dict[str, float], presets: Sequence[str]) -> str:
         add(protocol.name, 'native' if shape is None else f'{shape[0]} x {shape[1]}', seconds[protocol.name], stack)
     if len(presets) > 1:
         add(f'all {len(presets)} together', '', seconds['together'], total, native * len(presets))
-    return '\n'.join(lines)
+    return markdown_rows(rows, columns, digits={'ours': 3, 'stack': 2, 'gain': 1, 'native': 2, 'native gain': 1})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

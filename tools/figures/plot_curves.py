@@ -1,7 +1,7 @@
 """Training curves as a picture: ``python tools/figures/plot_curves.py WORK_DIR [WORK_DIR ...] --out FILE.png``.
 
 Reads what MMEngine's LocalVisBackend wrote (``vis_data/scalars.json`` of the newest run in each folder): the loss and
-its smoothed course on the left, the validation figures on the right.
+its smoothed course on the left, the validation metrics on the right.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 
 from mmirstd.io.files import write_atomically
 
-FIGURES = ('IoU', 'nIoU', 'Pd')
+METRICS = ('IoU', 'nIoU', 'Pd')
 
 
 def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
@@ -52,13 +52,13 @@ def plot(work_dirs: list[Path]) -> plt.Figure:
         steps, loss = (np.array([r[key] for r in train]) for key in ('step', 'loss'))
         left.plot(steps, loss, color=color, alpha=0.25)
         left.plot(steps, smooth(loss), color=color, label=work_dir.name)
-        for key, style in zip(FIGURES, ('-', '--', ':'), strict=True):
+        for key, style in zip(METRICS, ('-', '--', ':'), strict=True):
             right.plot([r['step'] for r in val], [r[key] for r in val], style, color=color)
     left.set(xlabel='iteration', ylabel='loss', yscale='log')
     left.legend()
-    right.set(xlabel='iteration', ylabel='on the validation list', ylim=(0, 1))
+    right.set(xlabel='iteration', ylabel='on the validation split', ylim=(0, 1))
     handles = [
-        plt.Line2D([], [], color='0.3', linestyle=s, label=k) for k, s in zip(FIGURES, ('-', '--', ':'), strict=True)
+        plt.Line2D([], [], color='0.3', linestyle=s, label=k) for k, s in zip(METRICS, ('-', '--', ':'), strict=True)
     ]
     right.legend(handles=handles, loc='lower right')
     for axis in (left, right):

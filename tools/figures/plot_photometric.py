@@ -6,24 +6,21 @@ and signal-to-clutter ratio their targets keep.
 """
 
 import argparse
-import io
 import math
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.transforms import InfraredPhotometric, LoadIRImage, LoadTargetMask
 from mmirstd.engine.seeding import seed_generators
-from mmirstd.io.files import write_atomically
+from mmirstd.io.files import figure_pixels, write_png
 from mmirstd.ops.target_statistics import target_statistics
 from mmirstd.synthesis.scenes import render_scene
 from mmirstd.utils.progress import progress_bar
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
 
 SETS = {'NUAA-SIRST': NUAASIRSTDataset, 'NUDT-SIRST': NUDTSIRSTDataset, 'IRSTD-1k': IRSTD1kDataset}
 DEFAULTS = InfraredPhotometric().ranges
@@ -63,7 +60,7 @@ def scene(seed: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
         seed += 1
 
 
-def show(axis: plt.Axes, title: str, image: np.ndarray, mask: np.ndarray, radius: int = 8) -> None:
+def show(axis: Axes, title: str, image: np.ndarray, mask: np.ndarray, radius: int = 8) -> None:
     """Draw an image with its target magnified in the corner that is farther from it."""
     axis.imshow(image[..., 0], cmap='gray', vmin=0, vmax=255, interpolation='nearest')
     axis.set_title(title, fontsize=7, pad=2)
@@ -77,8 +74,8 @@ def show(axis: plt.Axes, title: str, image: np.ndarray, mask: np.ndarray, radius
     inset.spines[:].set(color='C1', linewidth=1.2)
 
 
-def draw(seed: int) -> bytes:
-    """A PNG: every effect at both ends of its range on one scene, and random draws of all effects on two others."""
+def draw(seed: int) -> np.ndarray:
+    """(H, W, 3) RGB: each effect at both ends of its range on one scene, random draws of all on two others."""
     image, mask = scene(seed)
     cells = [('as rendered', image, mask), ('inverted', 255 - image, mask)]
     for name, value in ends():
@@ -89,17 +86,15 @@ def draw(seed: int) -> bytes:
         image, mask = scene(seed + 100 * number)
         drawn = [apply(InfraredPhotometric(), image, mask, seed, i) for i in range(columns - 1)]
         rows.append([('as rendered', image, mask), *(('drawn', shown, mask) for shown in drawn)])
-    figure, axes = plt.subplots(4, columns, figsize=(columns * 1.6, 7.1), layout='constrained')
+    figure = Figure(figsize=(columns * 1.6, 7.1), dpi=90, layout='constrained')
+    axes = figure.subplots(4, columns)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     for axis in axes.flat:
         axis.set_axis_off()
     for row, cells in zip(axes, rows, strict=True):
         for axis, cell in zip(row, cells, strict=False):
             show(axis, *cell)
-    content = io.BytesIO()
-    figure.savefig(content, format='png', dpi=90, pil_kwargs={'optimize': True})
-    plt.close(figure)
-    return content.getvalue()
+    return figure_pixels(figure)
 
 
 def measure(name: str, root: Path, seed: int, number: int) -> list[str]:
@@ -140,8 +135,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--num', type=int, default=200, help='images per dataset, at random (default: 200)')
     args = parser.parse_args()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.out, draw(args.seed))
+    write_png(args.out, draw(args.seed), 'rgb')
     print(args.out)
     if args.data_root:
         rows = [row for name in SETS for row in measure(name, args.data_root, args.seed, args.num)]

@@ -6,44 +6,31 @@ drawn at random from ``--seed``, none is picked. Writes the picture to ``--out``
 
 import argparse
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
-from scipy import ndimage
+from matplotlib.figure import Figure
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SyntheticIRSTDDataset
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
+from mmirstd.io.files import figure_pixels, write_png
+from mmirstd.ops.components import label_components
+from mmirstd.ops.target_statistics import signal_to_clutter
+from mmirstd.ops.target_statistics import target_statistics as measure
 from mmirstd.synthesis.targets import FRAME
 from mmirstd.utils.progress import progress_bar
 
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt
-
 REAL = {'NUDT-SIRST': NUDTSIRSTDataset, 'NUAA-SIRST': NUAASIRSTDataset, 'IRSTD-1k': IRSTD1kDataset}
-EIGHT = np.ones((3, 3), bool)
 
 
-def target_statistics(image: np.ndarray, mask: np.ndarray) -> Iterator[tuple[int, float, float]]:
-    """Area, contrast and signal-to-clutter ratio of every 8-connected target, measured as ``render_scene`` defines it.
-
-    Args:
-        image: (H, W).
-        mask: (H, W), non-zero on targets.
-    """
-    image = image.astype(np.float64)
-    label, _ = ndimage.label(mask, EIGHT)
-    for i, box in enumerate(ndimage.find_objects(label), 1):
-        outer, inner = (tuple(slice(max(0, s.start - pad), s.stop + pad) for s in box) for pad in (FRAME, 2))
-        ground = mask[outer] == 0
-        ground[tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))] = False
-        around = image[outer][ground]
-        if around.size:
-            contrast = image[label == i].mean() - around.mean()
-            # 1/12 is the variance of rounding: flat surroundings would give an infinite ratio.
-            yield int((label == i).sum()), contrast, abs(contrast) / math.sqrt(around.var() + 1 / 12)
+def target_statistics(image: np.ndarray, mask: np.ndarray) -> list[tuple[int, float, float]]:
+    """Area, contrast and signal-to-clutter ratio of every target of (H, W), measured as ``render_scene`` defines it."""
+    found = measure(image, mask, width=FRAME, gap=2)
+    # 1/12 is the variance of rounding: flat surroundings would give an infinite ratio.
+    ratio = signal_to_clutter(found.contrast, np.hypot(found.clutter, 12**-0.5))
+    rows = zip(found.area.tolist(), found.contrast.tolist(), ratio.tolist(), strict=True)
+    return [row for row in rows if not math.isnan(row[1])]
 
 
 def top_hat_iou(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -68,7 +55,7 @@ def table_row(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> str:
         low, mid, high = np.percentile(values, [10, 50, 90])
         return f'{mid:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})'
 
-    targets = [list(target_statistics(*pair)) for pair in pairs]
+    targets = [target_statistics(*pair) for pair in pairs]
     counts = np.bincount([len(t) for t in targets], minlength=4) / len(pairs)
     area, contrast, ratio = zip(*(t for ts in targets for t in ts), strict=True)
     columns = [
@@ -105,9 +92,7 @@ def target_crops(pairs: list[tuple[np.ndarray, np.ndarray]], number: int, radius
     for image, mask in pairs:
         if len(crops) == number:
             break
-        label, count = ndimage.label(mask, EIGHT)
-        if count:
-            y, x = np.round(ndimage.center_of_mass(label == 1)).astype(int)
+        for y, x in label_components(mask == 1).centroid.round().astype(int)[:1]:
             window = np.pad(image, radius, mode='edge')[y : y + 2 * radius + 1, x : x + 2 * radius + 1].astype(float)
             crops.append(np.uint8((window - window.min()) / max(np.ptp(window), 1) * 255))
     return crops
@@ -128,7 +113,7 @@ def draw(real: dict[str, list], synthetic: list, out: Path, columns: int = 9) ->
         [('real', c) for c in target_crops(mixed, 2 * columns)],
         [('synthetic', c) for c in target_crops(synthetic, 2 * columns)],
     )
-    figure = plt.figure(figsize=(columns * 1.1, columns * 0.58), dpi=140)
+    figure = Figure(figsize=(columns * 1.1, columns * 0.58), dpi=140)
     box = {'left': 0.022, 'right': 0.999, 'bottom': 0.001, 'top': 0.999}
     grid = figure.add_gridspec(6, 1, height_ratios=(1, 1, 0.5, 1, 1, 0.5), hspace=0.03, **box)
     for group, (tiles, windows) in enumerate(zip(rows, crops, strict=True)):
@@ -143,9 +128,7 @@ def draw(real: dict[str, list], synthetic: list, out: Path, columns: int = 9) ->
                     axis.text(0.02, 0.02, name, color='w', fontsize=5, transform=axis.transAxes, va='bottom', alpha=0.9)
     for y, label in ((0.75, 'real'), (0.25, 'synthetic')):
         figure.text(0.008, y, label, rotation=90, va='center', ha='center', fontsize=9)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, pil_kwargs={'optimize': True})
-    plt.close(figure)
+    write_png(out, figure_pixels(figure), 'rgb')
 
 
 def load(dataset: object, indices: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -21,6 +21,7 @@ from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.transforms import WPMD, LoadIRImage, LoadTargetMask
 from mmirstd.io.files import write_atomically
 from mmirstd.models.layers import wavelet_diffusion
+from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import noise_level, target_statistics
 from mmirstd.utils.progress import progress_bar
 
@@ -129,8 +130,7 @@ def clutter_picture(shown: list[str], root: Path, transform: WPMD, size: int) ->
             f'edges {edge_sharpness(image, gaussian):.2f}',
         )
         views = (image, after, 128 + gain * (image - after), gaussian)
-        target = np.argwhere(ndimage.label(mask == 1, np.ones((3, 3)))[0] == 1)
-        center = target.mean(0).round().astype(int)
+        center = label_components(mask == 1).centroid[0].round().astype(int)
         window = around(image, center)
         for axis, title, view in zip(row, titles, views, strict=True):
             levels = (0, 255) if title.startswith('removed') else (window.min(), window.max())

@@ -114,7 +114,7 @@ def image_record(
     """Record the targets and the false components of one image.
 
     Args:
-        prediction: (H, W), see :func:`mmirstd.evaluation.functional.pairs.checked_pair`, like `mask` and `ignore`.
+        prediction: (H, W), see :func:`mmirstd.ops.pairs.checked_pair`, like `mask` and `ignore`.
         mask: (H, W), labels or the values of a mask file.
         img_id: Name of the image.
         image: (H, W) or (H, W, 3), from which the targets' signal-to-clutter ratio (SCR) comes; None: they have none.

@@ -2,11 +2,11 @@
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmirstd.evaluation.analysis.predictions import ARRAY_EXTENSIONS, prediction_shape
 from mmirstd.io.ids import expand_folders
@@ -107,7 +107,6 @@ def pair_files(
     img_suffix: str | None = None,
     nested: bool = False,
     key: str | None = None,
-    progress: bool = False,
 ) -> Pairing:
     """Find the prediction of every mask, or of every id of a split, and compare their sizes.
 
@@ -121,7 +120,6 @@ def pair_files(
         img_suffix: Likewise of images.
         nested: Also read folders below.
         key: Name of the array in ``.npz`` and ``.mat`` files.
-        progress: Show a progress bar on stderr.
 
     Raises:
         FileNotFoundError: If a folder is missing or holds nothing, or an id of the split has no mask, or no image.
@@ -153,7 +151,8 @@ def pair_files(
         shape = None if path is None else prediction_shape(path, key)
         return FilePair(img_id, path, masks[img_id], images.get(img_id), shape, (header.height, header.width))
 
-    pairs = _map(measure, ids, 'sizes', progress)
+    with ThreadPoolExecutor(8) as pool:  # files are waited for
+        pairs = list(progress_bar(pool.map(measure, ids), 'sizes', len(ids), delay=1))
     sizes = {
         p.img_id: f'{p.prediction.name} is {_size(p.prediction_shape)}, {p.mask.name} is {_size(p.mask_shape)}'
         for p in pairs
@@ -189,12 +188,6 @@ def refuse_misfits(pairing: Pairing, *, missing: bool = False, extra: bool = Fal
 def _refuse_missing(ids: Sequence[str], index: dict[str, Path], kind: str, folder: Path) -> None:
     if missing := [i for i in ids if i not in index]:
         raise FileNotFoundError(f'{len(missing)} of {len(ids)} ids have no {kind} in {folder}: {abridge(missing)}')
-
-
-def _map(function: Callable[[str], Any], ids: Sequence[str], what: str, progress: bool) -> list:
-    """Map in threads, since files are waited for."""
-    with ThreadPoolExecutor(8) as pool:
-        return list(progress_bar(pool.map(function, ids), what, len(ids), delay=1, disable=not progress))
 
 
 def _size(shape: tuple[int, int]) -> str:

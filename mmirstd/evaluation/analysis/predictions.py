@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 from scipy.io import loadmat
 
-from mmirstd.evaluation.functional.pairs import check_probabilities
 from mmirstd.io.files import encode_png, write_atomically
 from mmirstd.io.images import IMAGE_EXTENSIONS, decode_image, read_header
+from mmirstd.ops.pairs import check_probabilities
 
 ARRAY_EXTENSIONS = ('.npz', '.npy', '.mat')
 # Where an array file holds several: RPCANet's, mmirstd's and other usual names.
@@ -83,10 +83,7 @@ def to_probabilities(values: np.ndarray, source: str) -> np.ndarray:
         return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
     if values.dtype.kind != 'f':
         raise ValueError(f'{source}: probabilities, uint8, uint16 or bool are needed, not {values.dtype}')
-    try:
-        check_probabilities(values)
-    except ValueError as e:
-        raise ValueError(f'{source}: {e}') from e
+    check_probabilities(values, source)
     return values if values.dtype == np.float64 else values.astype(np.float32)
 
 

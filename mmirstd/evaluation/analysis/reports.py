@@ -2,9 +2,12 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import cv2
+import numpy as np
+import scipy
 
 from mmirstd.evaluation.analysis.breakdowns import ImageRecord, by_false_area, by_target_area, by_target_scr
 from mmirstd.evaluation.analysis.pairing import FilePair, Pairing
@@ -132,12 +135,6 @@ def sweep_summary(pixels: PixelSweep, components: ComponentSweep) -> dict[str, l
 
 def versions() -> dict[str, str]:
     """Versions of what computes the metrics."""
-    found = {'mmirstd': __version__, 'python': platform.python_version()}
-    for names in (('numpy',), ('scipy',), ('opencv-python-headless', 'opencv-python')):
-        for name in names:
-            try:
-                found[name] = version(name)
-                break
-            except PackageNotFoundError:
-                continue
-    return found
+    modules = {'numpy': np, 'scipy': scipy, 'opencv': cv2}
+    found = {name: module.__version__ for name, module in modules.items()}
+    return {'mmirstd': __version__, 'python': platform.python_version(), **found}

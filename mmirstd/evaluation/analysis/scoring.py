@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
 
 from mmirstd.evaluation.analysis.breakdowns import ImageRecord, record_of
 from mmirstd.evaluation.analysis.pairing import FilePair
@@ -19,7 +18,7 @@ from mmirstd.io.images import decode_image
 from mmirstd.io.masks import read_mask
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.utils.errors import UserError
-from mmirstd.utils.progress import progress_bar
+from mmirstd.utils.workers import map_in_processes
 
 _SUM_AFTER = 256  # images whose sweeps are kept before they are added up
 
@@ -114,14 +113,9 @@ def score_pairs(
     Raises:
         ScoringError: If a file cannot be evaluated; the message names it.
     """
-    # As MMEngine does before it starts workers: a forked process hangs in OpenCV's threads.
-    cv2.setNumThreads(0)
-    scorer = _Scorer(pairs, list(protocols), reader, rule, thresholds, scr)
-    loader = DataLoader(scorer, batch_size=None, num_workers=workers, collate_fn=_unchanged)
+    scorer = _Scorer(list(protocols), reader, rule, thresholds, scr)
     scored, sweeps = ScoredSet([], [], None), []
-    for item in progress_bar(loader, 'scoring', len(scorer), unit=' images'):
-        if isinstance(item, str):
-            raise ScoringError(item)
+    for item in map_in_processes(scorer, pairs, workers, 'scoring', ScoringError):
         scored.counts.append(item.counts)
         scored.records.append(item.record)
         if item.sweeps:
@@ -131,35 +125,26 @@ def score_pairs(
     return scored._replace(sweeps=_sum(sweeps) if sweeps else None)
 
 
-class _Scorer(Dataset):
-    """Scores pairs of files, for a DataLoader; an error is handed back as text.
+class _Scorer(NamedTuple):
+    """Scores a pair of files; the arguments are those of :func:`score_pairs`."""
 
-    A worker's own report of an error is a page long, and an exception that cannot be pickled would never arrive.
-    """
+    protocols: list[Protocol]
+    reader: PairReader
+    rule: Protocol
+    thresholds: np.ndarray | None
+    scr: bool
 
-    def __init__(self, *settings: Any) -> None:
-        self.pairs, self.protocols, self.reader, self.rule, self.thresholds, self.scr = settings
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> ScoredImage | str:
-        pair = self.pairs[index]
+    def __call__(self, pair: FilePair) -> ScoredImage:
         try:
-            return self.score(pair)
-        except (ValueError, OSError) as e:
-            return str(e)
-        except Exception as e:
-            return f'{pair.img_id}: {type(e).__name__}: {e}'
-
-    def score(self, pair: FilePair) -> ScoredImage:
-        content = self.reader.read(pair, with_image=self.scr)
+            content = self.reader.read(pair, with_image=self.scr)
+        except ValueError as error:  # it names the file
+            raise ScoringError(str(error)) from error
         try:
             evaluated = EvaluatedImage(content.prediction, content.values)
             counts = [count_image(evaluated, protocol) for protocol in self.protocols]
             record = record_of(evaluated, self.rule, img_id=pair.img_id, image=content.image)
-        except ValueError as e:
-            raise ValueError(f'{pair.img_id}: {e}') from e
+        except ValueError as error:
+            raise ScoringError(f'{pair.img_id}: {error}') from error
         if self.thresholds is None:
             return ScoredImage(counts, record, None)
         matching = {'distance': self.rule.distance, 'connectivity': self.rule.connectivity}
@@ -173,7 +158,3 @@ class _Scorer(Dataset):
 def _sum(sweeps: Sequence[tuple[PixelSweep, ComponentSweep]]) -> tuple[PixelSweep, ComponentSweep]:
     pixels, components = zip(*sweeps, strict=True)
     return sum_sweeps(pixels), sum_sweeps(components)
-
-
-def _unchanged(item: Any) -> Any:
-    return item

@@ -7,7 +7,7 @@ the crop where anything is positive.
 import numpy as np
 from scipy import ndimage
 
-from mmirstd.evaluation.functional.matching import PAIRS_AT_ONCE
+from mmirstd.evaluation.functional.matching import PAIRS_AT_ONCE, one_to_one
 from mmirstd.ops.components import Components, Connectivity, squeeze
 
 _SLICES = {c: np.pad(ndimage.generate_binary_structure(2, c // 4)[None], ((1, 1), (0, 0), (0, 0))) for c in (4, 8)}
@@ -64,10 +64,5 @@ def _greedy(targets: np.ndarray, components: np.ndarray, step_of: np.ndarray, di
         found.append((target, component + start))
     target, component = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((component, target, step_of[component]))
-    key = (step_of[component] * len(targets) + target)[order].tolist()
-    served, used = set(), set()
-    for target_at_step, candidate in zip(key, component[order].tolist(), strict=True):
-        if target_at_step not in served and candidate not in used:
-            served.add(target_at_step)
-            used.add(candidate)
-    return np.fromiter(used, np.int64, len(used))
+    target_at_step = (step_of[component] * len(targets) + target)[order].tolist()
+    return one_to_one(zip(target_at_step, component[order].tolist(), strict=True))[:, 1]

@@ -65,7 +65,7 @@ def image_counts(
 
     Args:
         prediction: Map of probabilities (H, W), floating in [0, 1], or a mask, bool or {0, 1}; see
-            :func:`mmirstd.evaluation.functional.pairs.checked_pair`.
+            :func:`mmirstd.ops.pairs.checked_pair`.
         labels: (H, W), bool or {0, 1, ignore_index}.
         protocol: What :func:`get_protocol` takes.
         ignore_index: Label of the pixels that count nowhere.
@@ -95,7 +95,7 @@ def protocol_counts(
     """Counts of one image with the values of its mask file under each protocol, in order; shared work is done once.
 
     Args:
-        prediction: What :func:`mmirstd.evaluation.functional.pairs.checked_pair` takes, (H, W).
+        prediction: What :func:`mmirstd.ops.pairs.checked_pair` takes, (H, W).
         mask: What the mask file holds, integers 0 to 255, or labels: bool or {0, 1}, which stand for 0 and 255. Of
             the size of the prediction, or of another where the protocol allows it.
         protocols: What :func:`get_protocols` takes.

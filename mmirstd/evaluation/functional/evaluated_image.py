@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from mmirstd.evaluation.functional.matching import Matches, match_components
-from mmirstd.evaluation.functional.pairs import checked_pair, split_labels
 from mmirstd.evaluation.functional.protocols import Protocol, ProtocolLike, get_protocol
 from mmirstd.ops.components import Components, label_pixels
+from mmirstd.ops.pairs import checked_pair, split_labels
 from mmirstd.ops.resizing import nearest_indices, resize_nearest, resize_prediction
 
 
@@ -63,7 +63,7 @@ class EvaluatedImage:
     """A prediction and a mask, and all that has been made of them for one protocol or another.
 
     Args:
-        prediction: (H, W), see :func:`mmirstd.evaluation.functional.pairs.checked_pair`, like the next two.
+        prediction: (H, W), see :func:`mmirstd.ops.pairs.checked_pair`, like the next two.
         mask: (H, W), labels or the values of a mask file.
         ignore: (H, W) bool, pixels of the mask that count nowhere.
         alike: Whether both must have one size.

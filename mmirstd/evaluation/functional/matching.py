@@ -41,7 +41,13 @@ class Matches:
 def match_components(
     targets: Components, predictions: Components, method: str = 'greedy', *, distance: float = 3.0
 ) -> Matches:
-    """Match the N components of a mask to the M of a prediction, by one of the methods of this module.
+    """Match the N components of a mask to the M of a prediction.
+
+    Args:
+        targets: Of the mask.
+        predictions: Of the prediction.
+        method: ``'greedy'``, ``'nearest'``, ``'hungarian'`` or ``'overlap'``, see the module.
+        distance: Centroids nearer than this, strictly, can match; in pixels.
 
     Raises:
         ValueError: If there is no such method or the distance is not positive.
@@ -81,7 +87,7 @@ def near_pairs(
         yield np.array((target + start, component)).T, apart[target, component]
 
 
-def _one_to_one(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+def one_to_one(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
     """Of (target, component) in an order of preference, those of which both are still free, by target."""
     component_of: dict[int, int] = {}
     taken = set()
@@ -94,7 +100,7 @@ def _one_to_one(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
 
 def _greedy(targets: Components, predictions: Components, distance: float) -> np.ndarray:
     blocks = near_pairs(targets, predictions, distance)
-    return _one_to_one(pair for pairs, _ in blocks for pair in pairs.tolist())
+    return one_to_one(pair for pairs, _ in blocks for pair in pairs.tolist())
 
 
 def _near(targets: Components, predictions: Components, distance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +113,7 @@ def _near(targets: Components, predictions: Components, distance: float) -> tupl
 
 def _nearest(targets: Components, predictions: Components, distance: float) -> np.ndarray:
     pairs, apart = _near(targets, predictions, distance)
-    return _one_to_one(pairs[np.argsort(apart, kind='stable')].tolist())
+    return one_to_one(pairs[np.argsort(apart, kind='stable')].tolist())
 
 
 def _hungarian(targets: Components, predictions: Components, distance: float) -> np.ndarray:

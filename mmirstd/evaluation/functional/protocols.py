@@ -7,7 +7,7 @@ A protocol says what becomes of a probability map and of the values of a mask fi
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, get_args, get_origin
 
 from mmirstd.ops.components import Connectivity
 from mmirstd.utils.errors import UserError
@@ -15,10 +15,10 @@ from mmirstd.utils.errors import UserError
 EmptyPolicy = Literal['skip', 0, 1]
 Size = int | tuple[int, int] | None
 MaskInterpolation = Literal['pillow-nearest', 'opencv-nearest']
-PredInterpolation = Literal['opencv-linear', 'pillow-bilinear', 'pillow-nearest', 'opencv-nearest']
+PredInterpolation = Literal['opencv-linear', 'pillow-bilinear', MaskInterpolation]
 Mismatch = Literal['error', 'resize', 'crop']
 MaskRule = Literal['255', '>=128', '>0', 'max', 'file-max']
-IoUMaskRule = Literal['255', '>=128', '>0', 'max', 'file-max', 'mixed']
+IoUMaskRule = Literal[MaskRule, 'mixed']
 Matching = Literal['greedy', 'nearest', 'hungarian', 'overlap']
 FalseArea = Literal['exact', 'legacy', 'outside']
 FaDenominator = Literal['pixels', 'last', 'background'] | int
@@ -153,20 +153,7 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-_CHOICES = {
-    'pred_interpolation': get_args(PredInterpolation),
-    'mask_interpolation': get_args(MaskInterpolation),
-    'mismatch': get_args(Mismatch),
-    'iou_mask': get_args(IoUMaskRule),
-    'niou_mask': get_args(IoUMaskRule),
-    'target_mask': get_args(MaskRule),
-    'f1_mask': get_args(MaskRule),
-    'missed_mask': get_args(MaskRule),
-    'matching': get_args(Matching),
-    'connectivity': get_args(Connectivity),
-    'fa': get_args(FalseArea),
-    'niou_empty': get_args(EmptyPolicy),
-}
+_CHOICES = {field.name: get_args(field.type) for field in fields(Protocol) if get_origin(field.type) is Literal}
 
 
 def _published(

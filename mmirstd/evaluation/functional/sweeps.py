@@ -20,10 +20,10 @@ import numpy as np
 from mmirstd.evaluation.functional.component_steps import component_steps
 from mmirstd.evaluation.functional.counts import Counts, image_iou, sum_counts
 from mmirstd.evaluation.functional.metrics import compute_metrics, ratio
-from mmirstd.evaluation.functional.pairs import CheckedPair, checked_pair
 from mmirstd.evaluation.functional.protocols import EmptyPolicy, get_protocol
 from mmirstd.evaluation.functional.thresholds import above, bin_numbers, checked_thresholds
 from mmirstd.ops.components import Connectivity, label_components
+from mmirstd.ops.pairs import CheckedPair, checked_pair
 
 Sweep = TypeVar('Sweep', 'PixelSweep', 'ComponentSweep')
 PIXEL_METRICS = ('IoU', 'precision', 'recall', 'F1')
@@ -206,7 +206,7 @@ def pixel_sweep(
     """Sweep the pixels of one image.
 
     Args:
-        prediction: (H, W), see :func:`mmirstd.evaluation.functional.pairs.checked_pair`, like `mask` and `ignore`.
+        prediction: (H, W), see :func:`mmirstd.ops.pairs.checked_pair`, like `mask` and `ignore`.
         mask: (H, W); of the values of a file those from 128 on are target.
         thresholds: K thresholds, ascending, in [0, 1).
         ignore: (H, W) bool, pixels that count nowhere.

@@ -12,10 +12,10 @@ from mmengine.logging import print_log
 from mmirstd.evaluation.analysis.results import ProtocolResult, text_table
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
-from mmirstd.evaluation.functional.pairs import split_labels
 from mmirstd.evaluation.functional.protocols import PRESETS, EmptyPolicy, Protocol, ProtocolLike, get_protocols
 from mmirstd.io.masks import read_mask
 from mmirstd.ops.components import Connectivity
+from mmirstd.ops.pairs import split_labels
 from mmirstd.ops.samples import to_array
 from mmirstd.registry import METRICS
 

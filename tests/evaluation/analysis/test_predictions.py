@@ -239,7 +239,7 @@ def test_a_split_says_what_is_evaluated_and_in_which_order(tmp_path):
     images = tmp_path / 'images'
     for name in 'abc':
         png(images / f'{name}.bmp', square())
-    pairing = pair_files(pred, mask, ids=['c', 'b_gt'], img_dir=images, progress=True)
+    pairing = pair_files(pred, mask, ids=['c', 'b_gt'], img_dir=images)
     assert [(p.img_id, p.prediction and p.prediction.name, p.image.name) for p in pairing.pairs] == [
         ('c', None, 'c.bmp'),
         ('b', 'b.png', 'b.bmp'),

@@ -1,4 +1,4 @@
-"""The one check of a prediction and its mask, before anything is counted."""
+"""The one check of a prediction and its mask, before anything is detected, counted or measured."""
 
 from typing import NamedTuple
 
@@ -72,21 +72,22 @@ def split_labels(labels: np.ndarray, ignore_index: int = 255) -> tuple[np.ndarra
     return labels == 1, other
 
 
-def check_probabilities(prediction: np.ndarray) -> None:
+def check_probabilities(prediction: np.ndarray, source: str = '') -> None:
     """See that floating values are finite and in [0, 1].
 
     Raises:
-        ValueError: If not.
+        ValueError: If not; the message begins with `source`.
     """
     # Read as integers, the bits of floats keep their order, and those of negative numbers and nan lie above 1's.
     if prediction.dtype == np.float32 and prediction.view(np.uint32).max() <= 0x3F800000:
         return
+    where = f'{source}: ' if source else ''
     low, high = prediction.min(), prediction.max()  # either is nan as soon as one value is
     if not (np.isfinite(low) and np.isfinite(high)):
         number = np.count_nonzero(~np.isfinite(prediction))
-        raise ValueError(f'the prediction holds {number} values that are not finite')
+        raise ValueError(f'{where}the prediction holds {number} values that are not finite')
     if low < 0 or high > 1:
-        raise ValueError(f'probabilities must lie in [0, 1], got [{low:g}, {high:g}]; are these logits?')
+        raise ValueError(f'{where}probabilities must lie in [0, 1], got [{low:g}, {high:g}]; are these logits?')
 
 
 def _checked_prediction(prediction: np.ndarray) -> np.ndarray:
