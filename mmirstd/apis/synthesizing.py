@@ -16,7 +16,7 @@ import numpy as np
 
 from mmirstd.apis.configuration import parse_options
 from mmirstd.apis.running import say
-from mmirstd.io.files import write_atomically, write_png
+from mmirstd.io.files import refuse_overwriting, write_atomically, write_png
 from mmirstd.io.tables import json_bytes
 from mmirstd.synthesis.config import MIN_SIZE, SceneConfig
 from mmirstd.synthesis.scenes import PARTS, render_scene, scene_generator
@@ -43,7 +43,7 @@ def synthesize(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write synthetic scenes: images, masks {0, 255}, id lists of the splits, and ``scenes.json`` with the parameters.
+    """Write synthetic scenes: images, masks {0, 255}, the ids of the splits, and ``scenes.json`` with the parameters.
 
     The pictures are those that ``mmirstd.SyntheticIRSTDDataset`` renders for the same seed, split, index and size. The
     folder is built beside its final place and moved there when it is complete; an interrupted run is continued. Train
@@ -65,7 +65,8 @@ def synthesize(
 
     Raises:
         ArgumentError: If a number is out of range or a field is wrong.
-        SynthesisError: If ``out`` exists, or unfinished scenes of other parameters lie beside it.
+        SynthesisError: If ``out`` holds something else, or unfinished scenes of other parameters lie beside it.
+        FileExistsError: If ``out`` holds scenes, and ``overwrite`` is false.
     """
     out, size = Path(out), tuple(size)
     nums = dict(zip(PARTS, (train, val, test), strict=True))
@@ -77,11 +78,9 @@ def synthesize(
     if seed < 0 or workers < 1:
         raise ArgumentError(f'--seed must be >= 0 and --workers >= 1, got {seed} and {workers}')
     cfg = _scene_config(scene)
-    if out.exists():
-        if not (out / RECORD).is_file():
-            raise SynthesisError(f'{out} exists, and its content was not written by mmirstd synthesize')
-        if not overwrite:
-            raise SynthesisError(f'{out} exists: choose another place, or allow replacing it with --overwrite')
+    if out.exists() and not (out / RECORD).is_file():
+        raise SynthesisError(f'{out} exists, and its content was not written by mmirstd synthesize')
+    refuse_overwriting(out, overwrite)
     parameters = {'version': __version__, 'seed': seed, 'size': size, 'num': nums, 'scene': asdict(cfg)}
     work = out.with_name(out.name + '.unfinished')
     _open_work_folder(work, json_bytes(parameters))

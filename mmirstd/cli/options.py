@@ -61,7 +61,6 @@ def keywords(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(**places: str | None) -> None:
     """Print where things are, on the first process of a job only."""
-    from mmirstd.engine.distributed import is_main
+    from mmirstd.apis.running import say
 
-    if is_main():
-        print('\n'.join(f'{name + ":":<10}{place}' for name, place in places.items() if place), flush=True)
+    say('\n'.join(f'{name + ":":<10}{place}' for name, place in places.items() if place))

@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         default=(0.7, 0.1, 0.2),
         metavar=('TRAIN', 'VAL', 'TEST'),
-        help='shares of the lists that are drawn where a set has none (default 0.7 0.1 0.2)',
+        help='shares of the splits that are drawn where a set has none (default 0.7 0.1 0.2)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of these lists (default %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of these splits (default %(default)s)')
     parser.add_argument('--workers', type=int, help='threads that decode; by default one per processor')
     parser.add_argument(
         '--max-gib', type=float, default=128, help='refuse archives that unpack to more (default %(default)s)'

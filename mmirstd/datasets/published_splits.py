@@ -4,7 +4,7 @@
 
 - ``train`` and ``test`` as published;
 - ``val``: published for NUAA-SIRST's ``idx_427`` and ``idx_320`` and for all of SIRST-v2 (and disjoint from their
-  ``train``), otherwise a seeded tenth of ``train`` written by ``tools/figures/make_val_lists.py``;
+  ``train``), otherwise a seeded tenth of ``train`` written by ``tools/figures/draw_val_splits.py``;
 - ``subtrain``: ``train`` without ``val``, computed. Checkpoints are chosen on ``val``, never on ``test``;
 - ``trainval``: where ``val`` is published.
 

@@ -183,10 +183,7 @@ def _draw_cell(canvas: np.ndarray, stage: Stage, place: tuple[int, int, int, int
     ignored = cv2.resize((stage.mask == 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     view[ignored] = (0.7 * view[ignored] + 0.3 * np.array(_IGNORED)).astype(np.uint8)
     # A mask that shrinks keeps its pixels, so that no outline gets lost.
-    grown = cv2.resize(target.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    if height > target.shape[0]:
-        grown = cv2.resize(target.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
-    region = (grown > 0).astype(np.uint8)
+    region = (resize_panel(target.astype(np.float32), height, width, smooth=False) > 0).astype(np.uint8)
     view[cv2.dilate(region, np.ones((3, 3), np.uint8)) > region] = OUTLINE
     scale = width / target.shape[1]
     for i, box in enumerate(label_components(target).boxes[:_INSETS].tolist()):

@@ -15,7 +15,7 @@ from mmirstd.datasets.published_splits import (
 )
 from mmirstd.io.ids import digest, expand_folders, parse_ids, read_ids
 
-TOOL = Path(__file__).parents[2] / 'tools/figures/make_val_lists.py'
+TOOL = Path(__file__).parents[2] / 'tools/figures/draw_val_splits.py'
 # dataset, source: sizes of train, val, subtrain, test
 SIZES = {
     ('NUDT-SIRST', 'basicirstd'): (663, 66, 597, 664),

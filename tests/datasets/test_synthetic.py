@@ -191,7 +191,7 @@ def test_make_synthetic(make, tmp_path, capsys):
     assert not list(tmp_path.glob('*.unfinished'))
 
     before = contents(out)
-    assert make(out).endswith('out exists: choose another place, or allow replacing it with --overwrite')
+    assert make(out).endswith('out exists: choose another place, or allow replacing with --overwrite (overwrite=True)')
     assert contents(out) == before
     assert make(out, '--overwrite') is None
     assert contents(out) != before

@@ -1,10 +1,10 @@
-"""Write the lists that ship with the package and that nobody published.
+"""Write the splits that ship with the package and that nobody published.
 
-- A seeded tenth of each training list is its validation list: of the images, or where the test list holds other
-  scenes than the training list, of the scenes. Sources that publish a validation list of their own keep it.
-- ``IRDST/sequences``: a seeded fifth of the sequences for testing, since the published lists were drawn by frame.
+- A seeded tenth of each training split is its validation split: of the images, or where the test split holds other
+  scenes than the training split, of the scenes. Sources that publish a validation split of their own keep it.
+- ``IRDST/sequences``: a seeded fifth of the sequences for testing, since the published splits were drawn by frame.
 
-The result is committed; run this again only when a training list is added. ``--check`` writes nothing and fails on a
+The result is committed; run this again only when a training split is added. ``--check`` writes nothing and fails on a
 difference.
 """
 
@@ -18,22 +18,22 @@ PUBLISHED_VAL = ('NUAA-SIRST/idx_427', 'NUAA-SIRST/idx_320', 'SIRST-v2/full', 'S
 SCENES = {'NUDT-SIRST-Sea/basicirstd': lambda img_id: img_id.split('-')[0]}
 
 
-def draw_lists(splits_dir: Path, fraction: float, seed: int) -> dict[Path, list[str]]:
+def draw_splits(splits_dir: Path, fraction: float, seed: int) -> dict[Path, list[str]]:
     """Return what is to be written, by file."""
-    lists = {}
+    splits = {}
     by_frame = splits_dir / 'IRDST' / 'basicirstd'
     if by_frame.is_dir():
         frames = read_ids(by_frame / 'train.txt') + read_ids(by_frame / 'test.txt')
         sequences = sorted({frame.split('/')[0] for frame in frames}, key=int)
         test = choose_val(sequences, 0.2, seed)
         for part, names in (('train', [s for s in sequences if s not in test]), ('test', test)):
-            lists[splits_dir / 'IRDST' / 'sequences' / f'{part}.txt'] = [f'{name}/' for name in names]
-    for path in sorted({*splits_dir.glob('*/*/train.txt'), *(p for p in lists if p.name == 'train.txt')}):
+            splits[splits_dir / 'IRDST' / 'sequences' / f'{part}.txt'] = [f'{name}/' for name in names]
+    for path in sorted({*splits_dir.glob('*/*/train.txt'), *(p for p in splits if p.name == 'train.txt')}):
         source = path.parent.relative_to(splits_dir).as_posix()
         if source not in PUBLISHED_VAL:
-            train = lists.get(path) or read_ids(path)
-            lists[path.with_name('val.txt')] = choose_val(train, fraction, seed, SCENES.get(source))
-    return lists
+            train = splits.get(path) or read_ids(path)
+            splits[path.with_name('val.txt')] = choose_val(train, fraction, seed, SCENES.get(source))
+    return splits
 
 
 def main() -> None:
@@ -46,16 +46,16 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 < args.fraction < 1:
         parser.error(f'--fraction must lie between 0 and 1, got {args.fraction}')
-    lists = draw_lists(args.splits_dir, args.fraction, args.seed)
-    if not lists:
+    splits = draw_splits(args.splits_dir, args.fraction, args.seed)
+    if not splits:
         parser.error(f'no DATASET/SOURCE/train.txt below {args.splits_dir}')
-    for target, ids in lists.items():
+    for target, ids in splits.items():
         name = target.relative_to(args.splits_dir)
         if not args.check:
             target.parent.mkdir(exist_ok=True)
             target.write_text('\n'.join(ids) + '\n')
         elif not target.is_file() or read_ids(target) != ids:
-            raise SystemExit(f'{name}: differs from the list drawn with seed {args.seed}')
+            raise SystemExit(f'{name}: differs from the split drawn with seed {args.seed}')
         print(f'{name}: {len(ids)} ids')
 
 
