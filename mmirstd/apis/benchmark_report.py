@@ -3,20 +3,16 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from mmirstd.apis.contenders import Contender
 from mmirstd.io.files import encode_png, figure_pixels, write_atomically
 from mmirstd.io.tables import csv_rows, json_bytes, markdown_rows
 
 FILES = ('benchmark.json', 'benchmark.csv', 'benchmark.md', 'benchmark.png')
 
 
-class _Named(Protocol):
-    name: str
-    config: str
-
-
-def read_accuracy(path: str | Path, models: Sequence[_Named]) -> dict[str, dict[str, float]]:
+def read_accuracy(path: str | Path, models: Sequence[Contender]) -> dict[str, dict[str, float]]:
     """Read values by metric and model; those of a config count for its forms, unless a form has its own.
 
     Raises:

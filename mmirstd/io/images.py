@@ -84,6 +84,17 @@ def decode_image(content: bytes, source: str) -> np.ndarray:
     return _guarded(_decode, content, source)
 
 
+def drop_alpha(image: np.ndarray) -> np.ndarray:
+    """Return an image from :func:`decode_image` without alpha: (H, W) of 2 channels, (H, W, 3) of 4.
+
+    >>> drop_alpha(np.zeros((2, 5, 4))).shape, drop_alpha(np.zeros((2, 5, 2))).shape
+    ((2, 5, 3), (2, 5))
+    """
+    if image.ndim == 2 or image.shape[2] not in (2, 4):
+        return image
+    return image[..., 0] if image.shape[2] == 2 else image[..., :3]
+
+
 def refuse_non_finite(values: np.ndarray, source: str) -> None:
     """Raise ValueError if there are values that are NaN or infinite; the message names ``source``."""
     if values.dtype.kind == 'f' and (bad := values.size - np.count_nonzero(np.isfinite(values))):

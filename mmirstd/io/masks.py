@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from mmengine import fileio
 
-from mmirstd.io.images import decode_image, refuse_non_finite
+from mmirstd.io.images import decode_image, drop_alpha, refuse_non_finite
 
 MASK_THRESHOLD = 127
 
@@ -78,8 +78,9 @@ def read_mask(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
 
 
 def _largest_channel(mask: np.ndarray, source: str) -> np.ndarray:
+    mask = drop_alpha(mask)
     if mask.ndim == 3:
-        mask = (mask[..., :1] if mask.shape[2] == 2 else mask[..., :3]).max(axis=2)
+        mask = mask.max(axis=2)
     refuse_non_finite(mask, source)
     return mask
 

@@ -188,7 +188,7 @@ def test_mistakes():
     image, mask = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     with pytest.raises(ValueError, match=r'of one size.*\(4, 4\) and \(4, 5\)'):
         target_statistics(image, np.zeros((4, 5), np.uint8))
-    with pytest.raises(ValueError, match='must hold 0, 1 and 255 .* got 128'):
+    with pytest.raises(ValueError, match=r'must hold 0, 1 and 255 .* got 128'):
         image_statistics(image, np.array([[0, 128]] * 2).repeat(2, 0).repeat(2, 1).astype(np.uint8))
     with pytest.raises(ValueError, match='width must be at least 1'):
         target_statistics(image, mask, width=0)

@@ -4,8 +4,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from mmirstd.io.files import encode_png, refuse_overwriting, whole_file, write_atomically, write_png
+from mmirstd.io.files import encode_png, figure_pixels, refuse_overwriting, whole_file, write_atomically, write_png
 from mmirstd.io.images import decode_image
 
 
@@ -93,3 +94,10 @@ def test_png_refuses_what_is_no_image(tmp_path, image, order, message):
 def test_png_needs_its_suffix(tmp_path):
     with pytest.raises(ValueError, match=r'a\.jpg: .*\.png'):
         write_png(Path(tmp_path / 'a.jpg'), np.zeros((2, 2), np.uint8))
+
+
+def test_pixels_of_a_figure():
+    pixels = figure_pixels(Figure(figsize=(2, 1), dpi=50, facecolor=(1, 0, 0)))
+    assert pixels.shape == (50, 100, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[25, 50].tolist() == [255, 0, 0]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmirstd.datasets.prepare.layouts import SourcePair
-from mmirstd.io.images import decode_image, read_header
+from mmirstd.io.images import decode_image, drop_alpha, read_header
 from mmirstd.io.masks import mask_labels
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
@@ -139,7 +139,7 @@ def _about_mask(name: str, mask: np.ndarray, threshold: float) -> tuple[int, lis
     findings = []
     if mask.ndim == 3:
         findings.append(FileFinding('mask-channels', name, str(mask.shape[2])))
-        mask = mask[..., :1] if mask.shape[2] == 2 else mask[..., :3]  # without alpha
+        mask = drop_alpha(mask)
     values = np.flatnonzero(np.bincount(mask.ravel())) if mask.dtype == np.uint8 else np.unique(mask)
     try:
         target = int(mask_labels(mask, threshold, name).sum())

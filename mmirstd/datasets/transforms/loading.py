@@ -9,7 +9,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmirstd.io.images import decode_image, refuse_non_finite
+from mmirstd.io.images import decode_image, drop_alpha, refuse_non_finite
 from mmirstd.io.masks import MASK_THRESHOLD, mask_labels
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
@@ -28,13 +28,11 @@ def to_channels(img: np.ndarray, channels: int) -> np.ndarray:
     Returns:
         (H, W, channels), colors in BGR order, of the same type.
     """
-    if img.ndim == 3 and img.shape[2] == 2:
-        img = np.ascontiguousarray(img[..., 0])
+    img = np.ascontiguousarray(drop_alpha(img))
     if img.ndim == 2:
         return img[..., None] if channels == 1 else cv2.cvtColor(img, cv2.COLOR_GRAY2BGR)
-    img = img[..., :3]
     if channels == 3:
-        return np.ascontiguousarray(img)
+        return img
     if img.dtype == np.uint8:
         return cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)[..., None]
     blue, green, red = np.split(img, 3, axis=2)
@@ -153,8 +151,7 @@ class LoadIRImage(LoadImageFromFile):
         return results
 
     def _rescale(self, img: np.ndarray, path: str) -> np.ndarray:
-        if img.ndim == 3:
-            img = img[..., 0] if img.shape[2] == 2 else img[..., :3]
+        img = drop_alpha(img)
         refuse_non_finite(img, path)
         low, high = self.limits or (float(img.min()), float(img.max()))
         if self.normalize == 'percentile':

@@ -15,7 +15,7 @@ import numpy as np
 
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
-from mmirstd.evaluation.functional.metrics import compute_metrics
+from mmirstd.evaluation.functional.metrics import compute_metrics, ratio
 from mmirstd.evaluation.functional.protocols import ProtocolLike, get_protocol
 from mmirstd.ops.target_statistics import target_statistics
 
@@ -81,12 +81,12 @@ class TargetGroup(NamedTuple):
     @property
     def pd(self) -> float:
         """Detected part of the targets; nan without any."""
-        return self.detected / self.targets if self.targets else math.nan
+        return ratio(self.detected, self.targets)
 
     @property
     def recall(self) -> float:
         """Predicted part of the targets' pixels; nan without any."""
-        return self.hit / self.pixels if self.pixels else math.nan
+        return ratio(self.hit, self.pixels)
 
 
 class FalseGroup(NamedTuple):
