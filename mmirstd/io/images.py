@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -61,6 +62,16 @@ def read_header(path: str, backend_args: dict | None = None, verify: bool = Fals
             raise ValueError(f'{path}: not a readable image (empty file)')
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _header(content[:] if verify else content, path, verify)
+
+
+def read_image(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
+    """Read an image file through mmengine's file backends, as :func:`decode_image` decodes it.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: As :func:`decode_image`; the message names the file.
+    """
+    return decode_image(fileio.get(path, backend_args=backend_args), str(path))
 
 
 def decode_image(content: bytes, source: str) -> np.ndarray:

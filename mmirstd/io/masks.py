@@ -13,9 +13,8 @@ Training needs the labels (:func:`mask_labels`). The protocols of evaluation hav
 from pathlib import Path
 
 import numpy as np
-from mmengine import fileio
 
-from mmirstd.io.images import decode_image, drop_alpha, refuse_non_finite
+from mmirstd.io.images import drop_alpha, read_image, refuse_non_finite
 
 MASK_THRESHOLD = 127
 
@@ -74,7 +73,7 @@ def read_mask(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
     Raises:
         ValueError: If the file cannot be decoded or is no mask; the message names it.
     """
-    return mask_values(decode_image(fileio.get(path, backend_args=backend_args), str(path)), str(path))
+    return mask_values(read_image(path, backend_args), str(path))
 
 
 def _largest_channel(mask: np.ndarray, source: str) -> np.ndarray:

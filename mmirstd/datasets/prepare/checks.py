@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmirstd.datasets.prepare.layouts import SourcePair
-from mmirstd.io.images import decode_image, drop_alpha, read_header
+from mmirstd.io.images import drop_alpha, read_header, read_image
 from mmirstd.io.masks import mask_labels
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
@@ -115,7 +115,7 @@ def opaque(dtype: np.dtype) -> float:
 def _decode(path: str, name: str, findings: list[FileFinding]) -> tuple[np.ndarray, str] | None:
     try:
         mode = read_header(path, verify=True).mode
-        return decode_image(path.read_bytes(), str(path)), mode
+        return read_image(path), mode
     except (ValueError, OSError) as error:
         reason = str(error).removeprefix(f'{path}: ')
         findings.append(FileFinding('unreadable', name, reason))

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mmirstd.io.files import discard, encode_png, refuse_overwriting
-from mmirstd.io.images import decode_image
+from mmirstd.io.images import decode_image, read_image
 from mmirstd.io.masks import MASK_THRESHOLD, mask_labels
 from mmirstd.utils.progress import progress_bar
 
@@ -46,7 +46,7 @@ class OutputState(NamedTuple):
 
 def clean_mask(path: Path, threshold: float) -> bytes:
     """Encode a mask as an 8-bit PNG of one channel with the values 0 and 255, as ``LoadTargetMask`` understands it."""
-    return encode_png(mask_labels(decode_image(path.read_bytes(), str(path)), threshold, str(path)) > 0)
+    return encode_png(mask_labels(read_image(path), threshold, str(path)) > 0)
 
 
 def compare(items: Sequence[OutputFile], out: Path, threshold: float = MASK_THRESHOLD) -> OutputState:
@@ -145,6 +145,6 @@ def _is_same(item: OutputFile, path: Path, threshold: float) -> bool:
         return False
     # Another version of OpenCV may have packed the same pixels in another way.
     try:
-        return np.array_equal(decode_image(path.read_bytes(), str(path)), decode_image(content, item.to))
+        return np.array_equal(read_image(path), decode_image(content, item.to))
     except ValueError:
         return False

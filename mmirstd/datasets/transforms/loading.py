@@ -6,10 +6,9 @@ from typing import Literal
 import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
-from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmirstd.io.images import decode_image, drop_alpha, refuse_non_finite
+from mmirstd.io.images import drop_alpha, read_image, refuse_non_finite
 from mmirstd.io.masks import MASK_THRESHOLD, mask_labels
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
@@ -140,7 +139,7 @@ class LoadIRImage(LoadImageFromFile):
             path = path or 'the image'
             img = _as_decoded(results['img'], path)
         else:
-            img = decode_image(fileio.get(path, backend_args=self.backend_args), path)
+            img = read_image(path, self.backend_args)
         if img.dtype != np.uint8 or self.normalize_8bit:
             img = self._rescale(img, path)
         img = to_channels(img, self.channels)
@@ -207,7 +206,7 @@ class LoadTargetMask(LoadAnnotations):
         path = results.get('seg_map_path')
         if path is None:
             return
-        mask = decode_image(fileio.get(path, backend_args=self.backend_args), path)
+        mask = read_image(path, self.backend_args)
         mask = mask_labels(mask, self.threshold, path)
         if 'ori_shape' not in results:
             raise KeyError('LoadTargetMask needs ori_shape: load the image before its mask')

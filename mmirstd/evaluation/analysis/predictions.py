@@ -18,7 +18,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from mmirstd.io.files import encode_png, write_atomically
-from mmirstd.io.images import IMAGE_EXTENSIONS, decode_image, read_header
+from mmirstd.io.images import IMAGE_EXTENSIONS, read_header, read_image
 from mmirstd.ops.pairs import check_probabilities
 
 ARRAY_EXTENSIONS = ('.npz', '.npy', '.mat')
@@ -36,7 +36,7 @@ def hold_labels(paths: Iterable[Path]) -> bool:
     for path in paths:
         if path.suffix.lower() not in IMAGE_EXTENSIONS:
             continue
-        highest = _one_channel(decode_image(path.read_bytes(), str(path)), str(path)).max()
+        highest = _one_channel(read_image(path), str(path)).max()
         if highest > 1:
             return False
         any_ones |= highest == 1
@@ -55,7 +55,7 @@ def read_prediction(path: Path, *, labels: bool = False, key: str | None = None)
         ValueError: If the file cannot be read, or holds no probabilities; the message names it.
     """
     if path.suffix.lower() not in ARRAY_EXTENSIONS:
-        values = _one_channel(decode_image(path.read_bytes(), str(path)), str(path))
+        values = _one_channel(read_image(path), str(path))
         return to_probabilities(values * np.uint8(255) if labels and values.max() <= 1 else values, str(path))
     values = _guarded(_read_array, path, key)
     if values.dtype == np.uint8 and values.max() <= 1:  # 0 and 1: a mask

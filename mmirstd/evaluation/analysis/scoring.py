@@ -14,7 +14,7 @@ from mmirstd.evaluation.functional.counts import Counts, count_image
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.protocols import PRESETS, Protocol
 from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep, component_sweep, pixel_sweep, sum_sweeps
-from mmirstd.io.images import decode_image, drop_alpha
+from mmirstd.io.images import drop_alpha, read_image
 from mmirstd.io.masks import read_mask
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.utils.errors import UserError
@@ -81,7 +81,7 @@ class PairReader:
         mask = resize_nearest(values, prediction.shape, PRESETS['exact'].mask_interpolation) >= 128
         if not with_image or pair.image is None:
             return PairContent(prediction, values, mask, None)
-        image = drop_alpha(decode_image(pair.image.read_bytes(), str(pair.image)))
+        image = drop_alpha(read_image(pair.image))
         if image.shape[:2] != prediction.shape:
             image = cv2.resize(image, prediction.shape[::-1], interpolation=cv2.INTER_AREA)
         return PairContent(prediction, values, mask, image)
