@@ -12,12 +12,7 @@ from mmirstd.datasets.published_splits import SPLITS_DIR, load_published
 from mmirstd.evaluation.analysis.breakdowns import Fault, ImageRecord, TargetRecord, by_image, worst_images
 from mmirstd.evaluation.analysis.pairing import FilePair, pair_files, refuse_misfits
 from mmirstd.evaluation.analysis.predictions import hold_labels
-from mmirstd.evaluation.analysis.reports import (
-    breakdown_tables,
-    markdown_report,
-    provenance,
-    sweep_summary,
-)
+from mmirstd.evaluation.analysis.reports import breakdown_tables, markdown_report, provenance, sweep_summary
 from mmirstd.evaluation.analysis.results import ProtocolResult, csv_table, plain_results, text_table
 from mmirstd.evaluation.analysis.scoring import PairReader, score_pairs
 from mmirstd.evaluation.functional.counts import sum_counts

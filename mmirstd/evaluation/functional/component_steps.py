@@ -7,7 +7,7 @@ the crop where anything is positive.
 import numpy as np
 from scipy import ndimage
 
-from mmirstd.evaluation.functional.matching import PAIRS_AT_ONCE, one_to_one
+from mmirstd.evaluation.functional.matching import near_pairs, one_to_one
 from mmirstd.ops.components import Components, Connectivity, squeeze
 
 _SLICES = {c: np.pad(ndimage.generate_binary_structure(2, c // 4)[None], ((1, 1), (0, 0), (0, 0))) for c in (4, 8)}
@@ -56,13 +56,7 @@ def component_steps(
 
 def _greedy(targets: np.ndarray, components: np.ndarray, step_of: np.ndarray, distance: float) -> np.ndarray:
     """The components that targets (N, 2) take at each step, as :func:`match_components` does at one."""
-    found = []
-    size = max(1, PAIRS_AT_ONCE // max(len(targets), 1))
-    for start in range(0, len(components), size):
-        offset = targets[:, None] - components[start : start + size]
-        target, component = np.nonzero(np.sqrt(np.square(offset).sum(-1)) < distance)
-        found.append((target, component + start))
-    target, component = (np.concatenate(part) for part in zip(*found, strict=True))
+    target, component = near_pairs(targets, components, distance)[0].T
     order = np.lexsort((component, target, step_of[component]))
     target_at_step = (step_of[component] * len(targets) + target)[order].tolist()
     return one_to_one(zip(target_at_step, component[order].tolist(), strict=True))[:, 1]

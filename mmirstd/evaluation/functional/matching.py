@@ -10,7 +10,7 @@
 Near means that the centroids are closer than `distance`, strictly. All but ``'overlap'`` match one to one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,24 +67,26 @@ def match_components(
     return Matches(targets, predictions, pairs, np.flatnonzero(missed), np.flatnonzero(false))
 
 
-def near_pairs(
-    targets: Components, predictions: Components, distance: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs (K, 2) of target and component with centroids closer than `distance`, and how far apart they are (K,).
+def near_pairs(targets: np.ndarray, predictions: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Find the pairs of target and component whose centroids, (N, 2) and (M, 2), are closer than `distance`.
 
-    They come in lexicographic order and in blocks, which bounds the memory of noise against noise.
+    Returns:
+        (K, 2) pairs in lexicographic order, and how far apart they are, (K,).
     """
     if not distance > 0:
         raise ValueError(f'distance must be positive, not {distance!r}')
     if not len(targets) or not len(predictions):
-        return
-    step = max(1, PAIRS_AT_ONCE // len(predictions))
+        return np.zeros((0, 2), np.int64), np.zeros(0)
+    pairs, apart = [], []
+    step = max(1, PAIRS_AT_ONCE // len(predictions))  # bounds the memory of noise against noise
     for start in range(0, len(targets), step):
-        block = targets.centroid[start : start + step]
-        down, right = (block[:, axis, None] - predictions.centroid[:, axis] for axis in (0, 1))
-        apart = np.sqrt(down * down + right * right)
-        target, component = np.nonzero(apart < distance)
-        yield np.array((target + start, component)).T, apart[target, component]
+        block = targets[start : start + step]
+        down, right = (block[:, axis, None] - predictions[:, axis] for axis in (0, 1))
+        distances = np.sqrt(down * down + right * right)
+        target, component = np.nonzero(distances < distance)
+        pairs.append(np.array((target + start, component)).T)
+        apart.append(distances[target, component])
+    return np.concatenate(pairs), np.concatenate(apart)
 
 
 def one_to_one(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
@@ -99,25 +101,16 @@ def one_to_one(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
 
 
 def _greedy(targets: Components, predictions: Components, distance: float) -> np.ndarray:
-    blocks = near_pairs(targets, predictions, distance)
-    return one_to_one(pair for pairs, _ in blocks for pair in pairs.tolist())
-
-
-def _near(targets: Components, predictions: Components, distance: float) -> tuple[np.ndarray, np.ndarray]:
-    """(K, 2) near pairs in lexicographic order and their (K,) distances."""
-    blocks = list(near_pairs(targets, predictions, distance))
-    if not blocks:
-        return np.zeros((0, 2), np.int64), np.zeros(0)
-    return np.concatenate([pairs for pairs, _ in blocks]), np.concatenate([apart for _, apart in blocks])
+    return one_to_one(near_pairs(targets.centroid, predictions.centroid, distance)[0].tolist())
 
 
 def _nearest(targets: Components, predictions: Components, distance: float) -> np.ndarray:
-    pairs, apart = _near(targets, predictions, distance)
+    pairs, apart = near_pairs(targets.centroid, predictions.centroid, distance)
     return one_to_one(pairs[np.argsort(apart, kind='stable')].tolist())
 
 
 def _hungarian(targets: Components, predictions: Components, distance: float) -> np.ndarray:
-    pairs, apart = _near(targets, predictions, distance)
+    pairs, apart = near_pairs(targets.centroid, predictions.centroid, distance)
     if not len(pairs):
         return pairs
     # Only pairs of one group compete, so each group is an assignment of its own: targets, then components, are nodes.

@@ -6,7 +6,7 @@ import pytest
 from plain_evaluation import flood_fill, pd_fa, pixel_counts
 from scipy import ndimage
 
-from mmirstd.evaluation.functional import component_steps
+from mmirstd.evaluation.functional import component_steps, matching
 from mmirstd.evaluation.functional.counts import Counts, image_counts, sum_counts
 from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.evaluation.functional.sweeps import (
@@ -53,7 +53,7 @@ def labeled(gt, ignored):
 @pytest.mark.parametrize('seed', range(4))
 def test_component_sweep_equals_image_counts_at_every_threshold(seed, monkeypatch):
     monkeypatch.setattr(component_steps, '_VOXELS_AT_ONCE', (2**18, 300, 1, 2000)[seed])
-    monkeypatch.setattr(component_steps, 'PAIRS_AT_ONCE', (2**20, 7, 50, 1)[seed])
+    monkeypatch.setattr(matching, 'PAIRS_AT_ONCE', (2**20, 7, 50, 1)[seed])
     rng = np.random.default_rng(seed)
     compared = 0
     for _ in range(100):
