@@ -20,6 +20,8 @@ import torch.distributed as torch_dist
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from mmirstd.utils.text import first_line
+
 # What gloo and NCCL say where another process has gone, which itself knows why.
 _PEER_GONE = re.compile(
     r'gloo.*(connection (closed|reset|refused)|broken pipe|socket closed)|remote process exited', re.I | re.S
@@ -99,7 +101,7 @@ def one_of_many(main: Callable[[], int | None]) -> Callable[[], int | None]:
             cause = e.__context__ if isinstance(e, SystemExit) else e
             if _PEER_GONE.search(str(cause)) and not os.environ.get('MMIRSTD_TRACEBACK'):
                 time.sleep(PATIENCE)
-                text = f'[rank {_rank()}] error: another process has gone; its error says why ({_first_line(cause)})'
+                text = f'[rank {_rank()}] error: another process has gone; its error says why ({first_line(cause)})'
                 _leave(text)
                 raise SystemExit(text) from None
             if not isinstance(e, SystemExit):
@@ -128,10 +130,6 @@ def _rank() -> str:
     return os.environ.get('RANK') or os.environ.get('SLURM_PROCID', '0')
 
 
-def _first_line(error: BaseException | None) -> str:
-    return f'{type(error).__name__}: {error}'.split('\n', 1)[0]
-
-
 def _let_others_start() -> None:
     """Join the group that other machines wait in, to leave it at once: they then fail, rather than wait for long."""
     local, world = (int(os.environ.get(k, 1)) for k in ('LOCAL_WORLD_SIZE', 'WORLD_SIZE'))
@@ -139,7 +137,7 @@ def _let_others_start() -> None:
         try:
             start_gloo_on_cpu('pytorch', timeout=20)
         except (RuntimeError, ValueError) as e:
-            print(f'[rank {_rank()}] the others do not answer ({_first_line(e)})', file=sys.stderr, flush=True)
+            print(f'[rank {_rank()}] the others do not answer ({first_line(e)})', file=sys.stderr, flush=True)
 
 
 def _die_with_launcher() -> None:

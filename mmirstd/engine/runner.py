@@ -2,7 +2,8 @@
 
 import copy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,64 @@ from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
 from mmirstd.engine.provenance import leaves
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
-from mmirstd.io.files import discard, replace_durably
+from mmirstd.io.files import whole_file
 from mmirstd.models.segmentors import check_tta_model
 from mmirstd.registry import RUNNERS
 
 
+class StrictRunnerMixin:
+    """What :class:`StrictRunner` and :class:`~mmirstd.engine.StrictFlexibleRunner` add for data and hooks."""
+
+    started = False  # whether a batch came: failures before that are a matter of set-up
+
+    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
+        """Register what the config says, and the guard against training on the images of the test."""
+        super().register_hooks(default_hooks, custom_hooks)
+        if not any(isinstance(hook, ProvenanceHook) for hook in self.hooks):
+            self.register_hook(ProvenanceHook())
+
+    def call_hook(self, fn_name: str, **kwargs: object) -> None:
+        """Call the hooks, and note when the first batch comes."""
+        if fn_name in ('before_train_iter', 'before_val_iter', 'before_test_iter'):
+            self.started = True
+        super().call_hook(fn_name, **kwargs)
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build and check the dataset; its samples are seeded one by one, see :mod:`mmirstd.engine.seeding`."""
+        if isinstance(dataloader, dict):
+            dataloader = dataloader.copy()
+            if isinstance(dataloader.get('dataset'), dict) and isinstance(dataloader.get('sampler'), dict):
+                dataloader['dataset'] = ConfigDict(type=SeededSamples, dataset=dataloader['dataset'])
+                dataloader['sampler'] = ConfigDict(type=CountingSampler, sampler=dataloader['sampler'])
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        # A loader draws a seed for its workers whenever it starts: not from the generators that training draws from.
+        loader.generator = torch.Generator().manual_seed(seed or 0)
+        for dataset in leaves(loader.dataset):
+            if hasattr(dataset, 'check'):
+                print_log(f'{type(dataset).__name__} checked: {dataset.check()}', logger='current')
+        return loader
+
+
+@contextmanager
+def whole_checkpoint(out_dir: str, filename: str) -> Iterator[str]:
+    """Give a temporary name in the folder; what is written there is complete when it gets its own name.
+
+    Raises:
+        CheckpointError: If it cannot be written. The checkpoints before it are untouched.
+    """
+    path = Path(out_dir, filename)
+    try:
+        with whole_file(path) as temporary:
+            yield temporary.name
+    except OSError as e:
+        raise CheckpointError(f'cannot write {path}: {e.strerror or e}; checkpoints written before are complete') from e
+
+
 @RUNNERS.register_module()
-class StrictRunner(Runner):
+class StrictRunner(StrictRunnerMixin, Runner):
     """Use it with ``runner_type='mmirstd.StrictRunner'``. Besides what the Runner of MMEngine does:
 
     - Checkpoints are read as plain data only and must fit the model exactly. ``strict_load=False`` in the config lets
@@ -43,7 +95,6 @@ class StrictRunner(Runner):
       bfloat16 autocast without loss scaling; each is logged.
     """
 
-    started = False  # whether a batch came: failures before that are a matter of set-up
     _required: Sequence[str] = ()  # what the checkpoint being loaded must hold besides weights
 
     @classmethod
@@ -74,12 +125,6 @@ class StrictRunner(Runner):
         with recording(self.loads):
             super()._init_model_weights()
 
-    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
-        """Register what the config says, and the guard against training on the images of the test."""
-        super().register_hooks(default_hooks, custom_hooks)
-        if not any(isinstance(hook, ProvenanceHook) for hook in self.hooks):
-            self.register_hook(ProvenanceHook())
-
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap for distributed training; on CPU without device ids and without SyncBN."""
         if self.distributed and get_device() == 'cpu' and not is_model_wrapper(model):
@@ -102,50 +147,18 @@ class StrictRunner(Runner):
             optim_wrapper['type'] = CPUAmpOptimWrapper
         return super().build_optim_wrapper(optim_wrapper)
 
-    @staticmethod
-    def build_dataloader(
-        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
-    ) -> DataLoader:
-        """Build and check the dataset; its samples are seeded one by one, see :mod:`mmirstd.engine.seeding`."""
-        if isinstance(dataloader, dict):
-            dataloader = dataloader.copy()
-            if isinstance(dataloader.get('dataset'), dict) and isinstance(dataloader.get('sampler'), dict):
-                dataloader['dataset'] = ConfigDict(type=SeededSamples, dataset=dataloader['dataset'])
-                dataloader['sampler'] = ConfigDict(type=CountingSampler, sampler=dataloader['sampler'])
-        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        # A loader draws a seed for its workers whenever it starts: not from the generators that training draws from.
-        loader.generator = torch.Generator().manual_seed(seed or 0)
-        for dataset in leaves(loader.dataset):
-            if hasattr(dataset, 'check'):
-                print_log(f'{type(dataset).__name__} checked: {dataset.check()}', logger='current')
-        return loader
-
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         """Write under a temporary name, then rename: under its own name a checkpoint is complete.
 
         Raises:
-            CheckpointError: If it cannot be written. The checkpoints before it are untouched.
+            CheckpointError: See :func:`whole_checkpoint`.
         """
         if '://' in out_dir:  # storage that is no file system writes whole objects
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
-        path = Path(out_dir, filename)
-        temporary = path.with_name(f'.{filename}.tmp')
-        try:
-            super().save_checkpoint(out_dir, temporary.name, *args, **kwargs)
-            replace_durably(temporary, path)
-        except OSError as e:
-            discard(temporary)
-            raise CheckpointError(
-                f'cannot write {path}: {e.strerror or e}; checkpoints written before are complete'
-            ) from e
-
-    def call_hook(self, fn_name: str, **kwargs: object) -> None:
-        """Call the hooks, and note when the first batch comes."""
-        if fn_name in ('before_train_iter', 'before_val_iter', 'before_test_iter'):
-            self.started = True
-        super().call_hook(fn_name, **kwargs)
+        with whole_checkpoint(out_dir, filename) as temporary:
+            super().save_checkpoint(out_dir, temporary, *args, **kwargs)
 
     def resume(
         self,

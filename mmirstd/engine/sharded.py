@@ -3,9 +3,8 @@
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mmengine._strategy import FSDPStrategy
@@ -20,11 +19,9 @@ from torch.distributed.fsdp import StateDictType
 
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import use_strict_loader
-from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
+from mmirstd.checkpoints.state_dict import checkpoint_weights
 from mmirstd.engine.distributed import start_gloo_on_cpu
-from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
-from mmirstd.engine.runner import StrictRunner
-from mmirstd.io.files import discard, replace_durably
+from mmirstd.engine.runner import StrictRunnerMixin, whole_checkpoint
 from mmirstd.registry import RUNNERS, STRATEGIES
 
 
@@ -125,24 +122,17 @@ class ShardedStrategy(FSDPStrategy):
 
 
 @RUNNERS.register_module()
-class StrictFlexibleRunner(FlexibleRunner):
+class StrictFlexibleRunner(StrictRunnerMixin, FlexibleRunner):
     """FlexibleRunner with what StrictRunner adds for data and checkpoints. It trains; test with a StrictRunner."""
 
-    started = False
-    build_dataloader = staticmethod(StrictRunner.build_dataloader)
-
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
-        """Register what the config says, and the guard against training on the images of the test."""
+        """Register, and refuse what cannot work with shards."""
         super().register_hooks(default_hooks, custom_hooks)
         if any(isinstance(hook, EMAHook) for hook in self.hooks):
             raise ValueError('EMAHook copies the model, which is not whole in any process: take it out')
-        if not any(isinstance(hook, ProvenanceHook) for hook in self.hooks):
-            self.register_hook(ProvenanceHook())
 
     def call_hook(self, fn_name: str, **kwargs: object) -> None:
-        """Call the hooks, and note when the first batch comes."""
-        if fn_name in ('before_train_iter', 'before_val_iter', 'before_test_iter'):
-            self.started = True
+        """Call the hooks; checkpoints are brought into the form of StrictRunner's."""
         if fn_name == 'after_load_checkpoint':
             # MMEngine's resume() would execute it as Python; MMEngine itself writes no such entry.
             kwargs['checkpoint'].get('meta', {}).pop('config', None)
@@ -170,15 +160,10 @@ class StrictFlexibleRunner(FlexibleRunner):
         """Collect on all processes, write on the first; under its own name a checkpoint is complete."""
         # MMEngine puts one iteration more into those that are written after validation.
         self._counts = {k: v for k, v in (meta or {}).items() if k in ('epoch', 'iter')}
-        path = Path(out_dir, filename)
-        temporary = path.with_name(f'.{filename}.tmp')
-        try:
-            super().save_checkpoint(out_dir, temporary.name, *args, meta=meta, **kwargs)
-            if is_main_process():
-                replace_durably(temporary, path)
-        except OSError as e:
-            discard(temporary)
-            raise CheckpointError(f'cannot write {path}: {e.strerror or e}') from e
+        # The other processes write nothing.
+        writing = whole_checkpoint(out_dir, filename) if is_main_process() else nullcontext(filename)
+        with writing as name:
+            super().save_checkpoint(out_dir, name, *args, meta=meta, **kwargs)
 
 
 def _named(module: nn.Module, recurse: bool, nonwrapped_numel: int, names: frozenset[str]) -> bool:

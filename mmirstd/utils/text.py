@@ -11,7 +11,7 @@ def abridge(names: Sequence[str], limit: int = 5) -> str:
 
 def first_line(error: BaseException) -> str:
     """Type of an error and the first line of its message."""
-    return f'{type(error).__name__} {error}'.split('\n', 1)[0]
+    return f'{type(error).__name__}: {error}'.split('\n', 1)[0]
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:

@@ -85,7 +85,7 @@ def test_full_disk(config, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('mmirstd.engine.sharded.replace_durably', full)
+    monkeypatch.setattr('mmirstd.io.files.replace_durably', full)
     with pytest.raises(CheckpointError, match=r'cannot write .*iter_1.pth: No space left'):
         run(config, **{'train_cfg.max_iters': 1, 'default_hooks.checkpoint.interval': 1})
     assert not list(tmp_path.glob('run/*.pth'))
