@@ -40,6 +40,12 @@ class Components:
             np.maximum.at(boxes[:, axis + 2], self.index, position + 1)
         return boxes
 
+    def label_map(self, shape: tuple[int, int]) -> np.ndarray:
+        """(H, W) int64 map of an image of this shape: 0 on background, k + 1 on component k."""
+        labels = np.zeros(shape, np.int64)
+        labels[self.rows, self.cols] = self.index + 1
+        return labels
+
 
 def label_components(mask: np.ndarray, connectivity: Connectivity = 8) -> Components:
     """Label the connected components of a bool mask (H, W)."""

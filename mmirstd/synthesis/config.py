@@ -2,26 +2,11 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 
 import numpy as np
 
 MIN_SIZE = 32
-KNOWN_NAMES: dict[str, Collection[str]] = {
-    'backgrounds': (
-        'clear',
-        'stratus',
-        'cirrus',
-        'cumulus',
-        'sea',
-        'sea_horizon',
-        'terrain',
-        'foliage',
-        'urban',
-        'skyline',
-    ),
-    'target_kinds': ('point', 'blob', 'streak', 'plane', 'drone', 'ship'),
-}
 BOUNDS: dict[str, tuple[float, float]] = {
     'level': (0, 255),
     'contrast': (0, 100),
@@ -138,15 +123,16 @@ class SceneConfig:
     def __post_init__(self) -> None:
         for key in fields(self):
             name, value = key.name, getattr(self, key.name)
-            if name in KNOWN_NAMES:
-                value = _check_weights(name, value, KNOWN_NAMES[name])
-            elif isinstance(key.default, tuple):
-                value = _check_numbers(name, value)
-            elif isinstance(value, bool) or not isinstance(value, (int, type(key.default))):
-                raise TypeError(f'{name} must be of type {type(key.default).__name__}, got {value!r}')
-            low, high = (0, 1) if name.endswith('_prob') else BOUNDS.get(name, (-math.inf, math.inf))
-            if name not in KNOWN_NAMES and not all(low <= v <= high for v in np.atleast_1d(value)):
-                raise ValueError(f'{name} must lie within {low} and {high}, got {value!r}')
+            if key.default is MISSING:  # weights by name; the defaults name all that there are
+                value = _check_weights(name, value, key.default_factory())
+            else:
+                if isinstance(key.default, tuple):
+                    value = _check_numbers(name, value)
+                elif isinstance(value, bool) or not isinstance(value, (int, type(key.default))):
+                    raise TypeError(f'{name} must be of type {type(key.default).__name__}, got {value!r}')
+                low, high = (0, 1) if name.endswith('_prob') else BOUNDS.get(name, (-math.inf, math.inf))
+                if not all(low <= v <= high for v in np.atleast_1d(value)):
+                    raise ValueError(f'{name} must lie within {low} and {high}, got {value!r}')
             object.__setattr__(self, name, value)
 
 

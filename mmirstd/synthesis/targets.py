@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from scipy.special import ndtr
 
+from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import signal_to_clutter
 from mmirstd.synthesis.config import SceneConfig
 
@@ -151,7 +152,7 @@ def cut_mask(spot: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]
         mask: bool (K, K), one component.
     """
     bright = spot > fraction * spot.max()
-    _, label = cv2.connectedComponents(bright.astype(np.uint8), connectivity=8)
+    label = label_components(bright).label_map(spot.shape)
     mask = label == label.flat[spot.argmax()]
     return np.where(mask | ~bright, spot, 0), mask
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmirstd.datasets.transforms.target_crop import find_targets
+from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import signal_to_clutter
 from mmirstd.registry import TRANSFORMS
 
@@ -154,10 +154,11 @@ class CopyPasteTargets(BaseTransform):
 
     def _donor_windows(self, mask: np.ndarray) -> list[tuple[tuple[slice, slice], np.ndarray]]:
         """Windows around the targets that stand free, each with the target's own mask."""
-        labels, boxes = find_targets(mask)
+        targets = label_components(mask == 1)
+        labels = targets.label_map(mask.shape)
         margin = self.halo + 1
         windows = []
-        for k, (top, left, bottom, right) in enumerate(boxes, 1):
+        for k, (top, left, bottom, right) in enumerate(targets.boxes, 1):
             if min(top, left) < margin or bottom + margin > mask.shape[0] or right + margin > mask.shape[1]:
                 continue
             window = slice(top - margin, bottom + margin), slice(left - margin, right + margin)

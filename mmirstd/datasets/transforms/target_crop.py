@@ -1,39 +1,15 @@
 """Random crops that contain targets with a set probability."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import cv2
 import numpy as np
 from mmcv.transforms.utils import cache_randomness
 from mmseg.datasets.transforms import RandomCrop
 
+from mmirstd.ops.components import label_components
 from mmirstd.registry import TRANSFORMS
 
 # ruff: noqa: NPY002 - mmengine seeds numpy's global generator in every worker, so transforms draw from that one
-
-
-class Targets(NamedTuple):
-    """The 8-connected targets of a mask: ``labels`` (H, W), 0 for background and k + 1 in target k; ``boxes`` (N, 4).
-
-    A box is top, left, bottom, right, the last two exclusive.
-    """
-
-    labels: np.ndarray
-    boxes: np.ndarray
-
-
-def find_targets(mask: np.ndarray) -> Targets:
-    """Label the targets of a mask (H, W) in {0, 1, 255}; 255 is not a target."""
-    target = (mask == 1).astype(np.uint8)
-    # Labeling the bounding box of all targets instead of the whole mask saves up to nine tenths of the time.
-    x, y, w, h = cv2.boundingRect(target)
-    labels, boxes = np.zeros(mask.shape, np.int32), np.zeros((0, 4), np.int32)
-    if w:
-        window = slice(y, y + h), slice(x, x + w)
-        _, labels[window], stats, _ = cv2.connectedComponentsWithStats(target[window], connectivity=8)
-        left, top, width, height = stats[1:, :4].T
-        boxes = np.stack([top, left, top + height, left + width], axis=1) + np.int32([y, x, y, x])
-    return Targets(labels, boxes)
 
 
 @TRANSFORMS.register_module()
@@ -90,13 +66,13 @@ class TargetAwareCrop(RandomCrop):
 
     def _around_target(self, mask: np.ndarray, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Narrow the ranges of the crop's top and left to those that contain a random target."""
-        labels, boxes = find_targets(mask)
-        if not len(boxes):
+        targets = label_components(mask == 1)
+        if not len(targets):
             return ranges
-        k = np.random.randint(len(boxes))
-        box = boxes[k].reshape(2, 2).T
+        k = np.random.randint(len(targets))
+        box = targets.boxes[k].reshape(2, 2).T
         if any(end - start > crop for (start, end), crop in zip(box, self.crop_size, strict=True)):
-            pixels = np.argwhere(labels == k + 1)
+            pixels = np.argwhere(targets.label_map(mask.shape) == k + 1)
             pixel = pixels[np.random.randint(len(pixels))]
             box = [
                 (start, end) if end - start <= crop else (p, p + 1)
