@@ -5,21 +5,22 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from mmirstd.checkpoints.convert.renaming import from_zero, rename, renamed
 from mmirstd.checkpoints.state_dict import StateDict
 
 # The Sobel filters are constants here.
 _DROPPED = re.compile(r'lab\d\.grad_branch\.0\.weight_[xy]$')
 _PARTS = (
     (r'encoder\.stem\.', 'backbone.stem.'),
-    (r'lab(\d)\.local_branch\.', 'neck.anomalies.{0}.contrast.'),
-    (r'lab(\d)\.grad_branch\.', 'neck.anomalies.{0}.gradient.'),
-    (r'lab(\d)\.anomaly_proj\.', 'neck.anomalies.{0}.locate.'),
-    (r'lab(\d)\.', 'neck.anomalies.{0}.'),
-    (r'encoder\.stage(\d)\.', 'backbone.stages.{0}.'),
-    (r'neck\.fuse(\d)\.high_proj\.', 'neck.fusions.{0}.high.'),
-    (r'neck\.fuse(\d)\.low_proj\.', 'neck.fusions.{0}.low.'),
-    (r'neck\.fuse(\d)\.channel_gate\.', 'neck.fusions.{0}.gate.'),
-    (r'neck\.fuse(\d)\.', 'neck.fusions.{0}.'),
+    (r'lab(\d)\.local_branch\.', from_zero('neck.anomalies.{}.contrast.')),
+    (r'lab(\d)\.grad_branch\.', from_zero('neck.anomalies.{}.gradient.')),
+    (r'lab(\d)\.anomaly_proj\.', from_zero('neck.anomalies.{}.locate.')),
+    (r'lab(\d)\.', from_zero('neck.anomalies.{}.')),
+    (r'encoder\.stage(\d)\.', from_zero('backbone.stages.{}.')),
+    (r'neck\.fuse(\d)\.high_proj\.', from_zero('neck.fusions.{}.high.')),
+    (r'neck\.fuse(\d)\.low_proj\.', from_zero('neck.fusions.{}.low.')),
+    (r'neck\.fuse(\d)\.channel_gate\.', from_zero('neck.fusions.{}.gate.')),
+    (r'neck\.fuse(\d)\.', from_zero('neck.fusions.{}.')),
     (r'neck\.', 'neck.'),
     (r'refine\.', 'decode_head.refine.'),
     (r'head\.0\.', 'decode_head.convs.0.'),
@@ -41,30 +42,14 @@ def convert_adgfnet_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateD
     Raises:
         ValueError: for keys that have no place, naming them.
     """
-    converted: StateDict = {}
-    dropped, unknown = [], []
-    for key, value in state_dict.items():
-        name = key.removeprefix('module.').removeprefix('model.')
-        if _DROPPED.match(name):
-            dropped.append(key)
-        elif (new := _rename(name)) is None:
-            unknown.append(key)
-        else:
-            converted[new] = value
-    if unknown:
-        raise ValueError(f'keys that belong nowhere in ADGFNet: {unknown[:5]}')
-    return converted, dropped
+    dropped = [key for key in state_dict if _DROPPED.search(key)]
+    return renamed({key: state_dict[key] for key in state_dict if key not in dropped}, _new_name, 'ADGFNet'), dropped
 
 
-def _rename(name: str) -> str | None:
-    for pattern, part in _PARTS:
-        if match := re.match(pattern, name):
-            prefix = part.format(*(int(group) - 1 for group in match.groups()))
-            rest = name[match.end() :]
-            break
-    else:
+def _new_name(key: str) -> str | None:
+    full = rename(key.removeprefix('module.').removeprefix('model.'), _PARTS)
+    if full is None:
         return None
-    full = prefix + rest
     if _PLAIN.search(full):
         return full
     pair = _PAIR.match(full)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from mmirstd.checkpoints.convert.renaming import rename, renamed, stage_depths
 from mmirstd.checkpoints.state_dict import StateDict
 
 _CLASSIFIER = re.compile(r'(classifier|head|proj[1-4])\.')
@@ -70,34 +71,20 @@ def convert_repvit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDi
     if 'stem.0.conv.weight' in trunk:
         return trunk, dropped
     if 'features.0.0.c.weight' in trunk:
-        rename = _authors_renamer(trunk)
+        new_name = _authors_renamer(trunk)
     elif 'stem.conv1.c.weight' in trunk:
-        rename = _timm_renamer(trunk)
+        new_name = _timm_renamer(trunk)
     else:
         raise ValueError(f'not a RepViT checkpoint known here; its first keys: {list(state_dict)[:5]}')
 
-    names = {key: rename(key) for key in trunk}
-    if unknown := [key for key, name in names.items() if name is None]:
-        raise ValueError(f'keys that belong nowhere in a RepViT trunk: {unknown}')
-    return {names[key]: value for key, value in trunk.items()}, dropped
+    return renamed(trunk, new_name, 'a RepViT trunk'), dropped
 
 
 def repvit_arch(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """``embed_dims`` and ``depths`` of a trunk with our keys."""
-    places = {(int(m[1]), int(m[2])) for key in state_dict if (m := re.match(r'stages\.(\d+)\.(\d+)\.', key))}
-    stages = sorted({stage for stage, _ in places})
-    return {
-        'embed_dims': tuple(state_dict[f'stages.{i}.0.channel_mixer.conv1.conv.weight'].shape[1] for i in stages),
-        'depths': tuple(sum(stage == i for stage, _ in places) for i in stages),
-    }
-
-
-def _substitute(name: str, rules: tuple[tuple[str, str], ...]) -> str | None:
-    for pattern, replacement in rules:
-        new, hits = re.subn(rf'^{pattern}', replacement, name)
-        if hits:
-            return new
-    return None
+    depths = stage_depths(state_dict)
+    first = (state_dict[f'stages.{i}.0.channel_mixer.conv1.conv.weight'] for i in range(len(depths)))
+    return {'embed_dims': tuple(weight.shape[1] for weight in first), 'depths': depths}
 
 
 def _join(stage: int, block: int, name: str | None) -> str | None:
@@ -115,16 +102,16 @@ def _authors_renamer(trunk: StateDict) -> Callable[[str], str | None]:
         place[n] = stage, j, down
         j += 1
 
-    def rename(key: str) -> str | None:
+    def new_name(key: str) -> str | None:
         if m := re.match(r'features\.0\.([02])\.(c|bn)\.(.+)', key):
             return f'stem.{m[1]}.{"conv" if m[2] == "c" else "bn"}.{m[3]}'
         m = re.match(r'features\.(\d+)\.(.+)', key)
         if m is None or int(m[1]) not in place:
             return None
         stage, j, down = place[int(m[1])]
-        return _join(stage, j, _substitute(m[2], _AUTHORS_DOWN if down else _AUTHORS_KEEP))
+        return _join(stage, j, rename(m[2], _AUTHORS_DOWN if down else _AUTHORS_KEEP))
 
-    return rename
+    return new_name
 
 
 def _timm_renamer(trunk: StateDict) -> Callable[[str], str | None]:
@@ -133,19 +120,19 @@ def _timm_renamer(trunk: StateDict) -> Callable[[str], str | None]:
     for m in filter(None, found):
         last[int(m[1])] = max(last.get(int(m[1]), 0), int(m[2]))
 
-    def rename(key: str) -> str | None:
+    def new_name(key: str) -> str | None:
         if m := re.match(r'stem\.conv([12])\.(c|bn)\.(.+)', key):
             return f'stem.{0 if m[1] == "1" else 2}.{"conv" if m[2] == "c" else "bn"}.{m[3]}'
         if m := re.match(r'stages\.(\d+)\.blocks\.(\d+)\.(.+)', key):
             stage, j = int(m[1]), int(m[2])
-            return _join(stage, j + (stage > 0), _substitute(m[3], _TIMM_KEEP))
+            return _join(stage, j + (stage > 0), rename(m[3], _TIMM_KEEP))
         if m := re.match(r'stages\.(\d+)\.downsample\.pre_block\.(.+)', key):
             stage = int(m[1]) - 1
             if stage not in last:
                 return None
-            return _join(stage, last[stage] + 1 + (stage > 0), _substitute(m[2], _TIMM_KEEP))
+            return _join(stage, last[stage] + 1 + (stage > 0), rename(m[2], _TIMM_KEEP))
         if m := re.match(r'stages\.(\d+)\.downsample\.(.+)', key):
-            return _join(int(m[1]), 0, _substitute(m[2], _TIMM_DOWN))
+            return _join(int(m[1]), 0, rename(m[2], _TIMM_DOWN))
         return None
 
-    return rename
+    return new_name

@@ -25,12 +25,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from mmirstd.checkpoints.convert.renaming import rename, renamed, whole_keys
 from mmirstd.checkpoints.state_dict import StateDict
 
 _SAM_PARTS = ('image_encoder.', 'prompt_encoder.', 'mask_decoder.')
 
 _ATTENTION = r'attn\.(?:(?:qkv|proj)\.(?:weight|bias)|rel_pos_[hw]|qkv\.lora_[ab])'
-_SAM_RULES = (
+_SAM_RULES = whole_keys(
     (r'pos_embed', r'pos_embed'),
     (r'patch_embed\.proj(?:ection)?\.(weight|bias)', r'patch_embed.proj.\1'),
     (rf'(?:blocks|layers)\.(\d+)\.({_ATTENTION})', r'blocks.\1.\2'),
@@ -43,7 +44,7 @@ _SAM_RULES = (
 
 _BN = r'bn\.(?:weight|bias|running_mean|running_var|num_batches_tracked)'
 _CONV_BN = rf'(?:(?:c|conv)\.(?:weight|bias)|{_BN})'
-_TINY_RULES = (
+_TINY_RULES = whole_keys(
     (rf'(?:patch_embed\.seq|stem)\.([02])\.({_CONV_BN})', r'stem.\1.\2'),
     (rf'patch_embed\.conv1\.({_CONV_BN})', r'stem.0.\1'),
     (rf'patch_embed\.conv2\.({_CONV_BN})', r'stem.2.\1'),
@@ -71,22 +72,6 @@ def _encoder(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
     return encoder, sorted(key for key in state if not key.startswith('image_encoder.'))
 
 
-def _rename(state: StateDict, rules: tuple[tuple[str, str], ...], what: str) -> StateDict:
-    out, unknown = {}, []
-    for key, value in state.items():
-        for pattern, replacement in rules:
-            if m := re.fullmatch(pattern, key):
-                out[m.expand(replacement)] = value
-                break
-        else:
-            unknown.append(key)
-    if unknown:
-        raise ValueError(f'keys that belong nowhere in {what}: {unknown[:5]}')
-    if len(out) < len(state):
-        raise ValueError(f'several keys are one and the same in {what}: the file mixes two layouts')
-    return out
-
-
 def convert_sam_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
     """Keys of SAM's ViT encoder, in whichever of the layouts, to those of ``mmirstd.SAMViT``.
 
@@ -98,7 +83,7 @@ def convert_sam_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateD
         raise ValueError(f"not an image encoder of SAM's ViT kind; its first keys: {list(state)[:5]}")
     trunk = {key: value for key, value in state.items() if not key.startswith('head.')}
     dropped += sorted(state.keys() - trunk.keys())
-    return _rename(trunk, _SAM_RULES, "SAM's ViT"), dropped
+    return renamed(trunk, lambda key: rename(key, _SAM_RULES), "SAM's ViT"), dropped
 
 
 def convert_tiny_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
@@ -112,14 +97,15 @@ def convert_tiny_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[State
         raise ValueError(f'not a TinyViT; its first keys: {list(state)[:5]}')
     trunk = {key: value for key, value in state.items() if not _TINY_DROPPED.match(key)}
     dropped += sorted(state.keys() - trunk.keys())
-    out = {}
-    for key, value in _rename(trunk, _TINY_RULES, 'TinyViT').items():
-        key = re.sub(r'\.c\.(weight|bias)$', r'.conv.\1', key)
-        # The authors merge at the end of a stage, we at the start of the next.
-        if m := re.match(r'layers\.(\d+)\.', key):
-            key = f'stages.{int(m[1]) + 1}.{key[m.end() :]}'
-        out[key] = value
-    return out, dropped
+    return renamed(trunk, _tiny_name, 'TinyViT'), dropped
+
+
+def _tiny_name(key: str) -> str | None:
+    if (name := rename(key, _TINY_RULES)) is None:
+        return None
+    name = re.sub(r'\.c\.(weight|bias)$', r'.conv.\1', name)
+    # The authors merge at the end of a stage, we at the start of the next.
+    return re.sub(r'^layers\.(\d+)', lambda m: f'stages.{int(m[1]) + 1}', name)
 
 
 # The modules that IRSAM's authors added to SAM's mask decoder.

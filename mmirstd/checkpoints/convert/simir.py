@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mmirstd.checkpoints.convert.renaming import Rules, from_zero, rename, renamed, stem_prefix
 from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict
 from mmirstd.checkpoints.state_dict import StateDict
 
@@ -30,16 +31,16 @@ _EXCHANGE = (
     (r'cross_attention_layers_broad\.(\d)\.norm\.', 'norms.3.'),
 )
 _BACKBONE = (
-    (r'proj([1-4])\.(?:0\.)?(?=c\.|bn\.)', lambda m: f'maps.{int(m[1]) - 1}.'),
+    (r'proj([1-4])\.(?:0\.)?(?=c\.|bn\.)', from_zero('maps.{}.')),
     (r'broad_(\d+)\.0\.', lambda m: f'sparse.project_in.{_SIZES[m[1]]}.'),
     (r'proj_(\d+)\.0\.', lambda m: f'sparse.project_out.{_SIZES[m[1]]}.'),
     (r'proj_256_dense\.0\.', 'dense.project_stem.'),
     (r'proj_(\d+)_dense\.0\.', lambda m: f'dense.project_in.{_SIZES[m[1]] - 1}.'),
     (r'broad_(\d+)_dense\.0\.', lambda m: f'dense.project_out.{_SIZES[m[1]] - 1}.'),
-    (r'transformer([123])\.level_embed$', lambda m: f'dense.updates.{int(m[1]) - 1}.layer.level_embed'),
+    (r'transformer([123])\.level_embed$', from_zero('dense.updates.{}.layer.level_embed')),
     (
         r'transformer([123])\.encoder\.layers\.0\.self_attn\.',
-        lambda m: f'dense.updates.{int(m[1]) - 1}.layer.attention.',
+        from_zero('dense.updates.{}.layer.attention.'),
     ),
     (
         r'transformer([123])\.encoder\.layers\.0\.linear([12])\.',
@@ -47,7 +48,7 @@ _BACKBONE = (
     ),
     (
         r'transformer([123])\.encoder\.layers\.0\.norm([12])\.',
-        lambda m: f'dense.updates.{int(m[1]) - 1}.layer.norms.{int(m[2]) - 1}.',
+        from_zero('dense.updates.{}.layer.norms.{}.'),
     ),
     *((rf'transformer_{old}', f'sparse.interaction.{new}') for old, new in _EXCHANGE),
     (r'level_embed_proj\.weight$', 'sparse.level_embed'),
@@ -58,11 +59,11 @@ _BACKBONE = (
     (r'mask_features\.', 'dense.mask_conv.'),
 )
 _NECK = (
-    (r'adapter_([123])\.norm\.', lambda m: f'laterals.{int(m[1]) - 1}.gn.'),
-    (r'adapter_([123])\.', lambda m: f'laterals.{int(m[1]) - 1}.conv.'),
+    (r'adapter_([123])\.norm\.', from_zero('laterals.{}.gn.')),
+    (r'adapter_([123])\.', from_zero('laterals.{}.conv.')),
     (r'input_proj\.', 'laterals.3.conv.'),
-    (r'layer_([1-4])\.norm\.', lambda m: f'convs.{int(m[1]) - 1}.gn.'),
-    (r'layer_([1-4])\.', lambda m: f'convs.{int(m[1]) - 1}.conv.'),
+    (r'layer_([1-4])\.norm\.', from_zero('convs.{}.gn.')),
+    (r'layer_([1-4])\.', from_zero('convs.{}.conv.')),
     # Level 0 is the coarsest there and the finest here.
     *((rf'transformer_{old}', lambda m, new=new: f'interactions.{3 - int(m[1])}.{new}') for old, new in _EXCHANGE),
     (r'level_embed_proj\.weight$', 'level_embed'),
@@ -182,28 +183,21 @@ def convert_simir_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDic
 
 
 def _prefix(state_dict: Mapping[str, Tensor]) -> str:
-    stems = [key for key in state_dict if key == _STEM or key.endswith(f'.{_STEM}')]
-    if len(stems) != 1:
-        raise ValueError(f"not a SimIR checkpoint in its authors' layout; its first keys: {list(state_dict)[:5]}")
-    return stems[0].removesuffix(_STEM)
+    return stem_prefix(state_dict, _STEM, 'a SimIR checkpoint')
 
 
-def _converted(part: Mapping[str, Tensor], rules: tuple, prefix: str) -> StateDict:
-    state, unknown = {}, []
-    for key, value in part.items():
-        for pattern, replacement in rules:
-            name, hits = re.subn(rf'^{pattern}', replacement, key)
-            if hits:
-                break
-        else:
-            unknown.append(prefix + key)
-            continue
+def _converted(part: Mapping[str, Tensor], rules: Rules, prefix: str) -> StateDict:
+    whole = renamed(
+        {prefix + key: value for key, value in part.items()},
+        lambda key: rename(key.removeprefix(prefix), rules),
+        'SimIR',
+    )
+    state = {}
+    for name, value in whole.items():
         if '.in_proj_' in name:
             # torch's MultiheadAttention holds its three input projections in one.
             for letter, third in zip('qkv', value.chunk(3), strict=True):
                 state[name.replace('in_proj_', f'{letter}_proj.')] = third.clone()
         else:
             state[re.sub(r'(^|\.)c\.', r'\1conv.', name)] = value
-    if unknown:
-        raise ValueError(f'keys that belong nowhere in SimIR: {unknown}')
     return state

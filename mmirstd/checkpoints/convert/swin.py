@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mmirstd.checkpoints.convert.renaming import rename, renamed, stage_depths, stem_prefix
 from mmirstd.checkpoints.state_dict import StateDict
 
 _RULES = (
@@ -36,27 +37,12 @@ def convert_swin_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict
     Returns the converted state dict and the dropped keys: the other parts of the model, the classifier, indices.
     Raises ``ValueError`` where there is no Swin, or more than one, or a key of it has no place, naming them.
     """
-    stems = [key for key in state_dict if key == _STEM or key.endswith(f'.{_STEM}')]
-    if len(stems) != 1:
-        found = f'{len(stems)} of them, {stems}' if stems else f'its first keys: {list(state_dict)[:5]}'
-        raise ValueError(f"not a model with one Swin Transformer in its authors' layout; {found}")
-    prefix = stems[0].removesuffix(_STEM)
-    state, dropped, unknown = {}, [], []
-    for key, value in state_dict.items():
-        name = key.removeprefix(prefix)
-        if not key.startswith(prefix) or _DROPPED.match(name):
-            dropped.append(key)
-            continue
-        for pattern, replacement in _RULES:
-            new, hits = re.subn(rf'^{pattern}', replacement, name)
-            if hits:
-                state[new] = _unfold_order(value) if '.downsample.' in new else value
-                break
-        else:
-            unknown.append(key)
-    if unknown:
-        raise ValueError(f'keys that belong nowhere in a Swin Transformer: {unknown}')
-    return state, dropped
+    prefix = stem_prefix(state_dict, _STEM, 'a model with one Swin Transformer')
+    inside = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+    kept = {key: value for key, value in inside.items() if not _DROPPED.match(key)}
+    dropped = sorted(state_dict.keys() - {prefix + key for key in kept})
+    state = renamed(kept, lambda key: rename(key, _RULES), 'a Swin Transformer')
+    return {key: _unfold_order(value) if '.downsample.' in key else value for key, value in state.items()}, dropped
 
 
 def _unfold_order(x: Tensor) -> Tensor:
@@ -67,11 +53,10 @@ def _unfold_order(x: Tensor) -> Tensor:
 def swin_arch(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of MMSegmentation's ``SwinTransformer`` for a state dict with its keys."""
     table = 'stages.{}.blocks.0.attn.w_msa.relative_position_bias_table'
-    places = {(int(m[1]), int(m[2])) for key in state_dict if (m := re.match(r'stages\.(\d+)\.blocks\.(\d+)\.', key))}
-    stages = sorted({stage for stage, _ in places})
+    depths = stage_depths(state_dict)
     return {
         'embed_dims': len(state_dict['patch_embed.projection.weight']),
-        'depths': tuple(sum(stage == i for stage, _ in places) for i in stages),
-        'num_heads': tuple(state_dict[table.format(i)].shape[1] for i in stages),
+        'depths': depths,
+        'num_heads': tuple(state_dict[table.format(i)].shape[1] for i in range(len(depths))),
         'window_size': (round(len(state_dict[table.format(0)]) ** 0.5) + 1) // 2,
     }
