@@ -1,20 +1,16 @@
-"""What the backbones share: strict loading of published weights, freezing, folding; and the neck of SAM."""
+"""What the backbones share: freezing, folding, checks of arguments; and the neck of SAM."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import PretrainedInit
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmirstd.checkpoints.fitting import load_strict
-from mmirstd.checkpoints.loading import load_checkpoint
-from mmirstd.checkpoints.state_dict import CheckpointError, StateDict, unwrap_state_dict
 from mmirstd.models.layers.attention import LayerNorm2d
 from mmirstd.models.layers.low_rank import LowRankLinear
 from mmirstd.models.layers.reparam import switch_to_deploy
+from mmirstd.models.published_weights import PublishedWeights
 
 
 class SAMNeck(nn.Sequential):
@@ -29,54 +25,14 @@ class SAMNeck(nn.Sequential):
         )
 
 
-class PretrainedBackbone(BaseModule):
-    """Backbone that takes published checkpoints in ``init_cfg=dict(type='Pretrained', checkpoint=, prefix=None)``.
+class PretrainedBackbone(PublishedWeights, BaseModule):
+    """Backbone that takes published checkpoints, has parts that are not trained, and folds."""
 
-    A subclass gives ``stem_weight``, the key of the convolution on the image, :meth:`convert_state_dict` and
-    :meth:`frozen_parts`.
-    """
-
-    stem_weight: str
-    in_channels: int
     norm_eval: bool = False
-
-    def convert_state_dict(self, state_dict: StateDict) -> tuple[StateDict, list[str]]:
-        """Turn weights of any known layout into this network's, its size included; returns them and dropped keys."""
-        raise NotImplementedError
 
     def frozen_parts(self) -> Iterable[nn.Module | nn.Parameter]:
         """Parts that are not trained."""
         raise NotImplementedError
-
-    def init_weights(self) -> None:
-        """Weights as built (the authors' initialization) or, with ``type='Pretrained'``, those of a checkpoint."""
-        cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
-        pretrained = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
-        if self.is_init or not pretrained:
-            return super().init_weights()
-        self.init_cfg = [cfg for cfg in cfgs if cfg not in pretrained]
-        super().init_weights()
-        self.init_cfg = cfgs
-        for cfg in pretrained:
-            self.load_pretrained(cfg['checkpoint'], cfg.get('prefix'))
-        return None
-
-    def load_pretrained(self, checkpoint: str, prefix: str | None = None) -> None:
-        """Load weights from a file or URL, below `prefix` in it.
-
-        Raises:
-            CheckpointError: naming file and keys, if weights are left over, missing or of another shape.
-        """
-        name = type(self).__name__
-        try:
-            state, dropped = self.convert_state_dict(unwrap_state_dict(load_checkpoint(checkpoint), prefix))
-        except ValueError as error:
-            raise CheckpointError(f'{checkpoint}: {error}') from None
-        if self.stem_weight in state and self.in_channels == 1:
-            state[self.stem_weight] = state[self.stem_weight].sum(1, keepdim=True)
-        load_strict(self, state, checkpoint)
-        note = f'; left out {len(dropped)} of parts that are not built here' if dropped else ''
-        print_log(f'{name}: loaded {len(state)} tensors from {checkpoint}{note}', 'current')
 
     def switch_to_deploy(self) -> int:
         """Fold in place all that folds exactly (eval mode only); returns the number of folded modules."""

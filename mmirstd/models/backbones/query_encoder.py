@@ -7,13 +7,10 @@ behind sees it: this is no neck but a wrapper around the backbone.
 from collections.abc import Callable, Sequence
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmirstd.checkpoints.convert.simir import convert_simir_backbone
-from mmirstd.checkpoints.fitting import load_strict
-from mmirstd.checkpoints.loading import load_checkpoint
-from mmirstd.checkpoints.state_dict import CheckpointError, unwrap_state_dict
+from mmirstd.checkpoints.state_dict import StateDict
 from mmirstd.models.backbones.pretrained import PretrainedBackbone
 from mmirstd.models.layers import DenseQueries, QueryFeatures, SparseQueries, projection, recompute
 from mmirstd.registry import MODELS
@@ -192,23 +189,13 @@ class QueryEncoder(PretrainedBackbone):
                     nn.init.zeros_(project.norm.weight)
                     nn.init.zeros_(project.norm.bias)
 
-    def load_pretrained(self, checkpoint: str, prefix: str | None = None) -> None:
-        """Load a released SimIR model's backbone, or trunk and output maps of a distilled one.
-
-        Raises:
-            CheckpointError: naming file and keys, if weights are left over, missing or of another shape.
-        """
-        try:
-            state, dropped = convert_simir_backbone(unwrap_state_dict(load_checkpoint(checkpoint), prefix))
-        except ValueError as error:
-            raise CheckpointError(f'{checkpoint}: {error}') from None
-        for name in sorted({key.partition('.')[0] for key in state}):
-            part = getattr(self, name, None)
-            if part is None:
-                raise CheckpointError(f'{checkpoint}: it has weights of {name}.*, which this QueryEncoder is without')
-            inside = f'{name}.'
-            load_strict(part, {k.removeprefix(inside): v for k, v in state.items() if k.startswith(inside)}, checkpoint)
-        print_log(f'QueryEncoder: loaded {len(state)} tensors from {checkpoint}; left out {len(dropped)}', 'current')
+    def convert_state_dict(self, state_dict: StateDict) -> tuple[StateDict, list[str]]:
+        """Convert a released SimIR model's backbone, or a distilled one: its trunk and output maps."""
+        state, dropped = convert_simir_backbone(state_dict)
+        own, parts = self.state_dict(), {key.partition('.')[0] for key in state}
+        for part in sorted(parts - {key.partition('.')[0] for key in own}):
+            raise ValueError(f'it has weights of {part}.*, which this QueryEncoder is without')
+        return {key: value for key, value in own.items() if key.partition('.')[0] not in parts} | state, dropped
 
     def frozen_parts(self) -> tuple[nn.Module, ...]:
         """Nothing: what the wrapped backbone freezes, it freezes itself."""

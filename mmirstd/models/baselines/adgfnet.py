@@ -12,6 +12,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmirstd.models.layers.residual import ConvBNReLU, ResidualBlock
+from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
 
 
@@ -121,7 +122,7 @@ class AnomalyGatedFusion(nn.Module):
 
     def forward(self, high: Tensor, low: Tensor, anomaly: Tensor) -> Tensor:
         """Fuse high (B, C, h, w) and low (B, C, H, W); anomaly is (B, 1, H, W)."""
-        high = self.high(_resize(high, low))
+        high = self.high(resize_like(high, low))
         low = self.low(low)
         gate = anomaly * self.gate(torch.cat((low, high), dim=1))
         return self.out(torch.cat((low * gate, high * (1 - gate)), dim=1))
@@ -164,10 +165,4 @@ class AnomalyGatedFPN(BaseModule):
             enhanced, anomaly = self.anomalies[i](features[i])
             levels.insert(0, self.fusions[i](levels[0], self.laterals[i](enhanced), anomaly))
         fine = levels[0]
-        return (self.aggregate(torch.cat([_resize(level, fine) for level in levels], dim=1)),)
-
-
-def _resize(x: Tensor, like: Tensor) -> Tensor:
-    if x.shape[2:] == like.shape[2:]:
-        return x
-    return F.interpolate(x, like.shape[2:], mode='bilinear', align_corners=False)
+        return (self.aggregate(torch.cat([resize_like(level, fine) for level in levels], dim=1)),)

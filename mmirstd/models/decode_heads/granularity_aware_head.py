@@ -3,22 +3,18 @@
 M. Zhang et al., "IRSAM: Advancing Segment Anything Model for Infrared Small Target Detection".
 """
 
-import re
-
 import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
-from mmengine.model.weight_init import PretrainedInit
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmirstd.checkpoints.convert.sam import EDGE_BRANCH, convert_sam_decoder_state_dict
-from mmirstd.checkpoints.fitting import load_strict
-from mmirstd.checkpoints.loading import load_checkpoint
-from mmirstd.checkpoints.state_dict import CheckpointError, unwrap_state_dict
+from mmirstd.checkpoints.state_dict import StateDict
 from mmirstd.models.decode_heads.binary_head import BinaryHead
 from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, recompute
+from mmirstd.models.layers.resizing import resize_like
 from mmirstd.models.losses import mask_boundary
+from mmirstd.models.published_weights import PublishedWeights
 from mmirstd.registry import MODELS
 
 FUSIONS = ('early+deep', 'deep', 'early')
@@ -39,7 +35,7 @@ def upscaling(in_channels: int, hidden_channels: int, out_channels: int, factor:
 
 
 @MODELS.register_module()
-class GranularityAwareHead(BinaryHead):
+class GranularityAwareHead(PublishedWeights, BinaryHead):
     """SAM's mask decoder with an edge token (GAD), on a deep map and an early one.
 
     SAM's tokens and the edge token exchange with the deep map in the two-way transformer; its map, four times as fine,
@@ -156,10 +152,7 @@ class GranularityAwareHead(BinaryHead):
         if self.embedding_encoder is not None:
             features = features + self.embedding_encoder(deep)
         if self.compress_vit_feat is not None:
-            x = self.compress_vit_feat(early)
-            if x.shape[2:] != fine.shape[2:]:
-                x = F.interpolate(x, fine.shape[2:], mode='bilinear', align_corners=False)
-            features = features + x
+            features = features + resize_like(self.compress_vit_feat(early), fine)
         edge = self._product(self.edge_mlp, tokens[:, -1], features)
         return mask * (1 + edge.sigmoid()), edge
 
@@ -210,42 +203,20 @@ class GranularityAwareHead(BinaryHead):
             raise ValueError('GranularityAwareHead: with_edge=False predicts no edge')
         return self.predict_by_feat(edge, batch_img_metas)
 
-    def init_weights(self) -> None:
-        """Weights as built or, with ``type='Pretrained'``, those of a checkpoint."""
-        cfg = self.init_cfg
-        if self.is_init or not isinstance(cfg, dict) or cfg['type'] not in ('Pretrained', PretrainedInit):
-            super().init_weights()
-            return
-        self.init_cfg = None
-        super().init_weights()
-        self.init_cfg = cfg
-        self.load_pretrained(cfg['checkpoint'], cfg.get('prefix'))
-
-    def load_pretrained(self, checkpoint: str, prefix: str | None = None) -> None:
-        """Load the decoder of a file or URL with SAM's, IRSAM's or our keys.
+    def convert_state_dict(self, state_dict: StateDict) -> tuple[StateDict, list[str]]:
+        """Convert SAM's, IRSAM's or our keys of a decoder, see :class:`PublishedWeights`.
 
         Parts of the edge branch that the file has none of stay as they are, those that this head has none of are
-        dropped. Raises ``CheckpointError``, naming file and keys, for anything else that is left over, missing or of
-        another shape.
+        dropped.
         """
-        try:
-            state, dropped = convert_sam_decoder_state_dict(
-                unwrap_state_dict(load_checkpoint(checkpoint), prefix), self.mask_index
-            )
-        except ValueError as error:
-            raise CheckpointError(f'{checkpoint}: {error}') from None
-        own, kept = self.state_dict(), []
+        state, dropped = convert_sam_decoder_state_dict(state_dict, self.mask_index)
+        own = self.state_dict()
         for part in EDGE_BRANCH:
             here, there = ([key for key in keys if key.startswith(f'{part}.')] for keys in (own, state))
             if here and not there:
-                kept += here
+                state |= {key: own[key] for key in here}
+                print_log(f'GranularityAwareHead: {part} is not in the checkpoint and stays as it was', 'current')
             elif there and not here:
                 dropped += there
-        state = {key: value for key, value in state.items() if key not in dropped}
-        load_strict(self, state | {key: own[key] for key in kept}, checkpoint)
-        parts = sorted({re.match(r'image_encoder|\w+(\.\D\w+)?', key)[0] for key in dropped})
-        print_log(
-            f'GranularityAwareHead: loaded {len(state)} tensors from {checkpoint}; not in it and left as they were: '
-            f'{len(kept)} of the edge branch; dropped {len(dropped)} ({", ".join(parts) or "none"})',
-            'current',
-        )
+                state = {key: value for key, value in state.items() if key not in there}
+        return state, dropped

@@ -10,12 +10,8 @@ from torch import Tensor, nn
 
 from mmirstd.models.backbones.unet_encoder import conv_block
 from mmirstd.models.layers.reparam import ConvBN
+from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
-
-
-def upsample(x: Tensor, like: Tensor) -> Tensor:
-    """Resize (B, C, h, w) bilinearly to the height and width of `like`."""
-    return F.interpolate(x, like.shape[2:], mode='bilinear', align_corners=False)
 
 
 class SemanticGapElimination(nn.Module):
@@ -103,7 +99,7 @@ class SemanticGapElimination(nn.Module):
 
     def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:
         """Maps E (B, C, H, W) and D (B, C2, h, w) to (B, C', H, W)."""
-        residual = upsample(self.residual(deep), shallow)
+        residual = resize_like(self.residual(deep), shallow)
         key = self.key(deep)
         if self.value is None:
             return self.distribution(shallow, *self.linearize(key)) + residual
@@ -212,7 +208,7 @@ class SGEM(_PyramidDecoder):
             skip, level = features[i], str(i)
             if level in self.narrow:
                 x = self.narrow[level](x)
-            x = self.sgem[level](skip, x) if level in self.sgem else upsample(x, skip)
+            x = self.sgem[level](skip, x) if level in self.sgem else resize_like(x, skip)
             if level in self.convs:
                 x = self.convs[level](torch.cat((skip, x), dim=1))
             decoded.insert(0, x)
@@ -257,7 +253,7 @@ class DenseNestedDecoder(_PyramidDecoder):
         for skip, level in zip(reversed(features[:-1]), reversed(self.nodes), strict=True):
             nodes = [skip]
             for deep, conv in zip(below, level, strict=True):
-                nodes.append(conv(torch.cat((*nodes, upsample(deep, skip)), dim=1)))
+                nodes.append(conv(torch.cat((*nodes, resize_like(deep, skip)), dim=1)))
             below = nodes
             decoded.insert(0, nodes[-1])
         return tuple(decoded)
