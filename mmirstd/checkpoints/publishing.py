@@ -15,7 +15,7 @@ from torch import Tensor
 from mmirstd.checkpoints.loading import JSON_KEYS, load_checkpoint, load_file, load_safetensors
 from mmirstd.checkpoints.provenance import Provenance
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
-from mmirstd.io.files import whole_file
+from mmirstd.io.files import refuse_overwriting, whole_file
 
 TEXT_KEYS = ('cfg', 'experiment_name', 'time', 'mmirstd_version', 'mmengine_version')
 
@@ -73,8 +73,9 @@ def publish(source: str | Path, destination: str | Path, overwrite: bool = False
         What was written.
 
     Raises:
-        CheckpointError: If the source cannot be read, or the destination exists, cannot be written, has another
-            suffix or does not read back as it was.
+        CheckpointError: If the source cannot be read, or the destination cannot be written, has another suffix or does
+            not read back as it was.
+        FileExistsError: If the destination exists.
     """
     source, destination = str(source), Path(destination)
     check_destination(source, destination, overwrite)
@@ -115,8 +116,7 @@ def check_destination(source: str, destination: Path, overwrite: bool) -> None:
         raise CheckpointError(f'{destination}: there is no folder {destination.parent}')
     if destination.exists() and osp.exists(source) and destination.samefile(source):
         raise CheckpointError(f'{destination} is the checkpoint itself')
-    if destination.exists() and not overwrite:
-        raise CheckpointError(f'{destination} exists; --overwrite replaces it')
+    refuse_overwriting(destination, overwrite)
 
 
 def published_meta(meta: object) -> dict[str, Any]:

@@ -138,7 +138,8 @@ def test_nothing_is_replaced_or_left_behind(call, refused, tmp_path, monkeypatch
     source, out = tmp_path / 'a.pth', tmp_path / 'b.safetensors'
     write(source)
     out.write_text('mine')
-    assert refused(source, out) == f'error: {out} exists; --overwrite replaces it'
+    refusal = 'exists: choose another place, or allow replacing with --overwrite (overwrite=True)'
+    assert refused(source, out) == f'error: {out} {refusal}'
     assert out.read_text() == 'mine'
     assert call('publish', source, out, '--overwrite') is None
     assert load_file(out)['state_dict'].keys() == {'a.weight', 'b.weight', 'a.num_batches_tracked'}

@@ -1,10 +1,12 @@
 """Unpacking of downloaded archives that nobody has looked into yet."""
 
 import hashlib
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,17 +117,13 @@ def _members(archive: Path, target: Path, limits: ArchiveLimits) -> Iterator[lis
         else:
             with tarfile.open(archive) as file:
                 yield _checked(archive, limits, _tar_members(archive, target, file))
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise ArchiveError(f'{archive}: damaged, or not of a kind that Python reads ({error})') from error
     except OSError as error:
-        # gzip, bz2 and lzma raise plain OSErrors and LZMAErrors for damage; those of the disk have a number.
+        # gzip and bz2 raise plain OSErrors for damage; those of the disk have a number.
         if error.errno is not None:
             raise
         raise ArchiveError(f'{archive}: damaged ({error})') from error
-    except Exception as error:
-        if type(error).__module__ in ('zlib', '_lzma'):
-            raise ArchiveError(f'{archive}: damaged ({error})') from error
-        raise
 
 
 def _checked(archive: Path, limits: ArchiveLimits, members: Iterator[ArchiveMember]) -> list[ArchiveMember]:

@@ -1,4 +1,4 @@
-"""FileFinding a set in what was downloaded: its folders, wherever they start, and its pairs of files."""
+"""Finding a set in what was downloaded: its folders, wherever they start, and its pairs of files."""
 
 import os
 from collections import Counter, defaultdict
@@ -135,9 +135,9 @@ def _choose(
         ]
     best = [base for base, count in bases.items() if count == max(bases.values())]
     if len(best) > 1:
-        wanted = {_plain(name) for name in names}
-        named = [b for b in best if _plain(b.name) in wanted]
-        best = named or [b for b in best if any(_plain(part) in wanted for part in _below(b, roots).parts)] or best
+        wanted = {plain_name(name) for name in names}
+        named = [b for b in best if plain_name(b.name) in wanted]
+        best = named or [b for b in best if any(plain_name(part) in wanted for part in _below(b, roots).parts)] or best
     if len(best) > 1:
         raise SourceError(
             f'{len(best)} folders have {describe_layouts([layout])}: {abridge([str(b) for b in sorted(best)])}; '
@@ -234,7 +234,8 @@ def _find_lists(bases: Collection[Path], patterns: Sequence[str], folders: list[
     return found
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return the letters and digits of a name, in lower case: what spellings of one name share."""
     return ''.join(c for c in name.casefold() if c.isalnum())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmirstd.datasets.prepare.archives import FOREIGN_EXTENSIONS, ArchiveLimits, archive_extension, unpack
 from mmirstd.datasets.prepare.errors import SourceError
-from mmirstd.datasets.prepare.layouts import FoundSet, describe_layouts, find_archives, find_set
+from mmirstd.datasets.prepare.layouts import FoundSet, describe_layouts, find_archives, find_set, plain_name
 from mmirstd.datasets.prepare.sets import SetInfo
 from mmirstd.io.files import refuse_overwriting
 from mmirstd.utils.text import abridge
@@ -92,7 +92,7 @@ def _find(info: SetInfo, sources: Sequence[Path], out: Path | None, temporary: P
     # A folder of the set was given in place of the set, such as .../images.
     if len(sources) == 1 and sources[0].is_dir() and (found is None or found.missing):
         folder = sources[0].resolve()
-        if _plain_name(folder.name) in _folder_names(info):
+        if plain_name(folder.name) in _folder_names(info):
             found = _search(info, [folder.parent], skip) or found
     if found is None:
         raise SourceError(_describe_failure(info, sources, [a for a in inner if a not in done]))
@@ -127,17 +127,13 @@ def _describe_failure(info: SetInfo, sources: Sequence[Path], archives: Sequence
 
 def _belongs(archive: Path, info: SetInfo) -> bool:
     """Whether an archive that was found is named like the set, or like one of its folders."""
-    name = _plain_name(archive.name[: -len(archive_extension(archive))])
-    return name in _folder_names(info) or any(name.startswith(_plain_name(n)) for n in (info.name, *info.aliases))
+    name = plain_name(archive.name[: -len(archive_extension(archive))])
+    return name in _folder_names(info) or any(name.startswith(plain_name(n)) for n in (info.name, *info.aliases))
 
 
 def _folder_names(info: SetInfo) -> set[str]:
     names = (name for layout in info.layouts + info.copies for part in layout for name in part.source[:2])
-    return {_plain_name(part) for name in names for part in name.split('/')}
-
-
-def _plain_name(name: str) -> str:
-    return ''.join(c for c in name.casefold() if c.isalnum())
+    return {plain_name(part) for name in names for part in name.split('/')}
 
 
 def _not_an_archive(path: Path, info: SetInfo) -> str:
