@@ -21,28 +21,23 @@ from mmirstd.utils.errors import ArgumentError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument('name', nargs='?', metavar='NAME', help="the set, see --list; 'folder' for your own data")
-    parser.add_argument('sources', nargs='*', type=Path, metavar='SOURCE', help='folder or archive that was downloaded')
-    parser.add_argument('--list', action='store_true', help='show the sets, their pages, licenses and numbers')
-    parser.add_argument('-o', '--out', type=Path, metavar='DIR', help='where to write; by default data/ and the name')
-    parser.add_argument(
-        '--check-only', action='store_true', help='write nothing but the report, if --report-dir is given'
-    )
-    parser.add_argument('--report-dir', type=Path, metavar='DIR', help='where to write the report; by default --out')
-    parser.add_argument('--link', choices=['hard', 'symbolic'], help='link to the files instead of copying them')
-    parser.add_argument('--overwrite', action='store_true', help='allow replacing files in --out that differ')
-    parser.add_argument(
-        '--skip-bad', action='store_true', help='leave out pairs with errors instead of writing nothing'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('name', nargs='?', metavar='NAME', help="the set, see --list; 'folder' for your own data")
+    add('sources', nargs='*', type=Path, metavar='SOURCE', help='folder or archive that was downloaded')
+    add('--list', action='store_true', help='show the sets, their pages, licenses and numbers')
+    add('-o', '--out', type=Path, metavar='DIR', help='where to write; by default data/ and the name')
+    add('--check-only', action='store_true', help='write nothing but the report, if --report-dir is given')
+    add('--report-dir', type=Path, metavar='DIR', help='where to write the report; by default --out')
+    add('--link', choices=['hard', 'symbolic'], help='link to the files instead of copying them')
+    add('--overwrite', action='store_true', help='allow replacing files in --out that differ')
+    add('--skip-bad', action='store_true', help='leave out pairs with errors instead of writing nothing')
+    add(
         '--binarize',
         action='store_true',
         help='write masks that are not {0, 255} with one channel as such; without, masks are as published',
     )
-    parser.add_argument(
-        '--threshold', type=float, default=127, help='mask values above it are target (default %(default)s)'
-    )
-    parser.add_argument(
+    add('--threshold', type=float, default=127, help='mask values above it are target (default %(default)s)')
+    add(
         '--ratios',
         type=float,
         nargs=3,
@@ -50,11 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('TRAIN', 'VAL', 'TEST'),
         help='shares of the splits that are drawn where a set has none (default 0.7 0.1 0.2)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of these splits (default %(default)s)')
-    parser.add_argument('--workers', type=int, help='threads that decode; by default one per processor')
-    parser.add_argument(
-        '--max-gib', type=float, default=128, help='refuse archives that unpack to more (default %(default)s)'
-    )
+    add('--seed', type=int, default=0, help='of these splits (default %(default)s)')
+    add('--workers', type=int, help='threads that decode; by default one per processor')
+    add('--max-gib', type=float, default=128, help='refuse archives that unpack to more (default %(default)s)')
 
 
 def run(args: argparse.Namespace) -> int:
