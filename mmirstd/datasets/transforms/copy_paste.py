@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmirstd.datasets.transforms.shown import ShownByArguments
 from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import signal_to_clutter
 from mmirstd.registry import TRANSFORMS
@@ -64,7 +65,7 @@ def add_target(window: np.ndarray, patch: TargetPatch, min_scr: float = 0) -> np
 
 
 @TRANSFORMS.register_module()
-class CopyPasteTargets(BaseTransform):
+class CopyPasteTargets(ShownByArguments, BaseTransform):
     """Paste up to ``max_num`` targets, from this image or another random sample of the dataset.
 
     Targets of other samples come through MMSegmentation's ``MultiImageMixDataset``: this transform is part of the
@@ -203,10 +204,6 @@ class CopyPasteTargets(BaseTransform):
             return others[0]
         from_other = self.prob * self.other_prob
         return results if np.random.rand() * (1 - from_other) < self.prob - from_other else None
-
-    def __repr__(self) -> str:
-        arguments = ', '.join(f'{key}={value!r}' for key, value in vars(self).items())
-        return f'{type(self).__name__}({arguments})'
 
 
 def _three_d(img: np.ndarray) -> np.ndarray:

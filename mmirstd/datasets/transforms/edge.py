@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmirstd.datasets.transforms.shown import ShownByArguments
 from mmirstd.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class CannyEdge(BaseTransform):
+class CannyEdge(ShownByArguments, BaseTransform):
     """Add ``gt_edge_map``, uint8 (H, W) in {0, 1}: Canny's edges of ``gt_seg_map``, as IRSAM's authors train with.
 
     It belongs behind all transforms that move pixels. The authors' code takes the edges of the untouched mask and
@@ -29,6 +30,3 @@ class CannyEdge(BaseTransform):
         mask = np.uint8(255) * (results['gt_seg_map'] == 1)
         results['gt_edge_map'] = (cv2.Canny(mask, self.low, self.high) > 0).astype(np.uint8)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(low={self.low}, high={self.high})'

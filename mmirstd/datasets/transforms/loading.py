@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 
+from mmirstd.datasets.transforms.shown import ShownByArguments
 from mmirstd.io.images import drop_alpha, read_image, refuse_non_finite
 from mmirstd.io.masks import MASK_THRESHOLD, mask_labels
 from mmirstd.ops.resizing import resize_nearest
@@ -61,7 +62,7 @@ def rescale(img: np.ndarray, low: float, high: float) -> np.ndarray:
 
 # The other names are those that MMSegmentation's inferencers look for, or put in the place of what they found.
 @TRANSFORMS.register_module(name=['LoadIRImage', 'LoadImageFromFile', 'LoadImageFromNDArray', 'InferencerLoader'])
-class LoadIRImage(LoadImageFromFile):
+class LoadIRImage(ShownByArguments, LoadImageFromFile):
     """Load an image file of any type that :func:`decode_image` reads as ``img``, (H, W, channels) in BGR order.
 
     The image may also be an array of any real type, gray (H, W) or (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4), which
@@ -160,13 +161,6 @@ class LoadIRImage(LoadImageFromFile):
             raise ValueError(f'{path}: values from {low} to {high} cannot be scaled')
         return rescale(img, low, high)
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(channels={self.channels}, normalize={self.normalize!r}, '
-            f'percentiles={self.percentiles}, limits={self.limits}, normalize_8bit={self.normalize_8bit}, '
-            f'dtype={self.dtype!r}, backend_args={self.backend_args})'
-        )
-
 
 def _as_decoded(img: np.ndarray, source: str) -> np.ndarray:
     """A copy of an array in a shape and type that :func:`decode_image` returns."""
@@ -178,7 +172,7 @@ def _as_decoded(img: np.ndarray, source: str) -> np.ndarray:
 
 
 @TRANSFORMS.register_module(name=['LoadTargetMask', 'LoadAnnotations'])
-class LoadTargetMask(LoadAnnotations):
+class LoadTargetMask(ShownByArguments, LoadAnnotations):
     """Load a target mask of any mode as ``gt_seg_map``, uint8 (H, W) in {0, 1}, see :mod:`mmirstd.io.masks`.
 
     Without ``seg_map_path`` (a folder of images without masks, an image to predict) nothing is loaded. Inside a config,
@@ -220,6 +214,3 @@ class LoadTargetMask(LoadAnnotations):
             mask = resize_nearest(mask, (height, width), 'pillow-nearest')
         results['gt_seg_map'] = mask
         results.setdefault('seg_fields', []).append('gt_seg_map')
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(threshold={self.threshold}, backend_args={self.backend_args})'

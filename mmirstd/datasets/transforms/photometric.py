@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmirstd.datasets.transforms.shown import ShownByArguments
 from mmirstd.ops.target_statistics import target_statistics
 from mmirstd.registry import TRANSFORMS
 
@@ -136,7 +137,7 @@ _LIMITS = {
 
 
 @TRANSFORMS.register_module()
-class InfraredPhotometric(BaseTransform):
+class InfraredPhotometric(ShownByArguments, BaseTransform):
     """Change an image as another infrared camera, or another setting of it, would: optics, detector, gray levels.
 
     Each effect is applied with probability ``prob``, its strength uniform in its range (gain and gamma: uniform in the
@@ -248,12 +249,6 @@ class InfraredPhotometric(BaseTransform):
             return False
         old, new = (target_statistics(x[..., :1], mask, width=5, gap=1).contrast for x in (before, after))
         return bool((np.abs(new) < self.min_contrast * np.abs(old)).any())
-
-    def __repr__(self) -> str:
-        ranges = ', '.join(f'{name}={bounds}' for name, bounds in self.ranges.items())
-        return (
-            f'{type(self).__name__}(prob={self.prob}, {ranges}, invert={self.invert}, min_contrast={self.min_contrast})'
-        )
 
 
 def _is_number(value: object) -> bool:

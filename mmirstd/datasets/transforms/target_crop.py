@@ -6,6 +6,7 @@ import numpy as np
 from mmcv.transforms.utils import cache_randomness
 from mmseg.datasets.transforms import RandomCrop
 
+from mmirstd.datasets.transforms.shown import ShownByArguments
 from mmirstd.ops.components import label_components
 from mmirstd.registry import TRANSFORMS
 
@@ -13,7 +14,7 @@ from mmirstd.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class TargetAwareCrop(RandomCrop):
+class TargetAwareCrop(ShownByArguments, RandomCrop):
     """Crop ``img`` and the segmentation maps to ``crop_size``, around a target with probability ``target_prob``.
 
     The target is drawn uniformly from the 8-connected ones, and the crop uniformly from those that contain it whole;
@@ -87,9 +88,3 @@ class TargetAwareCrop(RandomCrop):
     def _pad(array: np.ndarray, extra: list[tuple[int, int]], mode: str, value: float) -> np.ndarray:
         kwargs = {'constant_values': value} if mode == 'constant' else {}
         return np.pad(array, extra + [(0, 0)] * (array.ndim - 2), mode=mode, **kwargs)
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(crop_size={self.crop_size}, target_prob={self.target_prob}, '
-            f'pad_mode={self.pad_mode!r}, pad_val={self.pad_val})'
-        )

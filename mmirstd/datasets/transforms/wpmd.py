@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
+from mmirstd.datasets.transforms.shown import ShownByArguments
 from mmirstd.ops.diffusion import check_diffusion, check_k, detail_scale, wavelet_diffusion
 from mmirstd.registry import TRANSFORMS
 
@@ -16,7 +17,7 @@ _ROUNDING = 1 / math.sqrt(12)
 
 
 @TRANSFORMS.register_module()
-class WPMD(BaseTransform):
+class WPMD(ShownByArguments, BaseTransform):
     """Diffuse ``img`` by :func:`mmirstd.ops.diffusion.wavelet_diffusion`, each channel by itself.
 
     It takes integers of up to 16 bits, which are rounded once at the end, and floating images; (H, W) or (H, W, C), any
@@ -116,10 +117,3 @@ class WPMD(BaseTransform):
             out[..., self.channels] = np.broadcast_to(smooth, planes.shape)[..., self.channels]
             results['img'] = out.reshape(img.shape)
         return results
-
-    def __repr__(self) -> str:
-        options = ', '.join(f'{k}={v!r}' for k, v in self.options.items())
-        return (
-            f'{type(self).__name__}(k={self.k}, k_unit={self.k_unit!r}, {options}, mode={self.mode!r}, '
-            f'channels={self.channels})'
-        )
