@@ -23,10 +23,10 @@ def split_record(dataset: str, name: str, ids: Iterable[str]) -> SplitRecord:
     return {'dataset': dataset, 'name': name, 'num': len(ids), 'sha256': digest(ids), 'ids': ids}
 
 
-def merge(lists: Iterable[SplitRecord]) -> list[SplitRecord]:
+def merge(splits: Iterable[SplitRecord]) -> list[SplitRecord]:
     """Join splits to one for each dataset, no id twice."""
     merged: dict[str, tuple[dict, dict]] = {}
-    for entry in lists:
+    for entry in splits:
         names, ids = merged.setdefault(entry['dataset'], ({}, {}))
         names.update(dict.fromkeys(entry['name'].split(SEPARATOR)))
         ids.update(dict.fromkeys(entry['ids']))
@@ -46,11 +46,11 @@ class Provenance:
         """Read it from the ``meta`` of a checkpoint; one without it, or with something else there, is unknown."""
         meta = meta if isinstance(meta, Mapping) else {}
         name = osp.basename(source)
-        lists = meta.get('trained_on')
-        if not isinstance(lists, (list, tuple)) or not all(map(_is_record, lists)):
+        splits = meta.get('trained_on')
+        if not isinstance(splits, (list, tuple)) or not all(map(_is_record, splits)):
             return cls(unknown_splits=[name])
         texts = (meta.get(key) or [] for key in ('unknown_splits', 'allowed_overlaps'))
-        return cls(merge(lists), *([str(text) for text in part] for part in texts))
+        return cls(merge(splits), *([str(text) for text in part] for part in texts))
 
     def __add__(self, other: 'Provenance') -> 'Provenance':
         """Of a model that comes from both."""

@@ -46,14 +46,14 @@ class Published:
 
     def __str__(self) -> str:
         size, before = self.num_bytes
-        lists = [f'{e["dataset"]} {e["name"]} ({e["num"]} images)' for e in self.provenance.trained_on]
-        lists += [f'unknown ({name})' for name in self.provenance.unknown_splits]
+        splits = [f'{e["dataset"]} {e["name"]} ({e["num"]} images)' for e in self.provenance.trained_on]
+        splits += [f'unknown ({name})' for name in self.provenance.unknown_splits]
         lines = [
             f'{self.path}: {size / 1e6:.1f} MB{f" (was {before / 1e6:.1f})" if before else ""}, sha256 {self.sha256}',
             f'weights:    {self.num_tensors} tensors, {self.num_values:,} numbers'
             + (', averaged (EMAHook)' if self.averaged else ''),
             f'left out:   {", ".join(self.left_out) or "nothing"}',
-            f'trained on: {", ".join(lists) or "no split"}',
+            f'trained on: {", ".join(splits) or "no split"}',
             *(f'allowed:    {text}' for text in self.provenance.allowed_overlaps),
         ]
         return '\n'.join(lines)

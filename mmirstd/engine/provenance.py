@@ -28,13 +28,13 @@ class Overlap(NamedTuple):
 
     def __str__(self) -> str:
         """One clause."""
-        dataset, lists = self.trained['dataset'], self.trained['name']
+        dataset, name = self.trained['dataset'], self.trained['name']
         evaluated = self.evaluated
         target = f'{evaluated["num"]} images of {evaluated["dataset"]} {evaluated["name"]}'
         if not self.certain:
-            return f'up to {target} were trained on ({dataset} {lists}): one set is made from the images of the other'
+            return f'up to {target} were trained on ({dataset} {name}): one set is made from the images of the other'
         same = dataset == evaluated['dataset']
-        return f'{self.count} of {target} were trained on ({lists if same else f"{dataset} {lists}"})'
+        return f'{self.count} of {target} were trained on ({name if same else f"{dataset} {name}"})'
 
 
 def identity(dataset: str, image_id: str) -> tuple[str, str]:
@@ -114,14 +114,14 @@ def provenance_of_dataset(dataset: Any) -> Provenance:
     """The images of a dataset, those inside wrappers each counted under its own; a kind without ids is unknown."""
     total = Provenance()
     for leaf in leaves(dataset):
-        if (entry := _list_of(leaf)) is None:
+        if (entry := _split_of(leaf)) is None:
             total += Provenance(unknown_splits=[type(leaf).__name__])
         else:
             total += Provenance([entry])
     return total
 
 
-def _list_of(dataset: Any) -> SplitRecord | None:
+def _split_of(dataset: Any) -> SplitRecord | None:
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     root = getattr(dataset, 'data_root', None) or ''

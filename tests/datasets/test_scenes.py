@@ -32,6 +32,12 @@ def scene(index=0, size=(64, 64), part='train', seed=0, **cfg):
     return render_scene(scene_generator(seed, part, index), size, SceneConfig(**cfg))
 
 
+def test_the_defaults_name_all_backgrounds_and_targets():
+    """By the defaults, unknown names in a config are told."""
+    assert SceneConfig().backgrounds.keys() == BACKGROUNDS.keys()
+    assert SceneConfig().target_kinds.keys() == KINDS.keys()
+
+
 @pytest.mark.parametrize('name', BACKGROUNDS)
 @pytest.mark.parametrize('size', [(64, 64), (33, 71), (97, 40)])
 def test_backgrounds(name, size):

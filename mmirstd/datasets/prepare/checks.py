@@ -20,7 +20,7 @@ KINDS = {
     'unreadable': (ERROR, 'files that cannot be decoded completely'),
     'size-mismatch': (ERROR, 'masks that differ from their image in size'),
     'bad-mask': (ERROR, 'masks that tell no targets from background'),
-    'not-listed-file': (ERROR, 'ids of published lists without files'),
+    'not-listed-file': (ERROR, 'ids of splits without files'),
     'missing-part': (ERROR, 'parts of the set that are not there'),
     'no-image': (WARNING, 'masks without an image'),
     'count': (WARNING, 'another number than published'),

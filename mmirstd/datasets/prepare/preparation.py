@@ -254,7 +254,7 @@ def _lists_to_write(
     try:
         drawn = draw_lists(pixels, options.ratios, options.seed)
     except ValueError as error:
-        report.outcome = f'No lists: {error}.'
+        report.outcome = f'No splits: {error}.'
         return []
     return [OutputFile(f'{part}.txt', content=''.join(f'{i}\n' for i in ids).encode()) for part, ids in drawn.items()]
 

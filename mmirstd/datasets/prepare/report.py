@@ -21,7 +21,7 @@ class PreparationReport:
     """All about one run. ``usable`` is the answer; what was left out because it was asked for does not count.
 
     ``num`` of ``num_found`` ids are good. ``modes`` and ``mask_modes`` count Pillow's names of the pixels; sizes are
-    (width, height), each axis by itself. ``splits`` gives the number of images of each published or written list that
+    (width, height), each axis by itself. ``splits`` gives the number of images of each published or written split that
     the dataset class read, ``incomplete`` how many ids others lack.
     """
 
@@ -98,7 +98,7 @@ class PreparationReport:
             lines.append(f'  size: {sizes}; image modes: {_counts(self.modes)}; mask modes: {_counts(self.mask_modes)}')
         lines += [f'  {source}: {parts}' for source, parts in _by_source(self.splits).items()]
         if self.incomplete:
-            lines.append('  lists that lack images: ' + ', '.join(f'{k} {v}' for k, v in self.incomplete.items()))
+            lines.append('  splits that lack images: ' + ', '.join(f'{k} {v}' for k, v in self.incomplete.items()))
         return lines
 
     def _groups(self, limit: int | None, title: str, item: str) -> list[str]:

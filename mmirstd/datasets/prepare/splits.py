@@ -95,7 +95,7 @@ def draw_lists(pixels: Mapping[str, str], ratios: Sequence[float], seed: int) ->
     order = [list(groups.values())[k] for k in np.random.RandomState(seed).permutation(len(groups))]
     wanted = {part: ratio * len(pixels) for part, ratio in zip(PARTS, ratios, strict=True) if ratio > 0}
     if len(order) < len(wanted):
-        raise ValueError(f'{len(order)} different images cannot be divided into {len(wanted)} lists')
+        raise ValueError(f'{len(order)} different images cannot be divided into {len(wanted)} splits')
     lists: dict[str, list[str]] = {part: [] for part in wanted}
     parts = list(wanted)
     for done, group in enumerate(order):

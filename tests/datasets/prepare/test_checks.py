@@ -182,5 +182,5 @@ def test_drawn_lists_keep_equal_images_together():
     seen = [{pixels[i] for i in listed} for listed in lists.values()]
     assert sum(map(len, seen)) == len(set().union(*seen)) == 30
     assert [len(listed) for listed in lists.values()] == [72, 24, 24]
-    with pytest.raises(ValueError, match='2 different images cannot be divided into 3 lists'):
+    with pytest.raises(ValueError, match='2 different images cannot be divided into 3 splits'):
         draw_lists({'a': '1', 'b': '1', 'c': '2'}, (0.6, 0.2, 0.2), 0)

@@ -264,7 +264,7 @@ def test_bad_pairs(tmp_path, few):
     assert report.splits == {'all': 1}
     assert report.incomplete == {'small/test': 1, 'small/train': 5, 'list.txt': 1}
     assert sorted(images_and_masks(out)) == ['images/000007.png', 'list.txt', 'masks/000007.png']
-    assert 'lists that lack images: small/test 1, small/train 5, list.txt 1' in report.to_text()
+    assert 'splits that lack images: small/test 1, small/train 5, list.txt 1' in report.to_text()
 
 
 def test_nothing_good(tmp_path, few):
@@ -428,7 +428,7 @@ def test_own_data(tmp_path):
 def test_too_few_for_lists(tmp_path):
     root = write_set('folder', tmp_path / 'a', ids=['x', 'y'])
     report = prepare_set(SETS['folder'], [root], tmp_path / 'out')
-    assert report.outcome.startswith('No lists: 2 different images cannot be divided into 3 lists. 4 files written')
+    assert report.outcome.startswith('No splits: 2 different images cannot be divided into 3 splits. 4 files written')
     assert report.splits == {'all': 2}
 
 
