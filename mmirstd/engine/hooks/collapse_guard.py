@@ -3,9 +3,16 @@
 import math
 from collections import deque
 
+import torch.nn.functional as F
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.utils import SampleList
+from torch import Tensor
 
+from mmirstd.models.decode_heads import BinaryHead
+from mmirstd.models.losses import target_probability
 from mmirstd.registry import HOOKS
 from mmirstd.utils.errors import UserError
 
@@ -16,7 +23,9 @@ class CollapseError(UserError, RuntimeError):
 
 @HOOKS.register_module()
 class CollapseGuardHook(Hook):
-    """Watches the mean predicted probability on target pixels, which the heads log as ``*target_prob``.
+    """Watches the mean predicted probability on target pixels, which every head logs as ``*target_prob``.
+
+    The heads of mmirstd log it themselves. Other heads of MMSegmentation, of one logit or of two, are made to.
 
     Targets are a thousandth of the pixels, so a network that outputs background everywhere has a low BCE, and soft IoU
     has no gradient there. A batch without targets logs none and does not count. With several heads, the highest
@@ -29,6 +38,7 @@ class CollapseGuardHook(Hook):
         action: ``'warn'`` or ``'stop'``.
 
     Raises:
+        ValueError: Before the first iteration, if the model has no head that can be watched.
         CollapseError: At the iteration whose loss is NaN or infinite, before a checkpoint is written; and for a
             collapse if ``action='stop'``.
     """
@@ -38,6 +48,19 @@ class CollapseGuardHook(Hook):
             raise ValueError(f"CollapseGuardHook: action must be 'warn' or 'stop', not {action!r}")
         self.interval, self.warmup, self.threshold, self.action = interval, warmup, threshold, action
         self._probs: deque[float] = deque(maxlen=interval)
+
+    def before_train(self, runner: Runner) -> None:
+        """See that every head logs what is watched."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        heads = [module for module in model.modules() if isinstance(module, BaseDecodeHead)]
+        if not heads:
+            raise ValueError(
+                f'CollapseGuardHook: {type(model).__name__} has no decode head of MMSegmentation that it could watch; '
+                'leave the hook out of custom_hooks'
+            )
+        for head in heads:
+            if not isinstance(head, BinaryHead):
+                _log_target_probability(head)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -65,3 +88,26 @@ class CollapseGuardHook(Hook):
         if self.action == 'stop':
             raise CollapseError(message)
         runner.logger.warning(message)
+
+
+def _log_target_probability(head: BaseDecodeHead) -> None:
+    """Let a head add the mean probability on target pixels to its losses, as :class:`BinaryHead` does."""
+    if head.out_channels > 2:
+        raise ValueError(
+            f'CollapseGuardHook: {type(head).__name__} predicts {head.out_channels} classes, of which none is known to '
+            'be the target; leave the hook out of custom_hooks'
+        )
+    loss_by_feat = head.loss_by_feat
+
+    def and_probability(seg_logits: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
+        losses = loss_by_feat(seg_logits, batch_data_samples)
+        label = head._stack_batch_gt(batch_data_samples).squeeze(1)
+        logits = seg_logits.detach().float()
+        if logits.shape[1] == 2:  # a softmax over both is a sigmoid of the difference
+            logits = logits[:, 1:] - logits[:, :1]
+        logits = F.interpolate(logits, label.shape[1:], mode='bilinear', align_corners=head.align_corners)
+        if (probability := target_probability(logits, label)) is not None:
+            losses['target_prob'] = probability
+        return losses
+
+    head.loss_by_feat = and_probability
