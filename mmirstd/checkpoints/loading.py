@@ -211,12 +211,8 @@ class StrictPretrainedInit(PretrainedInit):
     def __call__(self, module: nn.Module) -> None:
         """Load into the module."""
         content = load_checkpoint(self.checkpoint, self.map_location or 'cpu')
-        weights = checkpoint_weights(content, self.checkpoint)
-        source = self.checkpoint
-        if self.prefix is not None:
-            prefix = self.prefix.rstrip('.') + '.'
-            weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-            source = f'{self.checkpoint} below {self.prefix!r}'
+        weights = checkpoint_weights(content, self.checkpoint, self.prefix)
+        source = f'{self.checkpoint} below {self.prefix!r}' if self.prefix else self.checkpoint
         print_log(f'load model from: {source}', logger='current')
         own = module.state_dict()
         if shapes := other_shapes(own, weights):
