@@ -40,6 +40,7 @@ from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.utils.configs import find_config
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
+from mmirstd.utils.text import as_list
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,9 @@ def benchmark(
         cfg_options=parse_options(cfg_options),
     )
     flags = {'deploy': deploy, 'channels_last': channels_last, 'compile': compile, 'precision': precision}
-    models = contenders(list(map(str, configs)), list(map(str, checkpoints)), flags)
-    place = find_reference(str(reference), models, list(map(str, configs)))
+    configs, checkpoints = (list(map(str, as_list(given))) for given in (configs, checkpoints))
+    models = contenders(configs, checkpoints, flags)
+    place = find_reference(str(reference), models, configs)
     if accuracy and not out:
         raise ArgumentError('--accuracy makes a picture: say where with --out')
     if device == 'cuda' and not torch.cuda.is_available():

@@ -28,7 +28,7 @@ from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import ImageStatistics, image_statistics, target_statistics
 from mmirstd.utils.errors import ArgumentError, UserError
 from mmirstd.utils.progress import progress_bar
-from mmirstd.utils.text import did_you_mean
+from mmirstd.utils.text import as_list, did_you_mean
 from mmirstd.utils.workers import map_in_processes
 from mmirstd.visualization.stages import draw_stages
 
@@ -123,6 +123,7 @@ def choose(parts: list[BrowsedDataset], num: int, ids: Sequence[str], seed: int)
     for part, i in every:
         for name in {part.names[i], str(part.dataset.get_data_info(i).get('img_id', part.names[i]))}:
             by_name.setdefault(name, []).append((part, i))
+    ids = as_list(ids)
     for name in ids:
         if name not in by_name:
             known = ', '.join(part.name for part in parts)

@@ -16,7 +16,7 @@ from mmirstd.engine.provenance import allowed_names
 from mmirstd.utils.configs import find_config
 from mmirstd.utils.data_root import check_data_root, set_data_root
 from mmirstd.utils.errors import UserError
-from mmirstd.utils.text import did_you_mean
+from mmirstd.utils.text import as_list, did_you_mean
 
 CfgOptions = Mapping[str, Any] | Sequence[str]
 
@@ -59,10 +59,11 @@ def parse_options(options: CfgOptions | None, option: str = '--cfg-options') -> 
     """
     if isinstance(options, Mapping):
         return dict(options)
-    if wrong := [text for text in options or () if '=' not in text]:
+    options = as_list(options or ())
+    if wrong := [text for text in options if '=' not in text]:
         raise OptionError(f'{option} {wrong[0]}: expected KEY=VALUE')
     parsed = argparse.Namespace()
-    DictAction(['--cfg-options'], 'options')(argparse.ArgumentParser(), parsed, list(options or ()))
+    DictAction(['--cfg-options'], 'options')(argparse.ArgumentParser(), parsed, options)
     return parsed.options
 
 
@@ -116,7 +117,7 @@ def run_config(
     cfg = read_config(config, cfg_options)
     cfg.launcher = launcher
     if allow_overlap:
-        cfg.allow_overlap = [*allowed_names(cfg.get('allow_overlap') or []), *allow_overlap]
+        cfg.allow_overlap = [*allowed_names(cfg.get('allow_overlap') or []), *as_list(allow_overlap)]
     default = cfg.get('work_dir') or osp.join('work_dirs', osp.splitext(osp.basename(cfg.filename or 'config'))[0])
     cfg.work_dir = osp.normpath(work_dir or osp.join(default, subfolder))
     if data_root:

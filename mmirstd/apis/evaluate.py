@@ -26,6 +26,7 @@ from mmirstd.io.names import file_names, flat_name
 from mmirstd.io.tables import csv_rows, json_bytes, markdown_rows
 from mmirstd.utils.errors import UserError
 from mmirstd.utils.progress import progress_bar
+from mmirstd.utils.text import as_list
 from mmirstd.visualization.curves import save_curves
 from mmirstd.visualization.detections import draw_detections
 
@@ -242,7 +243,7 @@ def choose_protocols(
     Raises:
         ProtocolError: If there is no such preset or field, or a value is not allowed.
     """
-    presets = [presets] if isinstance(presets, str) else presets
+    presets = as_list(presets)
     if settings and not isinstance(settings, Mapping):
         from mmirstd.apis.configuration import parse_options  # imports MMSegmentation
 

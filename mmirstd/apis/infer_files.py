@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmirstd.apis.configuration import CfgOptions, OptionError
 from mmirstd.apis.inferencer import IRSTDInferencer
 from mmirstd.evaluation.analysis.predictions import write_prediction
-from mmirstd.io.files import refuse_overwriting, write_atomically, write_png
+from mmirstd.io.files import refuse_no_folder, refuse_overwriting, write_atomically, write_png
 from mmirstd.io.inputs import Image, list_images
 from mmirstd.io.tables import csv_rows, json_bytes
 from mmirstd.ops.components import Connectivity
@@ -78,6 +78,8 @@ def infer(
         raise OptionError(f'--threshold lies in [0, 1), --connectivity is 4 or 8; got {threshold} and {connectivity}')
     if min_area < 1 or batch_size < 1:
         raise OptionError(f'--min-area and --batch-size are at least 1; got {min_area} and {batch_size}')
+    if probabilities not in (None, 'png', 'npz'):
+        raise OptionError(f"--probabilities are 'png' or 'npz', not {probabilities!r}")
     samples = list_images(images)
     out = Path(out)
     folders = {'masks': 'png'} | ({'pictures': 'png'} if pictures else {})
@@ -87,12 +89,13 @@ def infer(
         s['img_id']: {f: out / f / f'{s["img_id"]}.{extension}' for f, extension in folders.items()} for s in samples
     }
     refuse_overwriting([*tables, *(path for paths in files.values() for path in paths.values())], overwrite)
+    refuse_no_folder(out)
 
     inferencer = IRSTDInferencer(model, checkpoint, device, cfg_options, show_progress, tta)
     summary = InferenceSummary(out)
     rows, reports = [], []  # not the maps, so that any number of images has room
     stream = inferencer.stream(
-        images,
+        samples,  # not `images`: a folder may have got another one meanwhile
         batch_size,
         summary.failures,
         threshold=threshold,

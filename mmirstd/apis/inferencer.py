@@ -163,6 +163,7 @@ class IRSTDInferencer(BaseInferencer):
             connectivity: 4 or 8 neighbors make a target.
             min_area: Targets of fewer pixels are left out.
         """
+        self.model.eval()  # a model that is being trained would predict from the statistics of the batch
         threshold = self._own_threshold() if threshold is None else threshold
         groups: dict[Any, list[int]] = {}
         for i, item in enumerate(inputs):

@@ -13,7 +13,9 @@ from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint
 from mmirstd.apis.running import running
 from mmirstd.apis.tta import use_tta
 from mmirstd.evaluation.functional.protocols import PRESETS
+from mmirstd.io.files import refuse_no_folder
 from mmirstd.utils.errors import ArgumentError
+from mmirstd.utils.text import as_list
 
 
 class EvaluationResult(NamedTuple):
@@ -73,6 +75,8 @@ def test(
         subfolder='test',  # beside the training run: the runner writes its config into the folder
     )
     check_checkpoint(str(checkpoint))
+    for folder in filter(None, (out, show_dir)):
+        refuse_no_folder(folder)
     cfg.load_from, cfg.resume = str(checkpoint), False
     hooks = list(cfg.get('custom_hooks') or [])
     if not any(h.get('type') == 'mmirstd.SwitchToDeployHook' for h in hooks):
@@ -101,6 +105,7 @@ def set_presets(cfg: Config, presets: Sequence[str]) -> None:
         ArgumentError: If there is no such preset.
         OptionError: If the config's test_evaluator has no metric that can.
     """
+    presets = as_list(presets)
     if unknown := [name for name in presets if name not in (*PRESETS, 'all')]:
         raise ArgumentError(f'--preset {unknown[0]}: there are {", ".join(PRESETS)} and all')
     metrics = [

@@ -40,6 +40,23 @@ def refuse_overwriting(paths: str | Path | Iterable[str | Path], overwrite: bool
         )
 
 
+def refuse_no_folder(path: str | Path) -> None:
+    """Raise an error if a folder is none, or cannot be made, before time is spent; nothing is made yet.
+
+    Raises:
+        NotADirectoryError: If it, or what it would lie in, is a file.
+        PermissionError: If nothing may be written there.
+
+    >>> refuse_no_folder('not_there/out')
+    """
+    path = Path(path).absolute()
+    place = next(p for p in (path, *path.parents) if os.path.lexists(p))
+    if not place.is_dir():
+        raise NotADirectoryError(f'{place} is no folder to write to')
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f'{place}: no permission to write there')
+
+
 def replace_durably(temporary: Path, path: Path) -> None:
     """Give a complete file its name, on the same file system. The content reaches the disk before the name does.
 
@@ -72,8 +89,10 @@ def whole_file(path: str | Path, flush: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two processes of a job apart.
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    # The process id keeps two processes of a job apart. File systems take names of 255 bytes.
+    end = f'.{os.getpid()}.tmp'
+    start = f'.{path.name}'.encode(errors='surrogateescape')[: 255 - len(end)].decode(errors='ignore')
+    temporary = path.with_name(start + end)
     try:
         yield temporary
         if flush:

@@ -8,13 +8,15 @@ from typing import Any
 
 from mmirstd.io.images import IMAGE_EXTENSIONS
 
+_UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f\x7f\ud800-\udfff]+')
+
 
 def file_names(ids: Iterable[str]) -> list[str]:
     """Turn ids into relative file names without extension, no name twice.
 
     The name is the id, so that predictions and masks pair by name: a slash makes a folder. Characters that are not
-    allowed in names everywhere become ``_``, and what leads out of the folder goes. Where ids share a name, the
-    position goes before it.
+    allowed in names everywhere (``<>:"|?*``, control characters, bytes that are no UTF-8) become ``_``, and what leads
+    out of the folder goes. Where ids share a name, the position goes before it.
 
     >>> file_names(['Misc_1', '41/1(297)', '../b?', 'b_', 'b_'])
     ['Misc_1', '41/1(297)', '000002_b_', '000003_b_', '000004_b_']
@@ -61,4 +63,4 @@ def sample_names(dataset: Any) -> dict[str, str]:
 
 def _safe_name(img_id: str) -> str:
     parts = PurePosixPath(img_id.replace('\\', '/')).parts
-    return '/'.join(re.sub(r'[^\w.() -]+', '_', p) for p in parts if p not in ('..', '/')) or '_'
+    return '/'.join(_UNSAFE.sub('_', p) for p in parts if p not in ('..', '/')) or '_'

@@ -74,7 +74,7 @@ def csv_rows(rows: Rows, columns: Columns = None, *, digits: Digits | None = Non
         writer.writerow(
             f'{v:.{_digits(digits, name)}f}' if digits is not None and isinstance(v, float) else v for name, v in values
         )
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors='backslashreplace')
 
 
 def json_bytes(value: Any, *, indent: int = 2) -> bytes:
@@ -83,7 +83,8 @@ def json_bytes(value: Any, *, indent: int = 2) -> bytes:
     Raises:
         TypeError: If a value has no counterpart in JSON.
     """
-    return (json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False) + '\n').encode()
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False) + '\n'
+    return text.encode(errors='backslashreplace')  # what is no UTF-8 in a file's name: as JSON escapes it
 
 
 def plain(value: Any) -> Any:

@@ -64,6 +64,8 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
         """Normalize, stack and resize; pad to a fixed size in training, to the divisor otherwise."""
         self._check_channels(data['inputs'])
         data = super().forward(data, training)
+        if self._enable_normalize:  # after model.half(), the images are of that type, too
+            data['inputs'] = data['inputs'].to(self.mean.dtype)
         if self.inside_size is not None:
             data['inputs'] = self._resize(data['inputs'])
         if training:

@@ -9,6 +9,15 @@ def abridge(names: Sequence[str], limit: int = 5) -> str:
     return ', '.join(map(str, names[:limit])) + (', ...' if len(names) > limit else '')
 
 
+def as_list(names: str | Sequence[str]) -> list[str]:
+    """Return names as a list; one text is one name, not its characters.
+
+    >>> as_list('all'), as_list(('a', 'b'))
+    (['all'], ['a', 'b'])
+    """
+    return [names] if isinstance(names, str) else list(names)
+
+
 def first_line(error: BaseException) -> str:
     """Type of an error and the first line of its message."""
     return f'{type(error).__name__}: {error}'.split('\n', 1)[0]

@@ -148,6 +148,25 @@ def test_the_inferencer_draws_and_streams(tiny_config, tiny_checkpoint, tiny_dat
         inferencer(paths[0], return_datasamples=True)
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_models_of_other_types(dtype, tiny_data):
+    for name in ('sgem_unet-s_nudt', 'simir_repvit-fast_nudt', 'irsam_tinyvit-256_nuaa', 'adgfnet-lite_nudt'):
+        model = init_model(name, device='cpu')
+        plain = predict(model, images(tiny_data)[0])
+        other = predict(model.to(dtype), images(tiny_data)[0])
+        assert other.probability.dtype == np.float32
+        np.testing.assert_allclose(other.probability, plain.probability, atol=0.05)
+
+
+def test_a_model_in_training_predicts_as_in_evaluation(tiny_config, tiny_data):
+    model = init_model(tiny_config(), device='cpu')
+    first = predict(model, images(tiny_data))
+    model.train()
+    for one, other in zip(predict(model, images(tiny_data), batch_size=5), first, strict=True):
+        np.testing.assert_allclose(one.probability, other.probability, atol=1e-6)
+    assert not model.training
+
+
 def test_a_model_is_taken_as_it_is(model, tiny_data):
     inferencer = IRSTDInferencer(model)
     assert inferencer.model is model

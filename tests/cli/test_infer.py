@@ -2,13 +2,15 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mmirstd.apis import infer, init_model, predict
+from mmirstd.apis import IRSTDInferencer, infer, init_model, predict
+from mmirstd.apis.configuration import OptionError
 from mmirstd.evaluation.analysis.predictions import read_prediction
 
 
@@ -84,6 +86,35 @@ def test_unreadable_files_are_reported_and_passed_over(run, capsys):
     assert '2.png' in message
 
 
+def test_a_name_that_is_no_utf8(run):
+    for name, content in (
+        (b'tiny/images/x\xff.png', Path('tiny/images/0.png').read_bytes()),
+        (b'tiny/images/y\xff.png', b''),
+    ):
+        Path(os.fsdecode(name)).write_bytes(content)
+    assert run('tiny/images', '--no-pictures') == 1
+    assert Path('out/masks/x_.png').is_file()
+    (name,) = json.loads(Path('out/targets.json').read_text(encoding='utf-8'))['failures']
+    assert os.fsencode(name) == b'tiny/images/y\xff.png'
+
+
+def test_an_image_that_comes_while_the_model_is_built(tiny_config, tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
+    build = IRSTDInferencer.__init__
+
+    def slow(*args):
+        build(*args)
+        cv2.imwrite(str(tiny_data / 'images/late.png'), np.zeros((32, 32), np.uint8))
+
+    monkeypatch.setattr(IRSTDInferencer, '__init__', slow)
+    summary = infer(tiny_data / 'images', tiny_config(), tiny_checkpoint, tmp_path / 'out', device='cpu')
+    assert (summary.images, summary.failures) == (5, {})
+
+
+def test_an_unknown_kind_of_probabilities(tiny_config, tiny_checkpoint, tiny_data, tmp_path):
+    with pytest.raises(OptionError, match="'png' or 'npz', not 'jpg'"):
+        infer(tiny_data / 'images', tiny_config(), tiny_checkpoint, tmp_path / 'out', probabilities='jpg')
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -91,6 +122,7 @@ def test_unreadable_files_are_reported_and_passed_over(run, capsys):
         (['tiny/images', '--threshold', '1.5'], 'error: --threshold lies in [0, 1), --connectivity is 4 or 8; got 1.5'),
         (['tiny/images', '--batch-size', '0'], 'error: --min-area and --batch-size are at least 1; got 1 and 0'),
         (['tiny/images', '--model', 'simir_repvit-fast_nud'], 'did you mean simir_repvit-fast_nudt'),
+        (['tiny/images', '--out', 'tiny/images/0.png'], 'images/0.png is no folder to write to'),
         (['tiny/images', '--checkpoint', 'none.pth'], 'error: there is no checkpoint file none.pth'),
     ],
 )

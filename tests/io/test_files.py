@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mmirstd.io.files import encode_png, figure_pixels, refuse_overwriting, whole_file, write_atomically, write_png
+from mmirstd.io.files import (
+    encode_png,
+    figure_pixels,
+    refuse_no_folder,
+    refuse_overwriting,
+    whole_file,
+    write_atomically,
+    write_png,
+)
 from mmirstd.io.images import decode_image
 
 
@@ -36,6 +44,24 @@ def test_refuse_overwriting_takes_empty_folders_only(tmp_path):
         refuse_overwriting([tmp_path / 'link'])
 
 
+def test_a_place_that_is_no_folder(tmp_path, monkeypatch):
+    refuse_no_folder(tmp_path)
+    refuse_no_folder(tmp_path / 'a/b')
+    monkeypatch.chdir(tmp_path)
+    refuse_no_folder('')
+    assert not os.listdir(tmp_path)
+    Path('file').touch()
+    for path in ('file', 'file/a/b'):
+        with pytest.raises(NotADirectoryError, match='file is no folder'):
+            refuse_no_folder(path)
+    Path('gone').symlink_to('nowhere')
+    with pytest.raises(NotADirectoryError, match='gone is no folder'):
+        refuse_no_folder('gone/a')
+    monkeypatch.setattr('os.access', lambda *_: False)  # for root, everything is writable
+    with pytest.raises(PermissionError, match='no permission'):
+        refuse_no_folder('a')
+
+
 def interrupt(path, error):
     with whole_file(path) as temporary:
         temporary.write_bytes(b'half')
@@ -53,6 +79,12 @@ def test_whole_file_keeps_the_old_content_when_writing_fails(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(path):
         pass  # nothing written
     assert os.listdir(path.parent) == ['a.txt']
+
+
+@pytest.mark.parametrize('name', ['x' * 251 + '.png', '红' * 83 + '.png', os.fsdecode(b'\xff' * 251) + '.png'])
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path, name):
+    write_atomically(tmp_path / name, b'1')
+    assert os.listdir(tmp_path) == [name]
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])

@@ -1,17 +1,20 @@
 """Names of the files made for images: safe, unique, and equal to the ids wherever that is possible."""
 
+import os
+
 import pytest
 
 from mmirstd.io.names import file_names, flat_name, image_id, sample_names
 
 
 def test_ids_stay_as_they_are():
-    ids = ['Misc_1', '41/1(297)', 'XDU1', 'S2021 a', 'a.b', 'ä']
+    ids = ['Misc_1', '41/1(297)', 'XDU1', 'S2021 a', 'a.b', 'ä', 'a[1],+@=~#%&!', "it's", '红外 😀']
     assert file_names(ids) == ids
     assert flat_name('41/1(297)') == '41_1(297)'
 
 
 def test_unsafe_characters_and_folders_above():
+    assert file_names(['a\nb', 'a*<b>', 'ten\x7f', os.fsdecode(b'\xff')]) == ['a_b', 'a_b_', 'ten_', '_']
     assert file_names(['../../etc/x', '/a', 'y:?', 'a\\b', '..', '']) == [
         'etc/x',
         'a',

@@ -104,9 +104,15 @@ def write_prediction(path: Path, probabilities: np.ndarray, dtype: Literal['floa
     """Write probabilities (H, W) as ``.png``, rounded as :func:`to_uint8` does, or as ``.npz`` (key 'probability').
 
     The file is there whole or not at all.
+
+    Raises:
+        ValueError: If the values are no probabilities, or the name has another extension; the message names the file.
     """
+    probabilities = to_probabilities(probabilities, str(path))
     if path.suffix == '.png':
         content = encode_png(to_uint8(probabilities))
+    elif path.suffix != '.npz':
+        raise ValueError(f'{path}: probabilities are written as .png or .npz')
     else:
         buffer = BytesIO()
         rounded = to_half(probabilities) if dtype == 'float16' else probabilities.astype(np.float32)

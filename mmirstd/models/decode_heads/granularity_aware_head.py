@@ -143,7 +143,7 @@ class GranularityAwareHead(PublishedWeights, BinaryHead):
             tokens.append(self.edge_token.weight)
         tokens = torch.cat(tokens)[None].expand(len(deep), -1, -1)
         image = deep + self.no_mask_embed.weight[..., None, None]
-        tokens, image = self.transformer(image, self.pe_layer(*image.shape[2:]), tokens)
+        tokens, image = self.transformer(image, self.pe_layer(*image.shape[2:]).to(tokens.dtype), tokens)
         fine = self.output_upscaling(image)
         mask = self._product(self.output_hypernetworks_mlps[str(self.mask_index)], tokens[:, 1 + self.mask_index], fine)
         if not self.with_edge:

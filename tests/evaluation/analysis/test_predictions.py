@@ -71,6 +71,16 @@ def test_written_files_are_read_as_they_were(tmp_path, name, dtype):
         np.testing.assert_allclose(read, NEAR_HALF, atol=0.5 / 255 if name.endswith('png') else 2**-11)
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf, -0.1, 1.1])
+@pytest.mark.parametrize('name', ['a.png', 'a.npz'])
+def test_what_is_no_probability_is_not_written(tmp_path, name, value):
+    with pytest.raises(ValueError, match=name):
+        P.write_prediction(tmp_path / name, np.full((2, 2), value, np.float32))
+    with pytest.raises(ValueError, match=r'a\.jpg: probabilities are written as \.png or \.npz'):
+        P.write_prediction(tmp_path / 'a.jpg', NEAR_HALF)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, 'No space left on device')
