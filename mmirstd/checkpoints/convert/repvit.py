@@ -58,10 +58,13 @@ _TIMM_DOWN = (
 
 
 def convert_repvit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
-    """Keys of a RepViT classifier or trunk, in whichever of the three layouts, to those of ``mmirstd.RepViT``.
+    """Convert keys of a RepViT classifier or trunk, in any of the three layouts, to those of ``mmirstd.RepViT``.
 
-    Returns the converted state dict and the dropped (classifier) keys. Raises ``ValueError`` for a layout that is not
-    recognized and for keys that have no place, naming them.
+    Returns:
+        The converted weights, and the keys that were left out: those of classifiers.
+
+    Raises:
+        ValueError: If the layout is not recognized, or keys have no place, naming them.
     """
     state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
     trunk = {key: value for key, value in state_dict.items() if not _CLASSIFIER.match(key)}

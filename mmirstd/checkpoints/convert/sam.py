@@ -73,10 +73,13 @@ def _encoder(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
 
 
 def convert_sam_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
-    """Keys of SAM's ViT encoder, in whichever of the layouts, to those of ``mmirstd.SAMViT``.
+    """Convert keys of SAM's ViT encoder, in any of the layouts, to those of ``mmirstd.SAMViT``.
 
-    Returns the converted state dict and the dropped keys (SAM's prompt encoder and mask decoder, timm's classifier).
-    Raises ``ValueError`` for another network and for keys that have no place, naming them.
+    Returns:
+        The converted weights, and the keys that were left out: SAM's other parts, timm's classifier.
+
+    Raises:
+        ValueError: If it is another network, or keys have no place, naming them.
     """
     state, dropped = _encoder(state_dict)
     if not {'patch_embed.proj.weight', 'patch_embed.projection.weight'} & state.keys():
@@ -87,10 +90,13 @@ def convert_sam_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateD
 
 
 def convert_tiny_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
-    """Keys of TinyViT, MobileSAM's or a classifier, in whichever of the layouts, to those of ``mmirstd.TinyViT``.
+    """Convert keys of TinyViT, MobileSAM's or a classifier's, in any of the layouts, to those of ``mmirstd.TinyViT``.
 
-    Returns the converted state dict and the dropped keys (classifier, SAM's other parts). Raises ``ValueError`` for
-    another network and for keys that have no place, naming them.
+    Returns:
+        The converted weights, and the keys that were left out: the classifier, SAM's other parts.
+
+    Raises:
+        ValueError: If it is another network, or keys have no place, naming them.
     """
     state, dropped = _encoder(state_dict)
     if not {'patch_embed.seq.0.c.weight', 'patch_embed.conv1.conv.weight', 'stem.0.conv.weight'} & state.keys():
@@ -125,11 +131,18 @@ _SAM_DROPPED = re.compile(
 def convert_sam_decoder_state_dict(
     state_dict: Mapping[str, Tensor], mask_index: int = 0
 ) -> tuple[StateDict, list[str]]:
-    """Keys of a whole SAM, MobileSAM or IRSAM to those of ``mmirstd.GranularityAwareHead``, whose own stay.
+    """Convert keys of a whole SAM, MobileSAM or IRSAM to those of ``mmirstd.GranularityAwareHead``, whose own stay.
 
-    ``mask_index`` is the mask token that the head reads. Returns the converted state dict and the dropped keys: the
-    image encoder, the embeddings of prompts, the IoU head, the MLPs of the other mask tokens. Raises ``ValueError`` for
-    keys that have no place, naming them.
+    Args:
+        state_dict: The weights.
+        mask_index: The mask token that the head reads.
+
+    Returns:
+        The converted weights, and the keys that were left out: the image encoder, the embeddings of prompts, the IoU
+        head, the MLPs of the other mask tokens.
+
+    Raises:
+        ValueError: If keys have no place, naming them.
     """
     state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
     if not any(key.startswith('mask_decoder.') for key in state_dict):

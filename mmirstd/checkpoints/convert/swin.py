@@ -32,10 +32,13 @@ _STEM = 'patch_embed.proj.weight'
 
 
 def convert_swin_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
-    """Keys of a Swin Transformer, alone or as a part of a model, to those of MMSegmentation's ``SwinTransformer``.
+    """Convert keys of a Swin Transformer, alone or in a model, to those of MMSegmentation's ``SwinTransformer``.
 
-    Returns the converted state dict and the dropped keys: the other parts of the model, the classifier, indices.
-    Raises ``ValueError`` where there is no Swin, or more than one, or a key of it has no place, naming them.
+    Returns:
+        The converted weights, and the keys that were left out: other parts of the model, the classifier, indices.
+
+    Raises:
+        ValueError: If there is no Swin, or more than one, or keys of it have no place, naming them.
     """
     prefix = stem_prefix(state_dict, _STEM, 'a model with one Swin Transformer')
     inside = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
