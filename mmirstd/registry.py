@@ -4,9 +4,7 @@
 prefix, and the parts themselves are imported when the first one is asked for.
 """
 
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
-from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
-from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
+from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
 
@@ -23,6 +21,12 @@ MODELS = _child('model', mmseg_registry.MODELS, 'models')
 METRICS = _child('metric', mmseg_registry.METRICS, 'evaluation.metrics')
 VISUALIZERS = _child('visualizer', mmseg_registry.VISUALIZERS, 'visualization')
 HOOKS = _child('hook', mmseg_registry.HOOKS, 'engine')
-OPTIM_WRAPPERS = _child('optim_wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine')
-RUNNERS = _child('runner', MMENGINE_RUNNERS, 'engine')
-STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'engine')
+OPTIM_WRAPPERS = _child('optim_wrapper', mmengine_registry.OPTIM_WRAPPERS, 'engine')
+RUNNERS = _child('runner', mmengine_registry.RUNNERS, 'engine')
+STRATEGIES = _child('strategy', mmengine_registry.STRATEGIES, 'engine')
+
+# A base taken as 'mmirstd::...' gives its parts this scope. Kinds that have no parts here need a child, too, so that
+# MMEngine finds its own entries. A child without a location would make MMEngine search mmirstd for one.
+for _name, _parent in (vars(mmengine_registry) | vars(mmseg_registry)).items():
+    if isinstance(_parent, Registry) and _name not in globals():
+        _child(_parent.name, _parent, 'registry')

@@ -32,6 +32,7 @@ from mmirstd.apis.complexity import (
 )
 from mmirstd.apis.configuration import CfgOptions, check_checkpoint, parse_options, read_config
 from mmirstd.apis.contenders import PRECISIONS, Contender, contenders, find_reference
+from mmirstd.apis.inference import check_device
 from mmirstd.apis.measuring import Run
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_state_dict_file
@@ -153,8 +154,7 @@ def benchmark(
     place = find_reference(str(reference), models, configs)
     if accuracy and not out:
         raise ArgumentError('--accuracy makes a picture: say where with --out')
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise ArgumentError(f'--device cuda: PyTorch {torch.__version__} finds no CUDA device')
+    check_device(device)
     for model in models:
         find_config(model.config)
         if model.checkpoint:

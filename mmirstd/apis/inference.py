@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -23,6 +24,7 @@ from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.models.segmentors import check_tta_model
 from mmirstd.utils.configs import list_configs
 from mmirstd.utils.data_root import iter_datasets
+from mmirstd.utils.errors import ArgumentError
 
 
 def list_models(pattern: str | None = None) -> list[str]:
@@ -62,6 +64,7 @@ def init_model(
     Raises:
         ConfigNotFoundError: If there is no such config.
         CheckpointError: If the checkpoint is missing, unsafe, or of another model than the config describes.
+        ArgumentError: If the device is not there.
     """
     cfg = read_config(config, cfg_options)
     if tta:
@@ -69,6 +72,7 @@ def init_model(
     if checkpoint is not None:
         check_checkpoint(str(checkpoint))
     device = device or get_device()
+    check_device(device)
     use_strict_loader()
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
         model = MODELS.build(cfg.model)
@@ -91,6 +95,19 @@ def init_model(
     model.to(device).eval()
     switch_to_deploy(model)
     return model
+
+
+def check_device(device: str | torch.device) -> None:
+    """See that a device is there.
+
+    Raises:
+        ArgumentError: If PyTorch knows no such device, or finds none.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as e:  # without CUDA support, torch asserts
+        reason = str(e).split('\n', 1)[0]
+        raise ArgumentError(f'device {str(device)!r}: PyTorch {torch.__version__} cannot use it: {reason}') from None
 
 
 def image_pipeline(cfg: Config) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +18,13 @@ def run(args: argparse.Namespace) -> int:
     found = describe_configs(args.pattern)
     if args.json:
         print(json.dumps(found, indent=2))
+    elif not found:
+        print(f'no shipped config matches {args.pattern!r}; `mmirstd models` lists all', file=sys.stderr)
     else:
-        width = max((len(row['name']) for row in found), default=0)
+        width = max(len(row['name']) for row in found)
         for row in found:
-            metrics = ', '.join(f'{key} {value:g}' for key, value in row['metrics'].items())
+            metrics = ', '.join(
+                f'{key} {value:g}{"e-6" if key == "Fa" else " %"}' for key, value in row['metrics'].items()
+            )
             print(f'{row["name"]:<{width}}  {row["dataset"] or "":<12}  {metrics}'.rstrip())
     return 0 if found else 1

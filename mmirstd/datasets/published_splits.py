@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mmirstd.io.ids import read_ids
+from mmirstd.utils.errors import UserError
 
 SPLITS_DIR = Path(__file__).parent / 'splits'
 OFFICIAL_SPLITS = ('official/subtrain', 'official/test', 'official/train', 'official/val')
@@ -27,6 +28,10 @@ ALIASES = {
     ('NUAA-SIRST', 'dnanet'): 'basicirstd',
     ('IRDST', 'rdian'): 'basicirstd',
 }
+
+
+class SplitNotFoundError(UserError, ValueError):
+    """No split of that name is published."""
 
 
 def choose_val(
@@ -72,7 +77,7 @@ def load_published(dataset: str, split: str, others: Sequence[str] = ()) -> tupl
     ``others`` are splits of other kinds, for the message.
 
     Raises:
-        ValueError: If there is no such split; the message lists the known ones.
+        SplitNotFoundError: If there is no such split; the message lists the known ones.
     """
     source, _, part = split.partition('/')
     source = ALIASES.get((dataset, source), source)
@@ -80,8 +85,8 @@ def load_published(dataset: str, split: str, others: Sequence[str] = ()) -> tupl
     known = published_splits(dataset)
     if name not in known:
         aliases = [f'{alias}/* = {target}/*' for (owner, alias), target in ALIASES.items() if owner == dataset]
-        choices = ', '.join([*known, *others, *aliases]) or 'none; give a list of your own as ann_file'
-        raise ValueError(f'unknown split {split!r} of {dataset}; known: {choices}')
+        choices = ', '.join([*known, *others, *aliases]) or 'none; give a text file of ids as ann_file'
+        raise SplitNotFoundError(f'unknown split {split!r} of {dataset}; known: {choices}')
     if part != 'subtrain':
         return name, read_ids(SPLITS_DIR / dataset / f'{name}.txt')
     train, val = (read_ids(SPLITS_DIR / dataset / source / f'{p}.txt') for p in ('train', 'val'))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmirstd.io.files import figure_pixels
-from mmirstd.io.tables import markdown_rows, plain
+from mmirstd.io.tables import plain, text_rows
 from mmirstd.ops.target_statistics import ImageStatistics, TargetStatistics, quantiles
 
 AT = (0, 0.01, 0.1, 0.5, 0.9, 0.99, 1)
@@ -72,7 +72,7 @@ def summarize_statistics(measured: Sequence[SampleStatistics], width: int) -> di
 
 
 def statistics_table(name: str, summary: dict[str, Any]) -> str:
-    """A summary as Markdown."""
+    """A summary as text for a terminal."""
     s = summary
     counts = Counter({int(k): v for k, v in s['targets_per_image'].items()})
     more = sum(v for k, v in counts.items() if k > 2)
@@ -81,12 +81,11 @@ def statistics_table(name: str, summary: dict[str, Any]) -> str:
         f'images with 0 / 1 / 2 / more targets: {counts[0]} / {counts[1]} / {counts[2]} / {more}; '
         f'targets at the border: {s["at_border"]}, darker than their surroundings: {s["darker"]}, '
         f'larger than {SMALL} pixels: {s[f"larger_than_{SMALL}_pixels"]}',
-        '',
     ]
     rows = [
         {'': name} | dict(zip(HEADINGS, map(_cell, at.values()), strict=True)) for name, at in s['quantiles'].items()
     ]
-    return '\n'.join([*lines, markdown_rows(rows)])
+    return '\n'.join([*lines, text_rows(rows)])
 
 
 def _cell(value: float | str | None) -> str:
@@ -122,10 +121,12 @@ def draw_histograms(measured: Sequence[SampleStatistics], title: str) -> np.ndar
         if shown.size:
             bins = np.geomspace(shown.min(), shown.max() * 1.01, 40) if logarithmic else 40
             axis.hist(shown, bins=bins)
-            axis.axvline(np.median(shown), color='C1', label=f'median {np.median(shown):.3g}')
-            axis.legend(fontsize=8)
+            [median] = quantiles(values[name], [0.5])  # that of the table
+            if math.isfinite(median):
+                axis.axvline(median, color='C1', label=f'median {_cell(median)}')
+                axis.legend(fontsize=8)
         axis.set(xlabel=name + AXIS.get(name, ''), ylabel='images' if axis in axes[0] else 'targets')
-        if logarithmic:
+        if logarithmic and shown.size and shown.min() < shown.max():
             axis.set_xscale('log')
     return figure_pixels(figure)
 

@@ -1,6 +1,7 @@
 """A Runner that checks its data and its checkpoints, and runs without a GPU."""
 
 import copy
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import master_only
-from mmengine.logging import print_log
+from mmengine.hooks import EMAHook
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -29,6 +31,13 @@ from mmirstd.engine.seeding import CountingSampler, SeededSamples
 from mmirstd.io.files import whole_file
 from mmirstd.models.segmentors import check_tta_model
 from mmirstd.registry import RUNNERS
+
+# Of MMEngine: a line for each parameter with options of its own, and advice to itself.
+FILE_ONLY = ('paramwise_options -- ', '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+
+
+def _belongs_on_screen(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(FILE_ONLY)
 
 
 class StrictRunnerMixin:
@@ -113,6 +122,14 @@ class StrictRunner(StrictRunnerMixin, Runner):
         self.loads: list[Load] = []  # checkpoints that the model is made from; ProvenanceHook reads them
         start_gloo_on_cpu(self._launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
+
+    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """Build; hundreds of lines that say nothing of the run go to the log file alone."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_belongs_on_screen)
+        return logger
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build, and note the checkpoints that are read."""
@@ -214,6 +231,10 @@ class StrictRunner(StrictRunnerMixin, Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         if self._required and 'ema_state_dict' in content:
             check_average(content, model, filename)
+        if strict is None:
+            strict = bool(self._required) or self.cfg.get('strict_load', True)
+        if strict and any(isinstance(hook, EMAHook) for hook in self.hooks):
+            load_strict(model, weights, filename)  # where they do not fit, EMAHook prints all keys
         # Hooks such as EMAHook read and change this entry.
         checkpoint = {**content, 'state_dict': weights} if 'state_dict' in content else {'state_dict': weights}
         # MMEngine's resume() would execute it as Python; MMEngine itself writes no such entry.
@@ -221,8 +242,6 @@ class StrictRunner(StrictRunnerMixin, Runner):
             meta.pop('config', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
 
-        if strict is None:
-            strict = bool(self._required) or self.cfg.get('strict_load', True)
         if strict:
             load_strict(model, checkpoint['state_dict'], filename)
         else:

@@ -77,6 +77,7 @@ def check_data_root(cfg: Config, loaders: Iterable[str]) -> None:
         root = leaf.get('data_root')
         if root is not None and not osp.isdir(root):
             raise DataRootError(
-                f'there is no folder {osp.abspath(root)} ({place}, {leaf.get("type")}): download the dataset (the '
-                'README says from where) and pass its folder with --data-root DIR, or put or link it there'
+                f'there is no folder {osp.abspath(root)} ({place}, {leaf.get("type")}): download the dataset '
+                '(`mmirstd prepare --list` says where) and pass its folder with --data-root DIR, or put or link it '
+                'there'
             )

@@ -349,7 +349,7 @@ def test_end_to_end_and_other_conditions_are_stated(call, configs, capsys):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')
 def test_without_cuda_the_gpu_is_an_error(configs):
-    with pytest.raises(ArgumentError, match=r'--device cuda: PyTorch .* finds no CUDA device'):
+    with pytest.raises(ArgumentError, match=r"device 'cuda': PyTorch .* cannot use it: "):
         benchmark([configs['small']], device='cuda')
 
 

@@ -17,6 +17,7 @@ from mmirstd.apis.inference import image_pipeline
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.evaluation.analysis.predictions import read_prediction
 from mmirstd.utils.configs import ConfigNotFoundError
+from mmirstd.utils.errors import ArgumentError
 from mmirstd.visualization import draw_detections
 
 
@@ -200,6 +201,12 @@ def test_init_model(tiny_config, tiny_checkpoint, tmp_path):
         init_model(config, tmp_path / 'other.pth', 'cpu')
     with pytest.raises(ConfigNotFoundError, match='did you mean sgem_unet-s_nudt'):
         init_model('sgem_unet-s_nudd')
+
+
+@pytest.mark.parametrize('device', ['gpu', 'cuda:99'])
+def test_a_device_that_is_not_there_is_named(tiny_config, tiny_checkpoint, device):
+    with pytest.raises(ArgumentError, match=f"device '{device}': PyTorch .* cannot use it"):
+        init_model(tiny_config(), tiny_checkpoint, device)
 
 
 def test_a_config_that_is_given_stays_as_it_is(tiny_config, tiny_checkpoint):

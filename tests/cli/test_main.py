@@ -66,6 +66,16 @@ def test_one_of_several_processes_ends_as_such(processes, wrapped, monkeypatch):
     assert len(calls) == 1 + wrapped
 
 
+def test_models_that_match_nothing(capsys):
+    assert main(['models', 'simmir*']) == 1
+    assert capsys.readouterr().err == "no shipped config matches 'simmir*'; `mmirstd models` lists all\n"
+
+
+def test_units_of_the_models_metrics(capsys):
+    assert main(['models', 'sgem_unet-s_nudt']) == 0
+    assert re.search(r'NUDT-SIRST +IoU [\d.]+ %, nIoU [\d.]+ %, Pd [\d.]+ %, Fa [\d.]+e-6\n', capsys.readouterr().out)
+
+
 def test_a_bare_assertion_says_what_it_asserts():
     with pytest.raises(AssertionError) as info:
         exec('def check(x):\n    assert x\ncheck(0)')

@@ -15,7 +15,7 @@ from mmirstd.datasets import (
     NUAASIRSTDataset,
     NUDTSIRSTDataset,
 )
-from mmirstd.datasets.published_splits import load_published
+from mmirstd.datasets.published_splits import SplitNotFoundError, load_published
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.io.ids import digest
 from mmirstd.registry import DATASETS
@@ -144,9 +144,11 @@ def test_bad_arguments(tmp_path):
         FolderDataset()
     with pytest.raises(ValueError, match='not both'):
         NUDTSIRSTDataset(data_root=tmp_path, split='basicirstd/val', ann_file='x.txt')
-    with pytest.raises(ValueError, match=r"unknown split 'basicirstd/dev' of NUDT-SIRST; known: basicirstd/subtrain"):
+    with pytest.raises(
+        SplitNotFoundError, match=r"unknown split 'basicirstd/dev' of NUDT-SIRST; known: basicirstd/subtrain"
+    ):
         NUDTSIRSTDataset(data_root=tmp_path, split='basicirstd/dev')
-    with pytest.raises(ValueError, match='known: none; give a list of your own as ann_file'):
+    with pytest.raises(ValueError, match='known: none; give a text file of ids as ann_file'):
         FolderDataset(data_root=tmp_path, split='basicirstd/train')
     with pytest.raises(TypeError, match='takes img_dir and mask_dir, not data_prefix'):
         FolderDataset(data_root=tmp_path, data_prefix={'img_path': 'images'})

@@ -51,22 +51,36 @@ def test_summary_by_hand(three):
     assert json.loads(json.dumps(s, allow_nan=False)) == s
 
 
-def test_table_is_markdown_with_the_numbers_of_the_summary(three):
+def cells(lines):
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|')]
+    return {name: values for name, *values in rows}
+
+
+def test_table_has_the_numbers_of_the_summary(three):
     text = statistics_table('set', summarize_statistics(three, 5))
-    head, _, *rows = text.splitlines()
+    head, *rows = text.splitlines()
     assert head == (
         'set: 3 images, 3 targets; images with 0 / 1 / 2 / more targets: 1 / 1 / 1 / 0; targets at the border: 1, '
         'darker than their surroundings: 1, larger than 81 pixels: 1'
     )
-    assert {row.count('|') for row in rows} == {9}
-    assert '| target area | 1 | 1 | 1 | 9 | 100 | 100 | 100 |' in rows
+    assert len({len(row) for row in rows}) == 1  # columns are aligned
+    assert cells(rows)['target area'] == ['1', '1', '1', '9', '100', '100', '100']
 
 
 def test_a_set_without_targets_has_no_values():
     s = summarize_statistics([measured('a', [])], 5)
     assert s['quantiles']['SCR'] == dict.fromkeys(s['quantiles']['SCR'])
-    assert '| SCR | - | - | - | - | - | - | - |' in statistics_table('set', s)
+    assert cells(statistics_table('set', s).splitlines())['SCR'] == ['-'] * 7
     assert draw_histograms([measured('a', [])], 'set').shape[2] == 3
+
+
+def test_the_picture_marks_the_medians_of_the_table(three, monkeypatch):
+    labels = []
+    monkeypatch.setattr('matplotlib.axes.Axes.axvline', lambda self, x, **kwargs: labels.append(kwargs['label']))
+    draw_histograms(three[:2], 'set')
+    table = cells(statistics_table('set', summarize_statistics(three[:2], 5)).splitlines())
+    shown = ['mean level', 'noise', 'target area', 'contrast', 'clutter', 'SCR']
+    assert labels == [f'median {table[name][3]}' for name in shown]
 
 
 def test_rows_hold_what_was_measured(three):

@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,6 +110,27 @@ def test_other_architecture(make, trained):
     assert torch.equal(part.model.state_dict()['decode_head.conv_seg.bias'], saved)
     with pytest.raises(CheckpointError, match='another model'):
         make('strict_load = False\n' + RESUME, load_from=str(trained), **wider).train()
+
+
+def test_other_architecture_with_an_average_is_one_error(make, trained, capsys):
+    """EMAHook would print every key of both."""
+    ema = "custom_hooks = [dict(type='EMAHook', momentum=0.5, update_buffers=True)]\n"
+    wider = {'model.backbone.base_channels': 8, 'model.decode_head.in_channels': 8}
+    with pytest.raises(CheckpointError, match='another model'):
+        make(ema, load_from=str(trained), **wider).test()
+    assert 'do not match exactly' not in ''.join(capsys.readouterr())
+
+
+def test_lines_of_each_parameter_are_in_the_log_file_alone(make, capsys):
+    runner = make(
+        **{'optim_wrapper.optimizer.weight_decay': 0.1, 'optim_wrapper.paramwise_cfg': {'norm_decay_mult': 0.0}}
+    )
+    runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.logger.info('said')
+    assert 'said' in (screen := capsys.readouterr().out)
+    [log] = Path(runner.log_dir).glob('*.log')
+    assert 'paramwise_options -- ' in log.read_text()
+    assert 'paramwise_options -- ' not in screen
 
 
 def test_keys_can_be_revised(make, trained):

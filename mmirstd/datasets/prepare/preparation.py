@@ -92,8 +92,8 @@ def prepare(
         skip_bad: Leave out pairs with errors instead of writing nothing.
         binarize: Write masks that are not {0, 255} with one channel as such; without, masks are as published.
         threshold: Mask values above it are target.
-        ratios: Shares of the lists train, val and test that are drawn where a set has none.
-        seed: Of these lists.
+        ratios: Shares of the splits train, val and test that are drawn where a set has none.
+        seed: Of these splits.
         workers: Threads that decode; by default one per processor.
         max_gib: Refuse archives that unpack to more, in GiB.
 

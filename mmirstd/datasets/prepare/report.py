@@ -163,10 +163,8 @@ def _by_source(splits: dict[str, int]) -> dict[str, str]:
     groups: dict[str, list[str]] = {}
     for name, num in splits.items():
         source, _, part = name.rpartition('/')
-        kind = 'list' if part.endswith('.txt') else 'split'
-        groups.setdefault(f'{kind} {source}'.rstrip() if source or kind == 'list' else 'dataset', []).append(
-            f'{part} {num}'
-        )
+        is_split = source or part.endswith('.txt')
+        groups.setdefault(f'split {source}'.rstrip() if is_split else 'dataset', []).append(f'{part} {num}')
     return {source: ', '.join(parts) for source, parts in groups.items()}
 
 

@@ -51,6 +51,8 @@ class IRSTDMetric(BaseMetric):
         ValueError: If there is no such preset, or a value is not allowed.
     """
 
+    default_prefix = ''  # no prefix is meant: MMEngine warns where it is None
+
     def __init__(
         self,
         *,

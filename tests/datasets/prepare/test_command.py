@@ -76,7 +76,7 @@ def test_own_data(tmp_path, run):
     args = ('folder', root, '--out', out, '--ratios', 0.5, 0, 0.5, '--seed', 7)
     status, text, _ = run(*args, '--link', 'hard')
     assert status == 0
-    assert 'list: train.txt 5, test.txt 5' in text
+    assert 'split: train.txt 5, test.txt 5' in text
     changed = out / 'images/frame_0.png'
     changed.unlink()
     save(changed, picture('changed'))
