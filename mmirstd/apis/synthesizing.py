@@ -6,7 +6,7 @@ import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,11 @@ def synthesize(
 def _scene_config(scene: SceneConfig | Mapping[str, Any] | Sequence[str] | None) -> SceneConfig:
     if isinstance(scene, SceneConfig):
         return scene
+    given, known = parse_options(scene, '--scene'), [field.name for field in fields(SceneConfig)]
+    if unknown := [name for name in given if name not in known]:
+        raise ArgumentError(f'--scene: there is no {", ".join(unknown)}; there are {", ".join(known)}')
     try:
-        return SceneConfig(**parse_options(scene, '--scene'))
+        return SceneConfig(**given)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f'--scene: {error}') from None
 

@@ -218,7 +218,7 @@ def test_make_synthetic_refuses(make, tmp_path, capsys):
     (tmp_path / 'mine').mkdir()
     assert 'mine exists, and its content was not written by mmirstd synthesize' in make('mine', '--overwrite')
     for arguments, message in (
-        (('a', '--scene', 'cloud=1'), 'cloud'),
+        (('a', '--scene', 'cloud=1'), 'there is no cloud; there are '),
         (('a', '--size', '8', '8'), '--size'),
         (('a', '--train', '-1'), '>= 0'),
         (('a', '--workers', '0'), '--workers'),

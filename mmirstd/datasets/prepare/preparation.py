@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 
 from mmirstd.datasets.prepare.archives import ArchiveLimits
 from mmirstd.datasets.prepare.checks import FileFinding, PairFacts, examine
-from mmirstd.datasets.prepare.errors import PrepareError, SourceError
+from mmirstd.datasets.prepare.errors import SourceError
 from mmirstd.datasets.prepare.layouts import FoundSet, SourcePair
 from mmirstd.datasets.prepare.report import REPORTS, PreparationReport, check_report_folder
 from mmirstd.datasets.prepare.sets import SETS, SetInfo
@@ -28,6 +28,7 @@ from mmirstd.datasets.prepare.splits import (
 from mmirstd.datasets.prepare.writing import Link, OutputFile, compare, write
 from mmirstd.io.ids import parse_ids
 from mmirstd.io.masks import MASK_THRESHOLD
+from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
 from mmirstd.utils.text import abridge
 
@@ -49,13 +50,13 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         ratios = self.ratios
         if len(ratios) != 3 or min(ratios) < 0 or ratios[0] == 0 or abs(sum(ratios) - 1) > 1e-6:
-            raise PrepareError(f'ratios must be three numbers >= 0, the first > 0, that add up to 1, got {ratios}')
+            raise ArgumentError(f'ratios must be three numbers >= 0, the first > 0, that add up to 1, got {ratios}')
         if self.threshold < 0 or self.seed < 0 or self.workers < 1:
-            raise PrepareError(
+            raise ArgumentError(
                 f'threshold and seed must be >= 0, workers >= 1, got {self.threshold}, {self.seed}, {self.workers}'
             )
         if self.limits.total_bytes <= 0:
-            raise PrepareError('the limit of what archives unpack to (max_gib) must be > 0')
+            raise ArgumentError('the limit of what archives unpack to (max_gib) must be > 0')
 
 
 def prepare(
@@ -101,20 +102,21 @@ def prepare(
         The report; its ``usable`` is the answer.
 
     Raises:
-        PrepareError: If an argument is wrong, the sources do not hold the set (:class:`SourceError`), or an archive is
-            damaged or not to be trusted (:class:`ArchiveError`).
+        ArgumentError: If an argument is wrong.
+        PrepareError: If the sources do not hold the set (:class:`SourceError`), or an archive is damaged or not to be
+            trusted (:class:`ArchiveError`).
         FileExistsError: If something that is not from here would be replaced or removed; nothing is written then.
         OSError: If the disk is full or fails.
     """
     if name not in SETS:
-        raise PrepareError(f'unknown set {name!r}; known: {", ".join(SETS)}')
+        raise ArgumentError(f'unknown set {name!r}; known: {", ".join(SETS)}')
     sources = [Path(s) for s in ([sources] if isinstance(sources, str | Path) else sources)]
     if not sources:
-        raise PrepareError('no source is given: a folder or an archive')
+        raise ArgumentError('no source is given: a folder or an archive')
     info = SETS[name]
     if out is None and not check_only:
         if name == 'folder':
-            raise PrepareError('your own data need a place to be written to: give --out (out=...)')
+            raise ArgumentError('your own data need a place to be written to: give --out (out=...)')
         out = Path('data') / info.name
     options = PrepareOptions(
         link, overwrite, skip_bad, binarize, threshold, tuple(ratios), seed,

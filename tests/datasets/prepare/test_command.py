@@ -99,10 +99,10 @@ def test_list(run):
     [
         ((), 2, 'NAME and SOURCE are needed'),
         (('nuaa-sirst',), 2, 'NAME and SOURCE are needed'),
-        (('kitti', 'x'), 1, "error: unknown set 'kitti'; known: nuaa-sirst, "),
-        (('folder', 'x'), 1, 'give --out'),
-        (('nuaa-sirst', 'x', '--ratios', '1', '1', '1'), 1, 'add up to 1'),
-        (('nuaa-sirst', 'x', '--workers', '0'), 1, 'workers >= 1'),
+        (('kitti', 'x'), 2, "error: unknown set 'kitti'; known: nuaa-sirst, "),
+        (('folder', 'x'), 2, 'give --out'),
+        (('nuaa-sirst', 'x', '--ratios', '1', '1', '1'), 2, 'add up to 1'),
+        (('nuaa-sirst', 'x', '--workers', '0'), 2, 'workers >= 1'),
         (('nuaa-sirst', 'nothing'), 1, 'error: nothing does not exist'),
     ],
 )
