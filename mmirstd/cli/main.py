@@ -59,7 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             return _run(command, args)
         except ArgumentError as e:
             parser.error(str(e))
-    parser = argparse.ArgumentParser(prog='mmirstd', description='Infrared small target detection.')
+    parser = argparse.ArgumentParser(
+        prog='mmirstd',
+        description='Infrared small target detection.',
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16, width=100),
+    )
     parser.add_argument('--version', action='version', version=f'mmirstd {__version__}')
     subparsers = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
     for name, line in COMMANDS.items():
