@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(
         prog='mmirstd',
         description='Infrared small target detection.',
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16, width=100),
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=18, width=100),
     )
     parser.add_argument('--version', action='version', version=f'mmirstd {__version__}')
     subparsers = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
