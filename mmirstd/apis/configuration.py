@@ -123,6 +123,9 @@ def run_config(
     if data_root:
         set_data_root(cfg, str(data_root))
     check_data_root(cfg, loaders)
+    for loader in loaders:  # PyTorch refuses both together
+        if (cfg.get(f'{loader}_dataloader') or {}).get('num_workers') == 0:
+            cfg[f'{loader}_dataloader'].persistent_workers = False
     return cfg
 
 

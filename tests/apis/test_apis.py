@@ -39,3 +39,8 @@ def test_one_text_is_one_name_and_not_its_characters():
     assert parse_options('model.backbone.depth=3') == {'model.backbone.depth': 3}
     chosen = run_config('sgem_unet-s_synthetic', (), cfg_options='randomness.seed=3', allow_overlap='NUAA-SIRST')
     assert (chosen.randomness.seed, chosen.allow_overlap) == (3, ['NUAA-SIRST'])
+
+
+def test_no_workers_do_not_persist():
+    cfg = run_config('sgem_unet-s_synthetic', ('train', 'val'), cfg_options='train_dataloader.num_workers=0')
+    assert (cfg.train_dataloader.persistent_workers, cfg.val_dataloader.persistent_workers) == (False, True)

@@ -241,6 +241,13 @@ def test_tta_is_the_mean_of_mirrored_predictions(model, tiny_config, tiny_checkp
         init_model(tiny_config("tta_model = dict(type='SegTTAModel')"), tiny_checkpoint, 'cpu', tta=True)
 
 
+@pytest.mark.parametrize('size', [(1, 1), (1, 7), (7, 1)])
+def test_tta_of_a_row_and_a_column(size):
+    model = init_model('sgem_unet-s_synthetic', device='cpu', tta=True)
+    found = predict(model, np.arange(np.prod(size), dtype=np.uint8).reshape(size))
+    assert found.probability.shape == size
+
+
 def test_models_are_listed_by_name():
     assert list_models('sgem_unet-s_nu*') == ['sgem_unet-s_nuaa', 'sgem_unet-s_nudt']
     assert set(list_models('fast')) < set(list_models())

@@ -55,4 +55,6 @@ class PackIRSTDInputs(PackSegInputs):
         for key in ('gt_seg_map', 'gt_edge_map'):
             if key in results:
                 check_labels(results[key], f'{key} of {results.get("seg_map_path") or results.get("img_path")}')
+        if min(results['img'].strides) < 0:  # a flipped image of one row or column: contiguous, and PyTorch refuses it
+            results['img'] = results['img'].copy()
         return super().transform(results)
