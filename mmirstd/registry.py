@@ -30,11 +30,3 @@ STRATEGIES = _child('strategy', mmengine_registry.STRATEGIES, 'engine')
 for _name, _parent in (vars(mmengine_registry) | vars(mmseg_registry)).items():
     if isinstance(_parent, Registry) and _name not in globals():
         _child(_parent.name, _parent, 'registry')
-
-# Without parts of our own: in a config whose base is one of ours (``mmirstd::...``), MMEngine looks for all parts here.
-_OWN = {value.name for value in list(globals().values()) if isinstance(value, Registry)}
-for _parents in (mmseg_registry, mmengine_registry):
-    for _parent in list(vars(_parents).values()):
-        if isinstance(_parent, Registry) and _parent.name not in _OWN and SCOPE not in _parent.children:
-            _OWN.add(_parent.name)
-            _child(_parent.name, _parent, 'engine')

@@ -107,7 +107,7 @@ def option(*options):
             "error: TypeError: CollapseGuardHook.__init__() got an unexpected keyword argument 'intervall' "
             '(MMIRSTD_TRACEBACK=1 shows where)',
         ),
-        (option('train_dataloader.dataset.split=a/b'), "error: ValueError: unknown split 'a/b'"),
+        (option('train_dataloader.dataset.split=a/b'), "error: unknown split 'a/b' of tiny; known: none"),
         (
             lambda call, c: call('train', c, '--amp', '--cfg-options', 'optim_wrapper.type=Other'),
             'error: ValueError: --amp does not go with optim_wrapper.type=Other',
