@@ -92,7 +92,8 @@ def test_statistics_are_those_of_the_files(browse, tiny_config, tiny_data, capfd
     assert browse(config, '--stats', '--num', '0', '--out-dir', 'out', '--surroundings', '6') is None
     out = capfd.readouterr().out
     assert 'tiny all: 5 images, 5 targets; images with 0 / 1 / 2 / more targets: 0 / 5 / 0 / 0' in out
-    assert '| target area | 9 | 9 | 9 | 9 | 9 | 9 | 9 |' in out
+    row = next(line for line in out.splitlines() if 'target area' in line)
+    assert [cell.strip() for cell in row.strip('|').split('|')] == ['target area', *['9'] * 7]
     assert sorted(p.name for p in Path('out').iterdir()) == [
         'images.csv',
         'statistics.json',
@@ -140,7 +141,8 @@ def test_infinite_ratios_are_kept(browse, tiny_config, tiny_data, capfd):
         Image.fromarray(image).save(tiny_data / f'images/{i}.png')
         Image.fromarray(mask).save(tiny_data / f'masks/{i}.png')
     assert browse(tiny_config(), '--stats', '--num', '0', '--out-dir', 'out') is None
-    assert '| SCR | inf | inf |' in capfd.readouterr().out
+    row = next(line for line in capfd.readouterr().out.splitlines() if 'SCR' in line)
+    assert {cell.strip() for cell in row.strip('|').split('|')} == {'SCR', 'inf'}
     assert json.loads(Path('out/statistics.json').read_text())['tiny all']['quantiles']['SCR']['1'] == 'inf'
 
 

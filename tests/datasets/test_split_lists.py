@@ -164,7 +164,7 @@ def test_alias_and_unknown_names():
         load_published('IRSTD-1k', 'dnanet/test')
     with pytest.raises(ValueError, match=r"'basicirstd' of NUDT-SIRST; known: .*dnanet/\* = basicirstd/\*"):
         load_published('NUDT-SIRST', 'basicirstd')
-    with pytest.raises(ValueError, match='known: none; give a list of your own as ann_file'):
+    with pytest.raises(ValueError, match='known: none; give a text file of ids as ann_file'):
         load_published('my folder', 'a/train')
     assert published_splits('nothing') == []
 
