@@ -126,7 +126,8 @@ def test_the_launcher_is_ended(odd_data, tmp_path, how):
     finally:
         kill(job)
     assert code == (-signal.SIGKILL if how == 'kill' else 1)
-    assert '[rank' not in output  # no tracebacks of the processes
+    if how != 'kill':  # where nobody ends them in order, a thread of multiprocessing may still report its lost peer
+        assert '[rank' not in output  # no tracebacks of the processes
     assert 'KeyboardInterrupt' not in output
 
 
