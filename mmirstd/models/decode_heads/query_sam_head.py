@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmirstd.models.decode_heads.binary_head import BinaryHead
 from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, recompute, require_queries
+from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
 
 QUERY_SOURCES = ('features', 'learned')
@@ -113,7 +114,7 @@ class QuerySAMHead(BinaryHead):
         """Turn the transformer's map (and the finer one) into mask features (B, mask_channels[1], H, W)."""
         x = self.mask_in(image)
         if fine is not None:
-            x = F.interpolate(x, fine.shape[2:], mode='bilinear', align_corners=False) + self.fine_in(fine)
+            x = resize_like(x, fine) + self.fine_in(fine)
         x = self.mask_conv(F.gelu(self.mask_norm(x)))
         return F.gelu(F.pixel_shuffle(x, self.upscale) if self.upscale > 1 else x)
 
@@ -144,7 +145,7 @@ class QuerySAMHead(BinaryHead):
                     'QuerySAMHead: the dense prompt needs the intermediate mask of a QueryFPN before the head; '
                     'set prompt_channels=None to do without'
                 )
-            mask = F.interpolate(mask, image.shape[2:], mode='bilinear', align_corners=False)
+            mask = resize_like(mask, image)
             image = image + self.prompt(mask)
         tokens = torch.cat((self.decoder_query.expand(batch, -1, -1), sparse), dim=1)
         fine = inputs[self.in_index] if self.fine_in is not None else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmirstd.models.layers.attention import MLP
 from mmirstd.models.layers.deformable import DeformableLayer
 from mmirstd.models.layers.position import sine_position
+from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
 
 
@@ -36,7 +37,7 @@ class ConvDenseUpdate(nn.Module):
 
     def forward(self, dense: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Update dense queries (B, c, H, W) and features (B, c, h, w)."""
-        joined = dense + F.interpolate(feature, dense.shape[2:], mode='bilinear', align_corners=False)
+        joined = dense + resize_like(feature, dense)
         dense = dense + self.conv(joined)
         return dense, F.adaptive_avg_pool2d(dense, feature.shape[2:])
 
