@@ -1,116 +1,40 @@
 """Every config is built, run forward and backward, and evaluated once, shrunk where it is large."""
 
-from copy import deepcopy
 from functools import cache
-from importlib.util import find_spec
-from itertools import chain
-from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope, init_default_scope
-from mmengine.structures import PixelData
+from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
-from mmseg.structures import SegDataSample
+from small_configs import (
+    CONFIGS,
+    ROOT,
+    first_of_each_kind,
+    is_buildable,
+    name,
+    parse,
+    parsed,
+    small_model,
+    small_size,
+    training_batch,
+)
 
-import mmirstd  # noqa: F401  makes 'mmirstd::' and 'mmseg::' known to configs
 from mmirstd.datasets.published_splits import hold_out, load_published, official_prefix
 
-ROOT = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
 DATASET_CONFIGS = sorted((ROOT / '_base_' / 'datasets').glob('[!_]*.py'))
-
-
-def name(path):
-    return str(path.relative_to(ROOT).with_suffix(''))
-
-
-@cache
-def parsed(path):
-    return Config.fromfile(path, import_custom_modules=False)
-
-
-def parse(path):
-    return deepcopy(parsed(path))
-
-
-def parts(node):
-    """The types of all modules that a model's config names."""
-    if isinstance(node, dict):
-        return [node.get('type'), *chain.from_iterable(map(parts, node.values()))]
-    return list(chain.from_iterable(map(parts, node))) if isinstance(node, (list, tuple)) else []
-
-
-@cache
-def first_of_each_kind():
-    """The first config of each combination of modules."""
-    kinds = {}
-    for path in sorted(CONFIGS, key=lambda path: (path.parent, len(path.name))):
-        kinds.setdefault(frozenset(filter(None, parts(parsed(path).model))), path)
-    return set(kinds.values())
-
-
-def shrink(cfg):
-    """Make large backbones narrow, images inside them small and point sampling short; nothing is loaded."""
-    backbone, head = cfg.model.backbone, cfg.model.decode_head
-    inner = backbone.get('backbone', backbone)
-    for part in (inner, head):
-        if part.get('init_cfg'):
-            part.init_cfg = None
-    if cfg.model.data_preprocessor.get('inside_size'):
-        cfg.model.data_preprocessor.inside_size = 64
-    narrow = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1))
-    if inner.type == 'mmirstd.RepViT' and 'backbone' in backbone:
-        inner.arch = narrow
-    elif inner.type == 'mmirstd.TinyViT':
-        inner.arch = narrow | dict(num_heads=(1, 1, 2, 2), window_sizes=(7, 7, 14, 7))
-        early = 24
-    elif inner.type == 'mmirstd.SAMViT':
-        inner.arch = dict(embed_dims=32, depth=6, num_heads=2, global_layers=(2, 5))
-        inner.img_size = 64
-        early = 32
-    elif inner.type == 'SwinTransformer':
-        inner.update(embed_dims=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2))
-        cfg.model.neck.in_channels = [24, 48, 96]
-    elif inner.type == 'mmirstd.UNetEncoder':
-        widths = [4, 8, 8, 12, 12]
-        inner.channels = cfg.model.neck.in_channels = widths
-        head.in_channels = widths[0]
-    elif inner.type == 'mmirstd.ResidualEncoder':
-        inner.channels = cfg.model.neck.in_channels = [4, 8, 8, 8]
-        cfg.model.neck.channels = head.in_channels = 8
-    if head.get('early_channels'):
-        head.early_channels = early
-    losses = cfg.model.decode_head.loss_decode
-    if isinstance(losses, dict) and losses.type == 'mmirstd.PointSampledLoss':
-        losses.num_points = 256
-    return cfg
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=name)
 def test_config_trains_and_predicts(path, all_tests):
     if not all_tests and path not in first_of_each_kind():
         pytest.skip('another config of the same modules is built; MMIRSTD_ALL_TESTS=1 builds all')
-    if any(str(part).startswith('mmpretrain') for part in parts(parsed(path).model)) and not find_spec('mmpretrain'):
+    if not is_buildable(path):
         pytest.skip('needs mmpretrain: tests/interop builds it')
-    cfg = shrink(parse(path))
-    init_default_scope(cfg.default_scope)
-    size = 32 if cfg.model.backbone.get('backbone', {}).get('stem_strides') == (1, 1) else 64
-    model = MODELS.build(cfg.model)
+    model, size = small_model(path), small_size(path)
     model.init_weights()
     model.train()
-    samples = []
-    for _ in range(2):
-        sample = SegDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size)))
-        sample.gt_sem_seg = PixelData(data=(torch.rand(1, size, size) < 0.05).long())
-        sample.gt_edge_map = sample.gt_sem_seg.clone()
-        samples.append(sample)
-    images = torch.randint(0, 256, (2, len(cfg.model.data_preprocessor.mean), size, size), dtype=torch.uint8)
-    model.data_preprocessor.size = (size, size)
-    data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
-    losses = model(**data, mode='loss')
-    loss, _ = model.parse_losses(losses)
+    data = training_batch(model, size)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
     loss.backward()
     assert torch.isfinite(loss)
     unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -118,7 +42,7 @@ def test_config_trains_and_predicts(path, all_tests):
     assert any(p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
     model.eval()
     with torch.no_grad():
-        (result,) = model(images[:1].float(), samples[:1], mode='predict')
+        (result,) = model(data['inputs'][:1], data['data_samples'][:1], mode='predict')
     assert result.seg_logits.data.shape == (1, size, size)
 
 

@@ -1,0 +1,137 @@
+"""The shipped configs, and their models shrunk so that a test can build, run and train each."""
+
+from copy import deepcopy
+from functools import cache
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+import mmirstd  # noqa: F401  makes 'mmirstd::' and 'mmseg::' known to configs
+
+ROOT = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+# What changes neither the network nor its losses.
+APART = ('init_cfg', 'data_preprocessor', 'with_cp', 'frozen', 'test_cfg', 'pretrained')
+
+
+def name(path):
+    return str(path.relative_to(ROOT).with_suffix(''))
+
+
+@cache
+def parsed(path):
+    return Config.fromfile(path, import_custom_modules=False)
+
+
+def parse(path):
+    return deepcopy(parsed(path))
+
+
+def module_types(node):
+    """The types of all modules that a model's config names."""
+    if isinstance(node, dict):
+        return [node.get('type'), *chain.from_iterable(map(module_types, node.values()))]
+    return list(chain.from_iterable(map(module_types, node))) if isinstance(node, (list, tuple)) else []
+
+
+def is_buildable(path):
+    """Whether all packages are there that the config's modules are from."""
+    return find_spec('mmpretrain') or not any(str(t).startswith('mmpretrain') for t in module_types(parsed(path).model))
+
+
+def firsts(kind):
+    """The config with the shortest name of each kind; `kind` is a function from path to a value."""
+    kinds = {}
+    for path in sorted(CONFIGS, key=lambda path: (path.parent, len(path.name))):
+        kinds.setdefault(kind(path), path)
+    return set(kinds.values())
+
+
+@cache
+def first_of_each_kind():
+    """The first config of each combination of modules."""
+    return firsts(lambda path: frozenset(filter(None, module_types(parsed(path).model))))
+
+
+@cache
+def first_of_each_network():
+    """The first config of each network: shrunk, it differs from the others in an argument or a loss."""
+    return firsts(lambda path: repr(_without(shrink(parse(path)).model, APART)))
+
+
+def _without(node, keys):
+    if isinstance(node, dict):
+        return {key: _without(value, keys) for key, value in sorted(node.items()) if key not in keys}
+    return [_without(value, keys) for value in node] if isinstance(node, (list, tuple)) else node
+
+
+def shrink(cfg):
+    """Make large backbones narrow, images inside them small and point sampling short; nothing is loaded."""
+    backbone, head = cfg.model.backbone, cfg.model.decode_head
+    inner = backbone.get('backbone', backbone)
+    for part in (inner, head):
+        if part.get('init_cfg'):
+            part.init_cfg = None
+    if cfg.model.data_preprocessor.get('inside_size'):
+        cfg.model.data_preprocessor.inside_size = 64
+    early = head.get('early_channels')
+    narrow = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1))
+    if inner.type == 'mmirstd.RepViT' and 'backbone' in backbone:
+        inner.arch = narrow
+    elif inner.type == 'mmirstd.TinyViT':
+        inner.arch = narrow | dict(num_heads=(1, 1, 2, 2), window_sizes=(7, 7, 14, 7))
+        early = 24
+    elif inner.type == 'mmirstd.SAMViT':
+        inner.arch = dict(embed_dims=32, depth=6, num_heads=2, global_layers=(2, 5))
+        inner.img_size = 64
+        early = 32
+    elif inner.type == 'SwinTransformer':
+        inner.update(embed_dims=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2))
+        cfg.model.neck.in_channels = [24, 48, 96]
+    elif inner.type == 'mmirstd.UNetEncoder':
+        widths = [4, 8, 8, 12, 12]
+        inner.channels = cfg.model.neck.in_channels = widths
+        head.in_channels = widths[0]
+    elif inner.type == 'mmirstd.ResidualEncoder':
+        inner.channels = cfg.model.neck.in_channels = [4, 8, 8, 8]
+        cfg.model.neck.channels = head.in_channels = 8
+    if head.get('early_channels'):
+        head.early_channels = early
+    losses = cfg.model.decode_head.loss_decode
+    if isinstance(losses, dict) and losses.type == 'mmirstd.PointSampledLoss':
+        losses.num_points = 256
+    return cfg
+
+
+def small_model(path):
+    """Build the shrunk model of a config."""
+    cfg = shrink(parse(path))
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return MODELS.build(cfg.model)
+
+
+def small_size(path):
+    """Height and width of test images: a backbone that keeps the size of the image costs 16 times as much."""
+    return 32 if parsed(path).model.backbone.get('backbone', {}).get('stem_strides') == (1, 1) else 64
+
+
+def training_batch(model, size, batch=2, seed=0):
+    """Random images and sparse labels through the model's preprocessor, as a training step gets them."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = []
+    for _ in range(batch):
+        sample = SegDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size)))
+        sample.gt_sem_seg = PixelData(data=(torch.rand(1, size, size, generator=generator) < 0.05).long())
+        sample.gt_edge_map = sample.gt_sem_seg.clone()
+        samples.append(sample)
+    channels = len(model.data_preprocessor.mean)
+    images = torch.randint(0, 256, (batch, channels, size, size), dtype=torch.uint8, generator=generator)
+    model.data_preprocessor.size = (size, size)
+    return model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
