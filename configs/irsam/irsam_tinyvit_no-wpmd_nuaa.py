@@ -1,11 +1,9 @@
-_base_ = './irsam_tinyvit_nuaa.py'
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmirstd.TinyViT',
-        arch='5m',
-        out_indices=(1,),
-        out_merged=True,
-        init_cfg=dict(type='Pretrained', checkpoint='data/weights/mobile_sam.pt'),
-    )
-)
+# IRSAM without WPMD.
+_base_ = [
+    '../_base_/models/irsam_tinyvit_no-wpmd.py',
+    '../_base_/datasets/nuaa.py',
+    '../_base_/pipelines/irsam512.py',
+    '../_base_/schedules/irsam_2400.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.train_pipeline}}))

@@ -1,6 +1,9 @@
 # Plain fine-tuning of MobileSAM: no WPMD, no edge.
-_base_ = './irsam_tinyvit_no-wpmd_nuaa.py'
-model = dict(
-    backbone=dict(out_indices=(), out_merged=False),
-    decode_head=dict(with_edge=False, loss_edge=None, early_channels=None),
-)
+_base_ = [
+    '../_base_/models/mobile-sam.py',
+    '../_base_/datasets/nuaa.py',
+    '../_base_/pipelines/irsam512.py',
+    '../_base_/schedules/irsam_2400.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.train_pipeline}}))

@@ -1,12 +1,9 @@
-_base_ = './semantic-sam_swin-t_nuaa.py'
-model = dict(
-    backbone=dict(
-        embed_dims=192,
-        depths=(2, 2, 18, 2),
-        num_heads=(6, 12, 24, 48),
-        window_size=12,
-        with_cp=True,
-        init_cfg=dict(checkpoint='data/weights/semantic-sam_swin-l.pth'),
-    ),
-    neck=dict(in_channels=[384, 768, 1536]),
-)
+# The same with Swin-L.
+_base_ = [
+    '../_base_/models/semantic-sam_swin-l.py',
+    '../_base_/datasets/nuaa.py',
+    '../_base_/pipelines/irsam512.py',
+    '../_base_/schedules/irsam_2400.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.train_pipeline}}))

@@ -1,20 +1,9 @@
-# Plain fine-tuning of Semantic-SAM's encoder, a Swin, with SAM's decoder behind MMSegmentation's SwinTransformer.
-# The checkpoint is what tools/model_converters/swin2mmirstd.py makes of Semantic-SAM's.
-# Inside 512 pixels the pyramid's finest map has the 64 x 64 positions that SAM's decoder has at 1024.
-_base_ = './mobile-sam_nuaa.py'
-model = dict(
-    data_preprocessor=dict(inside_size=512, test_divisor=32),
-    backbone=dict(
-        _delete_=True,
-        type='SwinTransformer',
-        embed_dims=96,
-        depths=(2, 2, 6, 2),
-        num_heads=(3, 6, 12, 24),
-        window_size=7,
-        drop_path_rate=0.3,
-        out_indices=(1, 2, 3),
-        init_cfg=dict(type='Pretrained', checkpoint='data/weights/semantic-sam_swin-t.pth'),
-    ),
-    neck=dict(type='mmirstd.TinyFPN', in_channels=[192, 384, 768], out_channels=256),
-    decode_head=dict(in_index=0, init_cfg=None),
-)
+# Plain fine-tuning of Semantic-SAM's encoder, a Swin, with SAM's decoder.
+_base_ = [
+    '../_base_/models/semantic-sam_swin-t.py',
+    '../_base_/datasets/nuaa.py',
+    '../_base_/pipelines/irsam512.py',
+    '../_base_/schedules/irsam_2400.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.train_pipeline}}))

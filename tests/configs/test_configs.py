@@ -46,6 +46,12 @@ def test_config_trains_and_predicts(path, all_tests):
     assert result.seg_logits.data.shape == (1, size, size)
 
 
+def test_leaves_are_short():
+    """A config picks its bases and changes little; a model's part is a base of its own."""
+    long = {name(path): n for path in CONFIGS if (n := len(path.read_text().splitlines())) > 10}
+    assert not long, 'more than ten lines: move the model to configs/_base_/models'
+
+
 def identities(dataset):
     """What tells the samples of a dataset config apart, without its files."""
     if dataset.type == 'ConcatDataset':
