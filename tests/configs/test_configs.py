@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from mmseg.structures import SegDataSample
 from small_configs import (
     CONFIGS,
     ROOT,
@@ -44,6 +45,32 @@ def test_config_trains_and_predicts(path, all_tests):
     with torch.no_grad():
         (result,) = model(data['inputs'][:1], data['data_samples'][:1], mode='predict')
     assert result.seg_logits.data.shape == (1, size, size)
+
+
+@pytest.mark.parametrize('path', sorted(first_of_each_kind()), ids=name)
+def test_probabilities_are_float32_in_any_precision(path):
+    """Under autocast, and after ``model.half()`` and ``model.bfloat16()``, with positions in half precision."""
+    if not is_buildable(path):
+        pytest.skip('needs mmpretrain: tests/interop builds it')
+    torch.manual_seed(0)
+    model, size = small_model(path).eval(), small_size(path) // 2
+    images = torch.randint(0, 256, (1, len(model.data_preprocessor.mean), size, size - 5), dtype=torch.uint8)
+
+    @torch.no_grad()
+    def predict():
+        sample = SegDataSample(metainfo=dict(img_shape=images.shape[2:], ori_shape=images.shape[2:]))
+        return model.test_step(dict(inputs=list(images), data_samples=[sample]))[0].seg_logits.data
+
+    expected = predict()
+    assert expected.dtype == torch.float32
+    with torch.autocast('cpu', torch.bfloat16):
+        got = [predict()]
+    for dtype in (torch.bfloat16, torch.float16):
+        model.to(dtype)
+        got.append(predict())
+    for probability in got:
+        assert probability.dtype == torch.float32
+        torch.testing.assert_close(probability, expected, atol=0.01, rtol=0)
 
 
 def test_leaves_are_short():

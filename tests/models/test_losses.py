@@ -166,6 +166,26 @@ def test_sampled_points_interpolate_and_are_uncertain():
     assert (inside >= 10 * 0.25 - 1e-4).all()
 
 
+def test_every_valid_candidate_may_be_chosen():
+    """The chosen points are the most uncertain of all candidates: none is lost to the rounding of its weights."""
+    torch.manual_seed(0)
+    logits = torch.randn(2, 37, 53)
+    valid = torch.ones(2, 37, 53, dtype=torch.bool)
+    state = torch.get_rng_state()
+    got = functional.sample_points(logits, torch.zeros_like(logits), valid, 1000, 3.0, 0.75)[0][:, :750]
+    torch.set_rng_state(state)
+    candidates = torch.rand(2, 3000, 2)
+    weights = nn.functional.grid_sample(
+        valid[:, None].float(), 2 * candidates[:, None] - 1, align_corners=False, padding_mode='border'
+    )
+    assert 0.005 < (weights < 1).float().mean() < 0.03, 'the sizes of this test show no rounding'
+    uncertain = nn.functional.grid_sample(
+        logits[:, None], 2 * candidates[:, None] - 1, align_corners=False, padding_mode='border'
+    )
+    expected = uncertain[:, 0, 0].abs().sort(dim=1).values[:, :750]
+    assert torch.equal(got.abs().sort(dim=1).values, expected)
+
+
 def test_sampled_points_leave_ignored_pixels_out():
     torch.manual_seed(0)
     logits = torch.full((1, 20, 20), 4.0)

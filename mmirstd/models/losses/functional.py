@@ -115,19 +115,21 @@ def sample_points(
         )
         return out[:, 0, 0]
 
+    def valid_at(points: Tensor) -> Tensor:
+        # Interpolation weights add up to 1 only to rounding.
+        return at(valid, points) > 1 - 1e-4
+
     target = torch.where(valid, target.float(), 0)
     with torch.no_grad():
         points = torch.rand(batch, int(oversample_ratio * num_points), 2, device=logits.device)
         uncertainty = -at(logits, points).abs()
-        uncertainty[at(valid, points) < 1] = -torch.inf
+        uncertainty[~valid_at(points)] = -torch.inf
         best = uncertainty.topk(num_important, dim=1).indices
         points = torch.take_along_dim(points, best[..., None], dim=1)
         rest = torch.rand(batch, num_points - num_important, 2, device=logits.device)
         points = torch.cat((points, rest), dim=1)
-        # Interpolation weights add up to 1 only to rounding.
-        valid_at = at(valid, points) > 1 - 1e-4
-        target_at = at(target, points)
-    return at(logits, points), target_at, valid_at
+        labels, seen = at(target, points), valid_at(points)
+    return at(logits, points), labels, seen
 
 
 def target_probability(logits: Tensor, label: Tensor) -> Tensor | None:
