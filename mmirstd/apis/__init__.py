@@ -10,6 +10,7 @@ from typing import Any
 # sets its name in the package to the module.
 _MODULES = {
     'IRSTDInferencer': 'inferencer',
+    'ablate_parts': 'part_ablation',
     'benchmark': 'benchmarking',
     'benchmark_markdown': 'benchmark_report',
     'browse': 'browsing',

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     'eval': 'evaluate saved predictions, of any code, by one or several protocols',
     'benchmark': 'measure speed and memory of models side by side',
     'flops': 'count parameters and multiply-adds of a model by part',
+    'parts': 'measure what each part of a trained model gives',
     'convert': 'convert a published checkpoint to the keys used here',
     'publish': 'strip a checkpoint for publication',
     'models': 'list the shipped configs',
