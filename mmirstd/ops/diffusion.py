@@ -9,6 +9,7 @@ shrinkage", JVCIR 2007. docs/concepts/wpmd.md derives it.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -37,16 +38,8 @@ FILTERS: dict[str, list[list[float]]] = {
 _ASYMMETRIC = ('db2',)
 
 
-def wavelet_diffusion(
-    x: Tensor,
-    k: float | Tensor,
-    num_steps: int = 5,
-    dt: float = 0.5,
-    wavelet: str = 'haar',
-    levels: int = 1,
-    decimated: bool = False,
-    coupled: bool = True,
-) -> Tensor:
+@dataclass(frozen=True)
+class WaveletDiffusion:
     """Diffuse each image of (..., H, W): in every step, details d become (1 - dt g(|d| / k)) d, g(s) = 1 / (1 + s^2).
 
     The details are those of a stationary (shift-invariant) wavelet transform; the image is mirrored at its borders
@@ -60,9 +53,6 @@ def wavelet_diffusion(
     change their sign in every step, and beyond dt = 2 they grow without bound: such dt are refused.
 
     Args:
-        x: (..., H, W), floating; half precision is computed in float32 and returned as it came.
-        k: The detail at which diffusion has half its speed, positive: a number, or a tensor with one value per image
-            that broadcasts to x, such as (C, 1, 1).
         num_steps: Number of steps.
         dt: Step size, in (0, 1].
         wavelet: One of ``FILTERS``.
@@ -71,52 +61,76 @@ def wavelet_diffusion(
         coupled: |d| is the norm of all details of one level and place, as the gradient has one norm; False shrinks each
             detail by itself, which favors edges along the axes.
 
-    Returns:
-        (..., H, W), of the type of x.
-
     Raises:
-        TypeError: If x is not floating.
         ValueError: If an argument is out of its range; the message names it.
     """
-    check_diffusion(num_steps, dt, wavelet, levels, decimated)
-    if not x.is_floating_point():
-        raise TypeError(f'diffusion needs floating values, got {x.dtype}')
-    if x.dim() < 2 or not x.numel():
-        raise ValueError(f'diffusion needs images (..., H, W) with at least one pixel, got {tuple(x.shape)}')
-    if isinstance(k, Tensor) and k.dim() and k.shape[-2:] not in ((1, 1), (1,)):
-        raise ValueError(f'k must have one value per image, as (..., 1, 1), got {tuple(k.shape)}')
-    if not isinstance(k, Tensor) and not 0 < k < math.inf:
-        raise ValueError(f'k must be positive, got {k}')
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    u = x.to(dtype)
-    k2 = torch.as_tensor(k, dtype=dtype, device=x.device).square() + torch.finfo(dtype).tiny ** 0.5
-    for _ in range(num_steps):
-        if decimated:
-            u = u - _removed_by_blocks(u, k2, dt, levels, coupled)
-        elif wavelet == 'haar':
-            u = u - _removed_by_haar(u, k2, dt, levels, coupled)
-        elif wavelet in _ASYMMETRIC:
-            u = u - sum(
-                _removed_by_filters(u.flip(axes), k2, dt, wavelet, levels, coupled).flip(axes) / 4
-                for axes in ((), (-1,), (-2,), (-2, -1))
-            )
-        else:
-            u = u - _removed_by_filters(u, k2, dt, wavelet, levels, coupled)
-    return u.to(x.dtype)
+
+    num_steps: int = 5
+    dt: float = 0.5
+    wavelet: str = 'haar'
+    levels: int = 1
+    decimated: bool = False
+    coupled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.wavelet not in FILTERS:
+            raise ValueError(f'wavelet must be one of {sorted(FILTERS)}, got {self.wavelet!r}')
+        if not 0 < self.dt <= 1:
+            raise ValueError(f'dt must be in (0, 1], got {self.dt}: above 1 details change their sign')
+        for name in ('num_steps', 'levels'):
+            if (value := getattr(self, name)) < 1 or int(value) != value:
+                raise ValueError(f'{name} must be a positive integer, got {value}')
+        if self.decimated and self.wavelet != 'haar':
+            raise ValueError(f"decimated=True goes with wavelet='haar', got {self.wavelet!r}")
+
+    def __call__(self, x: Tensor, k: float | Tensor) -> Tensor:
+        """Diffuse images.
+
+        Args:
+            x: (..., H, W), floating; half precision is computed in float32 and returned as it came.
+            k: The detail at which diffusion has half its speed, positive: a number, or a tensor with one value per
+                image that broadcasts to x, such as (C, 1, 1).
+
+        Returns:
+            (..., H, W), of the type of x.
+
+        Raises:
+            TypeError: If x is not floating.
+            ValueError: If x has no pixel, or k is not positive or has another shape.
+        """
+        if not x.is_floating_point():
+            raise TypeError(f'diffusion needs floating values, got {x.dtype}')
+        if x.dim() < 2 or not x.numel():
+            raise ValueError(f'diffusion needs images (..., H, W) with at least one pixel, got {tuple(x.shape)}')
+        if isinstance(k, Tensor) and k.dim() and k.shape[-2:] not in ((1, 1), (1,)):
+            raise ValueError(f'k must have one value per image, as (..., 1, 1), got {tuple(k.shape)}')
+        if not isinstance(k, Tensor) and not 0 < k < math.inf:
+            raise ValueError(f'k must be positive, got {k}')
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        u = x.to(dtype)
+        k2 = torch.as_tensor(k, dtype=dtype, device=x.device).square() + torch.finfo(dtype).tiny ** 0.5
+        for _ in range(self.num_steps):
+            u = u - self._removed(u, k2)
+        return u.to(x.dtype)
+
+    def _removed(self, u: Tensor, k2: Tensor) -> Tensor:
+        """What a step takes away."""
+        if self.decimated:
+            return _removed_by_blocks(u, k2, self.dt, self.levels, self.coupled)
+        if self.wavelet == 'haar':
+            return _removed_by_haar(u, k2, self.dt, self.levels, self.coupled)
+
+        def removed(v: Tensor) -> Tensor:
+            return _removed_by_filters(v, k2, self.dt, self.wavelet, self.levels, self.coupled)
+
+        if self.wavelet in _ASYMMETRIC:
+            return sum(removed(u.flip(axes)).flip(axes) / 4 for axes in ((), (-1,), (-2,), (-2, -1)))
+        return removed(u)
 
 
-def check_diffusion(num_steps: int, dt: float, wavelet: str, levels: int, decimated: bool) -> None:
-    """Raise ValueError, naming the argument, if :func:`wavelet_diffusion` would refuse these."""
-    if wavelet not in FILTERS:
-        raise ValueError(f'wavelet must be one of {sorted(FILTERS)}, got {wavelet!r}')
-    if not 0 < dt <= 1:
-        raise ValueError(f'dt must be in (0, 1], got {dt}: above 1 details change their sign')
-    if num_steps < 1 or int(num_steps) != num_steps:
-        raise ValueError(f'num_steps must be a positive integer, got {num_steps}')
-    if levels < 1 or int(levels) != levels:
-        raise ValueError(f'levels must be a positive integer, got {levels}')
-    if decimated and wavelet != 'haar':
-        raise ValueError(f"decimated=True goes with wavelet='haar', got {wavelet!r}")
+def wavelet_diffusion(x: Tensor, k: float | Tensor, *args: object, **options: object) -> Tensor:
+    """Diffuse images (..., H, W) once: ``WaveletDiffusion(*args, **options)(x, k)``."""
+    return WaveletDiffusion(*args, **options)(x, k)
 
 
 def check_k(k: float, k_unit: str) -> None:
@@ -127,13 +141,16 @@ def check_k(k: float, k_unit: str) -> None:
         raise ValueError(f"k_unit must be 'mean', 'median' or 'level', got {k_unit!r}")
 
 
-def detail_scale(x: Tensor, statistic: Literal['median', 'mean'] = 'median') -> Tensor:
+def detail_scale(x: Tensor, statistic: Literal['median', 'mean'] = 'median', skip_flat: bool = False) -> Tensor:
     """Estimate the standard deviation of the first Haar details of each image of (..., H, W): (..., 1, 1).
 
     'median' is the median of |d| over 0.6745, their median absolute deviation as if they were Gaussian about zero
     (Donoho, Johnstone, Biometrika 1994; for k in Perona-Malik diffusion, Black et al., "Robust anisotropic diffusion",
     TIP 1998): edges and targets do not enter, and where more than half of the details are 0 it is 0. 'mean' is
     sqrt(pi / 2) times the mean of |d|: faster and smoother, and moved by edges. The image of one pixel has scale 0.
+
+    With `skip_flat` details of 0, to the rounding of float32, do not count. An image has then the same scale whatever
+    area of one value is put around it; without, one padded to four times its area has a quarter of the mean.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     height, width = x.shape[-2:]
@@ -143,13 +160,20 @@ def detail_scale(x: Tensor, statistic: Literal['median', 'mean'] = 'median') -> 
     if width > 1:
         dy = (dy[..., 1:] + dy[..., :-1]) / 2
     details = torch.cat((dx.flatten(-2), dy.flatten(-2)), dim=-1).abs()
+    if statistic not in ('median', 'mean'):
+        raise ValueError(f"statistic must be 'median' or 'mean', got {statistic!r}")
     if not details.shape[-1]:
         return x.new_zeros((*x.shape[:-2], 1, 1))
-    if statistic == 'median':
-        return (_median(details) / 0.6745)[..., None, None]
-    if statistic == 'mean':
-        return (details.mean(dim=-1) * math.sqrt(math.pi / 2))[..., None, None]
-    raise ValueError(f"statistic must be 'median' or 'mean', got {statistic!r}")
+    if skip_flat:
+        largest = x.detach().abs().amax((-2, -1))[..., None]
+        counted = details.detach() > 8 * torch.finfo(torch.float32).eps * largest
+        if statistic == 'mean':
+            scale = torch.where(counted, details, 0).sum(-1) / counted.sum(-1).clamp(min=1)
+        else:
+            scale = torch.where(counted, details, torch.nan).nanmedian(dim=-1).values.nan_to_num()
+    else:
+        scale = details.mean(dim=-1) if statistic == 'mean' else _median(details)
+    return (scale * math.sqrt(math.pi / 2) if statistic == 'mean' else scale / 0.6745)[..., None, None]
 
 
 def _median(x: Tensor) -> Tensor:

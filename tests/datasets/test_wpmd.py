@@ -181,8 +181,9 @@ def test_in_a_pipeline_to_the_network(mode, channels, tmp_path):
 
 
 def test_repr():
-    assert "WPMD(k=2.0, k_unit='median', num_steps=5, dt=0.5" in repr(WPMD())
-    assert "mode='append', channels=None)" in repr(WPMD(mode='append'))
+    shown = repr(WPMD(mode='append', dt=0.25))
+    assert shown.startswith("WPMD(k=2.0, k_unit='median', mode='append', channels=None, num_steps=5, dt=0.25, wavelet=")
+    assert repr(eval(shown)) == shown
 
 
 @pytest.mark.parametrize('name', ['Misc_10', 'Misc_100'])

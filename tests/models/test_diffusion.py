@@ -15,6 +15,7 @@ from scipy.integrate import solve_ivp
 from torch import nn
 
 from mmirstd.models.layers import WPMDBlock, detail_scale, wavelet_diffusion
+from mmirstd.models.layers.wpmd import bounded_gate
 from mmirstd.ops import diffusion
 from mmirstd.registry import MODELS
 
@@ -164,7 +165,7 @@ def test_coupled_haar_keeps_to_the_range_of_the_neighbors(size, decimated):
 def test_limit_of_the_step_size(monkeypatch):
     # The finest detail there is, a chessboard, is multiplied by 1 - dt in every step.
     board = torch.from_numpy(np.indices((8, 8)).sum(0) % 2 * 2.0 - 1) * 1e-4
-    monkeypatch.setattr(diffusion, 'check_diffusion', lambda *_: None)
+    monkeypatch.setattr(diffusion.WaveletDiffusion, '__post_init__', lambda _: None)
     inner = slice(3, 5)
     for dt in (0.5, 1.0, 1.5, 2.0, 2.5):
         y = wavelet_diffusion(board, 1.0, 1, dt)
@@ -411,10 +412,10 @@ def test_block(form):
     k = 0.8 * detail_scale(x)
     smooth = wavelet_diffusion(x, k, 2, 0.6, **form)
     torch.testing.assert_close(block(x), smooth)
-    block.gate.data[:] = torch.tensor([0.0, 0.5, -1.0])
+    block.gate.data[:] = torch.tensor([0.0, 0.5, 1.0])
     torch.testing.assert_close(block(x)[:, 0], x[:, 0])
     torch.testing.assert_close(block(x)[:, 1], (x + smooth)[:, 1] / 2)
-    torch.testing.assert_close(block(x)[:, 2], (2 * x - smooth)[:, 2])
+    torch.testing.assert_close(block(x)[:, 2], smooth[:, 2])
     absolute = WPMDBlock(3, k=4.0, k_unit='level', num_steps=2, dt=0.6, **form)
     torch.testing.assert_close(absolute(x), wavelet_diffusion(x, 4.0, 2, 0.6, **form))
 
@@ -424,6 +425,62 @@ def test_block_follows_the_scale_of_each_sample():
     x = images(2, 2, 12, 12).float()
     scales = torch.tensor([[1.0, 30.0], [0.01, 5.0]])[..., None, None]
     torch.testing.assert_close(block(scales * x), scales * block(x))
+
+
+@pytest.mark.parametrize('statistic', ['mean', 'median'])
+def test_flat_places_may_be_left_out(statistic):
+    x = images(2, 3, 40, 30).float()
+    x[..., [0, -1], :] = x[..., :, [0, -1]] = 0.1  # no step to the padding
+    x = x * torch.tensor([1.0, 1e-4, 1e4])[:, None, None]
+    corner = x[..., :1, :1].expand(2, 3, 80, 60)
+    padded, middle = corner.clone(), corner.clone()
+    padded[..., :40, :30] = middle[..., 25:65, 7:37] = x
+    expected = detail_scale(x, statistic, skip_flat=True)
+    for other in (padded, middle):
+        torch.testing.assert_close(detail_scale(other, statistic, skip_flat=True), expected)
+        assert (detail_scale(other, statistic) < 0.3 * expected).all()
+    noise = images(2, 3, 40, 30)
+    torch.testing.assert_close(detail_scale(noise, statistic, skip_flat=True), detail_scale(noise, statistic))
+    assert not detail_scale(corner, statistic, skip_flat=True).any()
+    # What rounding leaves of a flat place is none of its details.
+    rough = padded + 1e-7 * padded.abs().amax((-2, -1), keepdim=True) * torch.randn(80, 60)
+    torch.testing.assert_close(detail_scale(rough, statistic, skip_flat=True), expected, rtol=0.02, atol=0)
+
+
+def test_padding_does_not_change_what_the_block_does():
+    x = images(1, 4, 32, 32).float()
+    x[..., [0, -1], :] = x[..., :, [0, -1]] = 0.5
+    padded = torch.nn.functional.pad(x, (0, 32, 0, 32), value=0.5)
+    block = WPMDBlock(4, k=0.5)
+    torch.testing.assert_close(block(padded)[..., :28, :28], block(x)[..., :28, :28], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('gate', [-3.0, 0.0, 0.4, 1.0, 7.0])
+def test_block_never_amplifies(gate):
+    x = images(2, 3, 24, 24).float()
+    block = WPMDBlock(3, k=3.0)
+    nn.init.constant_(block.gate, gate)
+    y = block(x)
+    energy, before = ((v - v.mean((2, 3), keepdim=True)).square().sum((2, 3)) for v in (y, x))
+    assert (energy <= before * (1 + 1e-6)).all()
+    nn.init.constant_(block.gate, min(max(gate, 0), 1))
+    torch.testing.assert_close(block(x), y)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), y)
+
+
+@pytest.mark.parametrize(
+    ('gate', 'target', 'learned'), [(0.0, 0.7, 0.7), (-0.2, 0.7, 0.7), (1.3, 0.7, 0.7), (0.3, -2, 0)]
+)
+def test_gate_comes_back_into_its_range_and_stays_near_it(gate, target, learned):
+    parameter = nn.Parameter(torch.tensor([gate]))
+    optimizer = torch.optim.SGD([parameter], 0.2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (bounded_gate(parameter) - target).square().sum().backward()
+        optimizer.step()
+    assert bounded_gate(parameter).item() == pytest.approx(learned, abs=0.01)
+    assert -1 < parameter.item() < 2
 
 
 def test_block_learns_k_and_gate():
@@ -488,6 +545,11 @@ def test_block_is_built_from_a_config_and_printed():
     block = MODELS.build(dict(type='mmirstd.WPMDBlock', in_channels=5, dt=0.25))
     assert isinstance(block, nn.Module)
     assert "in_channels=5, k_unit='mean', num_steps=3, dt=0.25" in repr(block)
-    for change, message in ((dict(k=-1), 'k must'), (dict(k_unit='mad'), 'k_unit must'), (dict(dt=2), 'dt must')):
+    for change, message in (
+        (dict(k=-1), 'k must'),
+        (dict(k_unit='mad'), 'k_unit must'),
+        (dict(dt=2), 'dt must'),
+        (dict(gate=2), 'gate must'),
+    ):
         with pytest.raises(ValueError, match=message):
             WPMDBlock(3, **change)

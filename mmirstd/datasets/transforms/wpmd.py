@@ -9,7 +9,7 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from mmirstd.datasets.transforms.shown import ShownByArguments
-from mmirstd.ops.diffusion import check_diffusion, check_k, detail_scale, wavelet_diffusion
+from mmirstd.ops.diffusion import WaveletDiffusion, check_k, detail_scale
 from mmirstd.registry import TRANSFORMS
 
 # Standard deviation of the error of rounding to whole levels: what an estimate from rounded values cannot be below.
@@ -18,25 +18,21 @@ _ROUNDING = 1 / math.sqrt(12)
 
 @TRANSFORMS.register_module()
 class WPMD(ShownByArguments, BaseTransform):
-    """Diffuse ``img`` by :func:`mmirstd.ops.diffusion.wavelet_diffusion`, each channel by itself.
+    """Diffuse ``img`` by :class:`mmirstd.ops.diffusion.WaveletDiffusion`, each channel by itself.
 
     It takes integers of up to 16 bits, which are rounded once at the end, and floating images; (H, W) or (H, W, C), any
     size; type and shape stay. Equal channels are computed once and stay equal. It draws nothing at random: put the same
-    line into the training and the test pipeline, in training after what adds noise.
+    line into the training and the test pipeline, in training after what adds noise, and before what pads the image with
+    one value: padding has no details and would make k smaller.
 
     Args:
         k: in units of `k_unit`.
         k_unit: 'median', the noise and clutter of this image, by :func:`detail_scale` ('mean': likewise); for integers
             no less than what rounding adds, 0.29 levels. 'level': levels of the image, the same for all images.
-        num_steps: see :func:`wavelet_diffusion`, as the following.
-        dt: step size, in (0, 1].
-        wavelet: one of ``FILTERS``.
-        levels: levels of the transform.
-        decimated: transform of disjoint blocks.
-        coupled: one |d| for all details of a place.
         mode: 'replace' the image, or 'append' to it one channel with the diffused image, the mean of its channels.
         channels: which channels 'replace' replaces; None means all. With (2,), a network of three channels sees a gray
             image twice as it is and once diffused.
+        diffusion: arguments of :class:`mmirstd.ops.diffusion.WaveletDiffusion`.
 
     Raises:
         ValueError: if an argument is out of its range, naming it; if an image has another type, no such channel, or
@@ -47,18 +43,13 @@ class WPMD(ShownByArguments, BaseTransform):
         self,
         k: float = 2.0,
         k_unit: Literal['median', 'mean', 'level'] = 'median',
-        num_steps: int = 5,
-        dt: float = 0.5,
-        wavelet: str = 'haar',
-        levels: int = 1,
-        decimated: bool = False,
-        coupled: bool = True,
         mode: Literal['replace', 'append'] = 'replace',
         channels: Sequence[int] | None = None,
+        **diffusion: object,
     ) -> None:
         try:
             check_k(k, k_unit)
-            check_diffusion(num_steps, dt, wavelet, levels, decimated)
+            self.diffusion = WaveletDiffusion(**diffusion)
         except ValueError as error:
             raise ValueError(f'WPMD: {error}') from None
         if mode not in ('replace', 'append'):
@@ -66,14 +57,6 @@ class WPMD(ShownByArguments, BaseTransform):
         if channels is not None and (mode != 'replace' or not channels or min(channels) < 0):
             raise ValueError(f"WPMD: channels must be indices, with mode='replace', got {channels} with {mode!r}")
         self.k, self.k_unit = k, k_unit
-        self.options = {
-            'num_steps': num_steps,
-            'dt': dt,
-            'wavelet': wavelet,
-            'levels': levels,
-            'decimated': decimated,
-            'coupled': coupled,
-        }
         self.mode = mode
         self.channels = None if channels is None else tuple(channels)
 
@@ -85,7 +68,7 @@ class WPMD(ShownByArguments, BaseTransform):
             if self.k_unit != 'level':
                 floor = _ROUNDING if img.dtype.kind in 'ui' else 0
                 k = k * detail_scale(u, self.k_unit).clamp(min=floor)
-            u = wavelet_diffusion(u, k, **self.options)
+            u = self.diffusion(u, k)
         return np.moveaxis(u.numpy(), 0, 2)
 
     def transform(self, results: dict) -> dict:

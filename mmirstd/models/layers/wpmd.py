@@ -7,17 +7,30 @@ import torch
 from torch import Tensor, nn
 
 from mmirstd.models.layers.recompute import recompute
-from mmirstd.ops.diffusion import check_diffusion, check_k, detail_scale, wavelet_diffusion
+from mmirstd.ops.diffusion import WaveletDiffusion, check_k, detail_scale
 from mmirstd.registry import MODELS
+
+
+def bounded_gate(gate: Tensor) -> Tensor:
+    """Cut a parameter to [0, 1]; its gradient leads back into the range, but never further out of it.
+
+    With the gradient of ``clamp``, a gate that one step has put below 0 would stay there.
+    """
+    if not (gate.requires_grad and torch.is_grad_enabled()):
+        return gate.clamp(0, 1)
+    low, high = gate.detach() < 0, gate.detach() > 1
+    free = gate.view_as(gate)
+    free.register_hook(lambda grad: torch.where((low & (grad > 0)) | (high & (grad < 0)), 0, grad))
+    return free + (gate.clamp(0, 1) - gate).detach()
 
 
 @MODELS.register_module()
 class WPMDBlock(nn.Module):
-    """Residual WPMD with learned k: x + gate (D_k(x) - x), D being :func:`~mmirstd.ops.diffusion.wavelet_diffusion`.
+    """Residual WPMD with learned k: x + gate (D_k(x) - x), D being :class:`~mmirstd.ops.diffusion.WaveletDiffusion`.
 
     Takes (B, C, H, W) and returns the same shape and type. k and the gate are learned per channel, k as its logarithm.
-    A gate of 0 is the identity, 1 is D, and a negative one sharpens. The block can be a plugin of MMSegmentation's
-    ResNet, or go into any backbone with :class:`mmirstd.DiffusedBackbone`.
+    A gate of 0 is the identity, 1 is D. It is kept in between, where the block smooths and never amplifies. The block
+    can be a plugin of MMSegmentation's ResNet, or go into any backbone with :class:`mmirstd.DiffusedBackbone`.
 
     IRSAM (M. Zhang et al., ECCV 2024) names WPMD and never released it; :mod:`mmirstd.ops.diffusion` says what is built
     here, and from which papers. The residual form, the learned k and its start are choices of this project.
@@ -26,16 +39,12 @@ class WPMDBlock(nn.Module):
         in_channels: C.
         k: where k starts, in units of `k_unit`.
         k_unit: 'mean' or 'median', the :func:`detail_scale` of each sample's channel, so that channels may have any
-            scale; or 'level', the channel's own values. A map that is 0 in more than half of its pixels has median 0.
-        num_steps: see :func:`wavelet_diffusion`, as the following.
-        dt: step size.
-        wavelet: one of ``FILTERS``.
-        levels: levels of the transform.
-        decimated: transform of disjoint blocks.
-        coupled: one |d| for all details of a place.
-        gate: where the gate starts; with 0 a pre-trained network starts undisturbed, and k learns from the second
-            iteration on.
+            scale. Flat places do not count, so that k is the same however an image is padded. Or 'level', the channel's
+            own values.
+        gate: where the gate starts, in [0, 1]; with 0 a pre-trained network starts undisturbed, and k learns from the
+            second iteration on.
         with_cp: recompute the steps in the backward pass: saves about 8 maps per step.
+        diffusion: arguments of :class:`~mmirstd.ops.diffusion.WaveletDiffusion`; `num_steps` is 3 by default.
 
     Raises:
         ValueError: if an argument is out of its range, naming it.
@@ -48,27 +57,16 @@ class WPMDBlock(nn.Module):
         in_channels: int,
         k: float = 1.0,
         k_unit: Literal['mean', 'median', 'level'] = 'mean',
-        num_steps: int = 3,
-        dt: float = 0.5,
-        wavelet: str = 'haar',
-        levels: int = 1,
-        decimated: bool = False,
-        coupled: bool = True,
         gate: float = 1.0,
         with_cp: bool = False,
+        **diffusion: object,
     ) -> None:
         super().__init__()
-        check_diffusion(num_steps, dt, wavelet, levels, decimated)
         check_k(k, k_unit)
+        if not 0 <= gate <= 1:
+            raise ValueError(f'gate must be in [0, 1], got {gate}')
         self.k_unit, self.with_cp = k_unit, with_cp
-        self.options = {
-            'num_steps': num_steps,
-            'dt': dt,
-            'wavelet': wavelet,
-            'levels': levels,
-            'decimated': decimated,
-            'coupled': coupled,
-        }
+        self.diffusion = WaveletDiffusion(**{'num_steps': 3} | diffusion)
         self.log_k = nn.Parameter(torch.full((in_channels,), math.log(k)))
         self.gate = nn.Parameter(torch.full((in_channels,), float(gate)))
 
@@ -80,12 +78,11 @@ class WPMDBlock(nn.Module):
         u = x.to(torch.promote_types(x.dtype, torch.float32))
         k = self.log_k.exp()[:, None, None]
         if self.k_unit != 'level':
-            k = k * detail_scale(u, self.k_unit)
-        u = u + self.gate[:, None, None] * (wavelet_diffusion(u, k, **self.options) - u)
+            k = k * detail_scale(u, self.k_unit, skip_flat=True)
+        u = u + bounded_gate(self.gate)[:, None, None] * (self.diffusion(u, k) - u)
         return u.to(x.dtype)
 
     def extra_repr(self) -> str:
         """Arguments, as shown by print."""
-        return ', '.join(
-            f'{k}={v!r}' for k, v in {'in_channels': len(self.gate), 'k_unit': self.k_unit, **self.options}.items()
-        )
+        shown = {'in_channels': len(self.gate), 'k_unit': self.k_unit, **vars(self.diffusion)}
+        return ', '.join(f'{key}={value!r}' for key, value in shown.items())
