@@ -55,7 +55,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmirstd', 'mmirstd.*']),
     entry_points={'console_scripts': ['mmirstd = mmirstd.cli:main']},
-    package_data={'mmirstd.datasets': ['splits/**/*.txt']},
+    package_data={'mmirstd': ['weights/*'], 'mmirstd.datasets': ['splits/**/*.txt']},
     # OpenCV comes with either stack; which of its distributions is the user's choice.
     install_requires=[
         f'torch>={STACK["MIN_TORCH"]}',

@@ -8,13 +8,16 @@ from typing import Literal
 from mmengine.config import Config
 
 from mmirstd.apis.configuration import CfgOptions, OptionError
+from mmirstd.apis.inference import own_weights
 from mmirstd.apis.inferencer import IRSTDInferencer
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.io.files import refuse_no_folder, refuse_overwriting, write_atomically, write_png
 from mmirstd.io.inputs import Image, list_images
 from mmirstd.io.tables import csv_rows, json_bytes
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import COLUMNS
+from mmirstd.utils.configs import DEFAULT_MODEL
 
 
 @dataclass
@@ -29,9 +32,9 @@ class InferenceSummary:
 
 def infer(
     images: Image | Sequence[Image],
-    model: str | Path | Config,
-    checkpoint: str | Path,
     out: str | Path,
+    model: str | Path | Config = DEFAULT_MODEL,
+    checkpoint: str | Path | None = None,
     *,
     threshold: float | None = None,
     connectivity: Connectivity = 8,
@@ -52,9 +55,9 @@ def infer(
 
     Args:
         images: Files, folders, glob patterns or arrays, see :func:`mmirstd.io.inputs.list_images`.
-        model: Name of a model, path of a config, or a config.
-        checkpoint: Path or address of its weights.
         out: Folder to write to.
+        model: Name of a model, path of a config, or a config; by default one for images of any camera.
+        checkpoint: Path or address of its weights; by default those that come with the package.
         threshold: A pixel is target when its probability is above; by default the model's own.
         connectivity: 4 or 8 neighbors make a target.
         min_area: Targets of fewer pixels are left out.
@@ -71,7 +74,7 @@ def infer(
         FileNotFoundError: If there is no such file, or a folder or pattern holds no image.
         FileExistsError: If a file would be replaced; nothing is written then.
         OptionError: If an option is out of its range, before the model is built.
-        CheckpointError: If the checkpoint is missing or does not fit.
+        CheckpointError: If the checkpoint is missing or does not fit, or none is given and none comes with the package.
         ValueError: If no image could be read.
     """
     if (threshold is not None and not 0 <= threshold < 1) or connectivity not in (4, 8):
@@ -91,6 +94,8 @@ def infer(
     refuse_overwriting([*tables, *(path for paths in files.values() for path in paths.values())], overwrite)
     refuse_no_folder(out)
 
+    if checkpoint is None and (checkpoint := own_weights(model)) is None:
+        raise CheckpointError(f'no weights come with {_name(model)}: give --checkpoint, the weights of a training')
     inferencer = IRSTDInferencer(model, checkpoint, device, cfg_options, show_progress, tta)
     summary = InferenceSummary(out)
     rows, reports = [], []  # not the maps, so that any number of images has room
@@ -117,7 +122,7 @@ def infer(
     if not reports:
         raise ValueError(f'none of {len(samples)} images could be read: {next(iter(summary.failures.values()))}')
     report = {
-        'model': str(model.filename if isinstance(model, Config) else model),
+        'model': _name(model),
         'checkpoint': str(checkpoint),
         'images': reports,
         'failures': summary.failures,
@@ -125,3 +130,7 @@ def infer(
     write_atomically(tables[0], csv_rows(rows, COLUMNS))
     write_atomically(tables[1], json_bytes(report))
     return summary
+
+
+def _name(model: str | Path | Config) -> str:
+    return str(model.filename if isinstance(model, Config) else model)

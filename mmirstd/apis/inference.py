@@ -1,5 +1,6 @@
 """Models by name, ready to predict, and the pipeline that loads images for them."""
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,11 +19,11 @@ from mmirstd.apis.configuration import CfgOptions, check_checkpoint, read_config
 from mmirstd.apis.tta import use_tta
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_checkpoint, use_strict_loader
-from mmirstd.checkpoints.state_dict import checkpoint_weights
+from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.datasets.base import IRSTDDataset
 from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.models.segmentors import check_tta_model
-from mmirstd.utils.configs import list_configs
+from mmirstd.utils.configs import DEFAULT_MODEL, list_configs, packaged_weights
 from mmirstd.utils.data_root import iter_datasets
 from mmirstd.utils.errors import ArgumentError
 
@@ -40,7 +41,7 @@ def list_models(pattern: str | None = None) -> list[str]:
 
 
 def init_model(
-    config: str | Path | Config,
+    config: str | Path | Config = DEFAULT_MODEL,
     checkpoint: str | Path | None = None,
     device: str | None = None,
     cfg_options: CfgOptions | None = None,
@@ -50,8 +51,10 @@ def init_model(
     """Build a model for prediction: weights loaded strictly, folded as it is deployed, in evaluation mode.
 
     Args:
-        config: Name of a model (see :func:`list_models`), path of a config, or a config.
-        checkpoint: Path or address of the weights. Without, the weights are random, which is a warning.
+        config: Name of a model (see :func:`list_models`), path of a config, or a config. The default finds targets in
+            images of any camera.
+        checkpoint: Path or address of the weights. By default those that come with the package for this name; where
+            there are none, the weights are random, which is a warning.
         device: Such as ``'cpu'`` or ``'cuda:0'``; by default the GPU where there is one.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         tta: Average the probabilities over the image and its two mirror images, or over what the config's
@@ -66,6 +69,7 @@ def init_model(
         CheckpointError: If the checkpoint is missing, unsafe, or of another model than the config describes.
         ArgumentError: If the device is not there.
     """
+    checkpoint = checkpoint or own_weights(config)
     cfg = read_config(config, cfg_options)
     if tta:
         use_tta(cfg)
@@ -95,6 +99,24 @@ def init_model(
     model.to(device).eval()
     switch_to_deploy(model)
     return model
+
+
+def own_weights(config: str | Path | Config) -> str | None:
+    """Find the weights that come with the package for a config given by its name or path, and verify them.
+
+    Returns:
+        The path, or None if there are none: most configs are trained by their users.
+
+    Raises:
+        ConfigNotFoundError: If there is no such config.
+        CheckpointError: If the file is not what its metafile says.
+    """
+    own = None if isinstance(config, Config) else packaged_weights(config)
+    if own is None:
+        return None
+    if not own.path.is_file() or hashlib.sha256(own.path.read_bytes()).hexdigest() != own.sha256:
+        raise CheckpointError(f'{own.path} is missing or not the file that its metafile names: install mmirstd again')
+    return str(own.path)
 
 
 def check_device(device: str | torch.device) -> None:

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmirstd.apis.configuration import CfgOptions, read_config
-from mmirstd.apis.inference import image_pipeline, init_model
+from mmirstd.apis.inference import image_pipeline, init_model, own_weights
 from mmirstd.apis.tta import use_tta
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks.visualization_hook import shown_image
@@ -21,6 +21,7 @@ from mmirstd.io.inputs import Image, is_single, list_images
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import Detections, detect_targets
 from mmirstd.ops.samples import probability_map
+from mmirstd.utils.configs import DEFAULT_MODEL
 from mmirstd.utils.progress import progress_bar
 from mmirstd.visualization import IRSTDVisualizer, draw_detections
 
@@ -42,7 +43,7 @@ class IRSTDInferencer(BaseInferencer):
     Args:
         model: Name of a model, path of a config or a config, as :func:`mmirstd.apis.init_model` takes it; or a model
             from that function.
-        weights: Path or address of the checkpoint.
+        weights: Path or address of the checkpoint; by default that of the package, as for ``init_model``.
         device: Such as ``'cpu'`` or ``'cuda:0'``; by default the GPU where there is one.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         show_progress: Show a progress bar where stderr is a terminal.
@@ -54,7 +55,7 @@ class IRSTDInferencer(BaseInferencer):
 
     def __init__(
         self,
-        model: str | Path | Config | nn.Module,
+        model: str | Path | Config | nn.Module = DEFAULT_MODEL,
         weights: str | Path | None = None,
         device: str | None = None,
         cfg_options: CfgOptions | None = None,
@@ -68,6 +69,8 @@ class IRSTDInferencer(BaseInferencer):
             raise ValueError(
                 'IRSTDInferencer: weights, device, cfg_options and tta are for a model that is yet to be built'
             )
+        if self._given is None:
+            weights = weights or own_weights(model)
         cfg = model.cfg if self._given is not None else read_config(model, cfg_options)
         if tta:
             use_tta(cfg)

@@ -59,7 +59,7 @@ class Published:
         return '\n'.join(lines)
 
 
-def publish(source: str | Path, destination: str | Path, overwrite: bool = False) -> Published:
+def publish(source: str | Path, destination: str | Path, overwrite: bool = False, half: bool = False) -> Published:
     """Write the weights that a test uses, with their provenance, config, split and versions.
 
     With ``EMAHook`` these are the averaged weights. Optimizer, schedulers and log are left out.
@@ -68,13 +68,14 @@ def publish(source: str | Path, destination: str | Path, overwrite: bool = False
         source: A ``.pth`` or ``.safetensors`` file, or its address.
         destination: The file to write; it ends in ``.safetensors`` or ``.pth``.
         overwrite: Replace it if it exists.
+        half: Round the weights to float16, which halves the file. They are loaded into the type of the model.
 
     Returns:
         What was written.
 
     Raises:
         CheckpointError: If the source cannot be read, or the destination cannot be written, has another suffix or does
-            not read back as it was.
+            not read back as it was; with `half`, if a weight is too large for float16.
         FileExistsError: If the destination exists.
     """
     source, destination = str(source), Path(destination)
@@ -82,6 +83,8 @@ def publish(source: str | Path, destination: str | Path, overwrite: bool = False
     content = load_checkpoint(source)
     # Tensors that share memory, as tied weights do, become independent.
     weights = {k: v.detach().clone().contiguous() for k, v in checkpoint_weights(content, source).items()}
+    if half:
+        weights = {k: _halved(v, k, source) for k, v in weights.items()}
     meta = published_meta(content.get('meta'))
     try:
         with whole_file(destination) as temporary:
@@ -125,6 +128,14 @@ def published_meta(meta: object) -> dict[str, Any]:
     kept = {k: meta[k] for k in (*TEXT_KEYS, *sorted(JSON_KEYS)) if meta.get(k) is not None}
     split = (meta.get('dataset_meta') or {}).get('split')
     return kept | ({'split': split} if split else {})
+
+
+def _halved(value: Tensor, key: str, source: str) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    if not torch.isfinite(halved := value.half()).all():
+        raise CheckpointError(f'{source}: {key} exceeds what float16 holds: publish it without half')
+    return halved
 
 
 def _sorted_header(content: bytes) -> bytes:

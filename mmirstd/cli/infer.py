@@ -4,15 +4,16 @@ import argparse
 import sys
 
 from mmirstd.cli.options import CONFIG_HELP, add_cfg_options, keywords
+from mmirstd.utils.configs import DEFAULT_MODEL
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options; their destinations are the arguments of :func:`mmirstd.apis.infer`."""
     add = parser.add_argument
     add('images', nargs='+', metavar='IMAGES', help='image files, folders of them, or glob patterns')
-    add('--model', required=True, metavar='CONFIG', help=CONFIG_HELP)
-    add('--checkpoint', required=True, metavar='FILE', help='weights: checkpoint file or address')
     add('--out', required=True, metavar='DIR', help='folder to write to')
+    add('--model', default=DEFAULT_MODEL, metavar='CONFIG', help=f'{CONFIG_HELP}; default: {DEFAULT_MODEL}')
+    add('--checkpoint', metavar='FILE', help='weights, file or address; default: those that come with the model')
     add('--threshold', type=float, help="a pixel is target when its probability is above; default: the model's own")
     add('--connectivity', type=int, choices=[4, 8], default=8, help='neighbors that make a target (default: 8)')
     add('--min-area', type=int, default=1, metavar='PIXELS', help='leave out smaller targets')

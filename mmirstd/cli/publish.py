@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument('checkpoint', help='.pth or .safetensors file, or its address')
     parser.add_argument('out', help='.safetensors or .pth file to write')
+    parser.add_argument('--half', action='store_true', help='round the weights to float16')
     parser.add_argument('--overwrite', action='store_true', help='replace the file if it exists')
 
 
@@ -18,4 +19,4 @@ def run(args: argparse.Namespace) -> None:
     """Publish, and print what is in the file."""
     from mmirstd.apis import publish
 
-    print(publish(args.checkpoint, args.out, args.overwrite))
+    print(publish(args.checkpoint, args.out, args.overwrite, args.half))

@@ -1,6 +1,7 @@
 """Runner, optimizer wrapper and hooks."""
 
 from .hooks import (
+    ChannelsLastHook,
     CollapseError,
     CollapseGuardHook,
     IRSTDVisualizationHook,
@@ -15,6 +16,7 @@ from .sharded import ShardedOptimWrapper, ShardedStrategy, StrictFlexibleRunner
 
 __all__ = [
     'CPUAmpOptimWrapper',
+    'ChannelsLastHook',
     'CollapseError',
     'CollapseGuardHook',
     'IRSTDVisualizationHook',

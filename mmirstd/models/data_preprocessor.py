@@ -23,14 +23,17 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
     Args:
         test_divisor: test images are padded to multiples of this, best the largest stride of the network.
         test_pad_mode: 'replicate', 'reflect' or 'constant' (zero after normalization).
+        min_std: if given, each image is standardized by its own mean and standard deviation over pixels and channels,
+            or by `min_std` gray levels where it has less, before `mean` and `std`, which then may be left out. What
+            a network learns on one camera then holds on another of other levels and contrast.
         inside_size: what the network sees is resized (bilinear, averaged where it shrinks) so that the longer side has
             this many pixels, after `size` or `size_divisor` in training and before `test_divisor` otherwise. Labels
             stay as they are, and predictions are brought back to the size of the image.
         kwargs: of SegDataPreProcessor; its `test_cfg`, which does the same with one value, is refused.
 
     Raises:
-        ValueError: for another mode, a divisor or `inside_size` below 1, `mean` and `std` of different lengths, an
-            image of another number of channels, or too small to be reflected that far.
+        ValueError: for another mode, a divisor or `inside_size` below 1, a `min_std` that is not positive, `mean` and
+            `std` of different lengths, an image of another number of channels, or too small to be reflected that far.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
         test_divisor: int = 1,
         test_pad_mode: str = 'replicate',
         inside_size: int | None = None,
+        min_std: float | None = None,
         **kwargs: object,
     ) -> None:
         if kwargs.get('test_cfg') is not None:
@@ -46,6 +50,8 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
             raise ValueError(f'IRSTDDataPreProcessor: {test_divisor=} and {test_pad_mode=}; modes are {PAD_MODES}')
         if inside_size is not None and inside_size < 1:
             raise ValueError(f'IRSTDDataPreProcessor: {inside_size=} must be at least 1')
+        if min_std is not None and not min_std > 0:
+            raise ValueError(f'IRSTDDataPreProcessor: {min_std=} must be positive')
         mean, std = kwargs.get('mean'), kwargs.get('std')
         if (mean is None) != (std is None) or (mean is not None and len(mean) != len(std)):
             raise ValueError(
@@ -59,10 +65,13 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
             self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32)[:, None, None], persistent=False)
             self.register_buffer('std', torch.tensor(std, dtype=torch.float32)[:, None, None], persistent=False)
         self.test_divisor, self.test_pad_mode, self.inside_size = test_divisor, test_pad_mode, inside_size
+        self.min_std = min_std
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Normalize, stack and resize; pad to a fixed size in training, to the divisor otherwise."""
         self._check_channels(data['inputs'])
+        if self.min_std is not None:
+            data = data | {'inputs': [self._standardize(image) for image in data['inputs']]}
         data = super().forward(data, training)
         if self._enable_normalize:  # after model.half(), the images are of that type, too
             data['inputs'] = data['inputs'].to(self.mean.dtype)
@@ -86,6 +95,11 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
                 'pad_shape': (height + bottom, width + right),
             })  # fmt: skip
         return data
+
+    def _standardize(self, image: Tensor) -> Tensor:
+        image = image.to(self.device, torch.float32)
+        std, mean = torch.std_mean(image, correction=0)
+        return (image - mean) / std.clamp(min=self.min_std)
 
     def _resize(self, images: Tensor) -> Tensor:
         factor = self.inside_size / max(images.shape[2:])

@@ -7,12 +7,21 @@ is a link to the checkout.
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmirstd.utils.text import did_you_mean
 
 CONFIGS_DIR = Path(__file__).resolve().parents[1] / '.mim/configs'
 PREFIX = 'mmirstd::'
+# What finds targets right after installation: one model for images of any camera.
+DEFAULT_MODEL = 'sgem_unet-s_joint'
+
+
+class PackagedWeights(NamedTuple):
+    """Weights that come with the package: the file, and the SHA-256 that its metafile states."""
+
+    path: Path
+    sha256: str
 
 
 class ConfigNotFoundError(FileNotFoundError):
@@ -73,9 +82,9 @@ def describe_configs(pattern: str | None = None) -> list[dict[str, Any]]:
         pattern: See :func:`list_configs`.
 
     Returns:
-        One ``dict(name, config, collection, dataset, metrics, weights)`` for each, sorted by name. ``config`` is the
-        path below the configs; what is not in a metafile is None, or an empty dict for ``metrics`` (in percent, Fa in
-        1e-6).
+        One ``dict(name, config, collection, dataset, metrics, weights, sha256)`` for each, sorted by name. ``config``
+        is the path below the configs, ``weights`` that of a file below the repository, which is in the package;
+        what is not in a metafile is None, or an empty dict for ``metrics`` (in percent, Fa in 1e-6).
     """
     import yaml  # comes with MMEngine
 
@@ -95,6 +104,22 @@ def describe_configs(pattern: str | None = None) -> list[dict[str, Any]]:
                 'dataset': result.get('Dataset'),
                 'metrics': result.get('Metrics') or {},
                 'weights': entry.get('Weights'),
+                'sha256': entry.get('SHA256'),
             }
         )
     return described
+
+
+def packaged_weights(config: str | Path) -> PackagedWeights | None:
+    """Find the weights that come with the package for a shipped config, if it has some.
+
+    Args:
+        config: As :func:`find_config` takes it; a file that is no shipped config has none.
+    """
+    path = find_config(config).resolve()
+    if path.parents[1] != CONFIGS_DIR.resolve():
+        return None
+    (entry,) = (e for e in describe_configs(path.stem) if e['name'] == path.stem)
+    if entry['weights'] is None:
+        return None
+    return PackagedWeights(CONFIGS_DIR.parents[2] / entry['weights'], entry['sha256'])

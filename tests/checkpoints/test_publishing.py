@@ -84,6 +84,26 @@ def test_published_models_test_as_before(call, make, tmp_path, capsys, extra, su
         assert header['format'] == 'pt'
 
 
+def test_half_precision(call, make, tmp_path, capsys):
+    make().train()
+    source, out = tmp_path / 'run/iter_3.pth', tmp_path / 'half.safetensors'
+    assert call('publish', source, out, '--half') is None
+    weights, original = load_file(out)['state_dict'], load_file(source)['state_dict']
+    for key, value in original.items():
+        expected = value.half() if value.is_floating_point() else value
+        assert weights[key].dtype == expected.dtype
+        torch.testing.assert_close(weights[key], expected, rtol=0, atol=0)
+    assert torch.float16 in {v.dtype for v in weights.values()}
+    make(load_from=str(out)).test()
+
+
+def test_what_float16_cannot_hold(call, tmp_path):
+    torch.save({'state_dict': {'a.weight': torch.tensor([1e5])}}, tmp_path / 'a.pth')
+    error = call('publish', tmp_path / 'a.pth', tmp_path / 'a.safetensors', '--half')
+    assert 'a.weight exceeds what float16 holds' in error
+    assert not (tmp_path / 'a.safetensors').exists()
+
+
 def test_the_guard_reads_safetensors(call, make, tmp_path):
     make().train()
     assert call('publish', tmp_path / 'run/iter_3.pth', tmp_path / 'a.safetensors') is None

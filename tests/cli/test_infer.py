@@ -106,13 +106,13 @@ def test_an_image_that_comes_while_the_model_is_built(tiny_config, tiny_checkpoi
         cv2.imwrite(str(tiny_data / 'images/late.png'), np.zeros((32, 32), np.uint8))
 
     monkeypatch.setattr(IRSTDInferencer, '__init__', slow)
-    summary = infer(tiny_data / 'images', tiny_config(), tiny_checkpoint, tmp_path / 'out', device='cpu')
+    summary = infer(tiny_data / 'images', tmp_path / 'out', tiny_config(), tiny_checkpoint, device='cpu')
     assert (summary.images, summary.failures) == (5, {})
 
 
 def test_an_unknown_kind_of_probabilities(tiny_config, tiny_checkpoint, tiny_data, tmp_path):
     with pytest.raises(OptionError, match="'png' or 'npz', not 'jpg'"):
-        infer(tiny_data / 'images', tiny_config(), tiny_checkpoint, tmp_path / 'out', probabilities='jpg')
+        infer(tiny_data / 'images', tmp_path / 'out', tiny_config(), tiny_checkpoint, probabilities='jpg')
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,6 @@ def test_mistakes_are_one_line(call, tiny_config, tiny_checkpoint, arguments, me
 
 def test_arrays_from_a_notebook(tiny_config, tiny_checkpoint, tiny_data, tmp_path):
     image = cv2.imread(str(tiny_data / 'images/0.png'))
-    summary = infer([image, image], tiny_config(), tiny_checkpoint, tmp_path / 'out', device='cpu', pictures=False)
+    summary = infer([image, image], tmp_path / 'out', tiny_config(), tiny_checkpoint, device='cpu', pictures=False)
     assert (summary.images, summary.failures) == (2, {})
     assert sorted(p.name for p in (tmp_path / 'out/masks').iterdir()) == ['000000_image.png', '000001_image.png']

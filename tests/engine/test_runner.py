@@ -253,3 +253,16 @@ def own_launcher(monkeypatch):
         monkeypatch.setenv(key, str(value))
     yield
     dist.stop_distributed(None)
+
+
+def test_channels_last_changes_the_layout_and_nothing_else(make):
+    runner = make("custom_hooks = [dict(type='mmirstd.ChannelsLastHook')]\n")
+    runner.train()
+    plain = make(work_dir='plain')  # the seed is set when a runner is built
+    plain.train()
+    weights, others = runner.model.state_dict(), plain.model.state_dict()
+    wide = [v for v in weights.values() if v.dim() == 4 and min(v.shape[1:]) > 1]
+    assert wide
+    assert all(v.is_contiguous(memory_format=torch.channels_last) for v in wide)
+    for key, value in weights.items():
+        torch.testing.assert_close(value, others[key], rtol=1e-3, atol=1e-4)

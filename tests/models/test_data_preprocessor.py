@@ -169,3 +169,25 @@ def test_predictions_come_back_from_inside_size(inside):
 def test_inside_size_must_be_positive(inside):
     with pytest.raises(ValueError, match=f'inside_size={inside} must be at least 1'):
         MODELS.build(CFG | dict(inside_size=inside))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_images_are_standardized_each_by_itself(training):
+    data = batch((33, 47), 3)
+    data['inputs'][1] = torch.full((1, 33, 47), 77, dtype=torch.uint8)  # constant: no division by zero
+    data['inputs'][2] = (data['inputs'][0].float() * 0.3 + 20).float()  # another camera's gain and offset
+    raw = [image.double() for image in data['inputs']]
+    cfg = dict(type=CFG['type'], min_std=4.0, size=(33, 47))
+    out = MODELS.build(cfg)(data, training)['inputs']
+    torch.testing.assert_close(out[0].double(), (raw[0] - raw[0].mean()) / raw[0].std(correction=0))
+    assert (out[1] == 0).all()
+    torch.testing.assert_close(out[2], out[0], atol=1e-5, rtol=0)
+
+
+def test_a_flat_image_is_not_blown_up():
+    data = batch((16, 16), 1)
+    data['inputs'][0] = (100 + torch.randint(0, 2, (1, 16, 16))).to(torch.uint8)
+    out = MODELS.build(dict(type=CFG['type'], min_std=4.0))(data)['inputs']
+    assert out.abs().max() <= 1 / 4
+    with pytest.raises(ValueError, match='min_std=0 must be positive'):
+        MODELS.build(dict(type=CFG['type'], min_std=0))

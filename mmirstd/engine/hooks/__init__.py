@@ -2,6 +2,7 @@
 
 from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 
+from .channels_last import ChannelsLastHook
 from .collapse_guard import CollapseError, CollapseGuardHook
 from .prediction_hook import SavePredictionsHook
 from .resumable_checkpoint import ResumableCheckpointHook
@@ -9,6 +10,7 @@ from .switch_to_deploy import SwitchToDeployHook
 from .visualization_hook import IRSTDVisualizationHook
 
 __all__ = [
+    'ChannelsLastHook',
     'CollapseError',
     'CollapseGuardHook',
     'IRSTDVisualizationHook',
