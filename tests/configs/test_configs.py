@@ -83,7 +83,7 @@ def identities(dataset):
     """What tells the samples of a dataset config apart, without its files."""
     if dataset.type == 'ConcatDataset':
         return set().union(*map(identities, dataset.datasets))
-    if dataset.type == 'MultiImageMixDataset':
+    if dataset.type in ('MultiImageMixDataset', 'RepeatDataset'):
         return identities(dataset.dataset)
     if dataset.type == 'mmirstd.SyntheticIRSTDDataset':
         built = DATASETS.build({**dataset, 'length': 50, 'serialize_data': False})
@@ -101,11 +101,10 @@ def ids_of_split(cls, split):
 
 
 def pipelines(dataset):
-    """The pipelines of a dataset config, from the inside to the outside."""
-    for inner in [dataset.dataset] if 'dataset' in dataset else dataset.get('datasets', ()):
-        yield from pipelines(inner)
-    if 'pipeline' in dataset:
-        yield dataset.pipeline
+    """The ways of a sample through a dataset config, one for each dataset with files: lists of transforms."""
+    inner = [*dataset.get('datasets', ()), *([dataset.dataset] if 'dataset' in dataset else ())]
+    ways = [way for d in inner for way in pipelines(d)] or [[]]
+    return [[*way, *dataset.get('pipeline', ())] for way in ways]
 
 
 @pytest.mark.parametrize('path', CONFIGS + DATASET_CONFIGS, ids=name)
@@ -129,14 +128,15 @@ def test_concerns_fit_each_other(path):
     sizes = [train.dataset.size] if 'size' in train.dataset else []
     with DefaultScope.overwrite_default_scope('mmseg'):
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-            steps = [TRANSFORMS.build(t) for pipeline in pipelines(loader.dataset) for t in pipeline]
-            assert type(steps[0]).__name__ == 'LoadIRImage'
-            assert [type(t).__name__ for t in steps].count('PackIRSTDInputs') == 1
-            assert type(steps[-1]).__name__ == 'PackIRSTDInputs'
-            # Training and test see the same channels.
-            assert getattr(steps[0], 'channels', 3) == len(cfg.model.data_preprocessor.mean)
-            if loader is cfg.train_dataloader:
-                sizes += [t.crop_size for t in steps if hasattr(t, 'crop_size')]
+            for way in pipelines(loader.dataset):
+                steps = [TRANSFORMS.build(t) for t in way]
+                assert type(steps[0]).__name__ == 'LoadIRImage'
+                assert [type(t).__name__ for t in steps].count('PackIRSTDInputs') == 1
+                assert type(steps[-1]).__name__ == 'PackIRSTDInputs'
+                # Training and test see the same channels.
+                assert getattr(steps[0], 'channels', 3) == len(cfg.model.data_preprocessor.mean)
+                if loader is cfg.train_dataloader:
+                    sizes += [t.crop_size for t in steps if hasattr(t, 'crop_size')]
     assert tuple(sizes[-1]) == tuple(cfg.model.data_preprocessor.size)
     ends = [scheduler.end for scheduler in cfg.param_scheduler if 'end' in scheduler]
     assert not ends or max(ends) == cfg.train_cfg.max_iters

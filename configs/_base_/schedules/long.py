@@ -2,7 +2,7 @@
 
 _base_ = './fast.py'
 max_iters = 8000
-train_cfg = dict(max_iters=max_iters, val_interval=1000)
+train_cfg = dict(max_iters=max_iters, val_interval=800)
 param_scheduler = [
     dict(_base_.param_scheduler[0], end=200),
     dict(_base_.param_scheduler[1], begin=200, end=max_iters),
