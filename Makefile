@@ -21,7 +21,7 @@ INTEROP_READY := $(INTEROP_VENV)/.ready
 OPENMMLAB_READY := $(OPENMMLAB_VENV)/.ready
 DOCS_READY := $(DOCS_VENV)/.ready
 
-.PHONY: install demo test test-all test-interop test-openmmlab test-wheel lint format layers docs
+.PHONY: install demo test test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -78,6 +78,10 @@ test-wheel:
 # Tests against timm, segment-anything, mmpretrain and safetensors; torchvision needs another torch.
 test-interop: $(INTEROP_READY)
 	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/checkpoints/test_loading.py $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
+
+# The table of how much each part of each config moves the logits: docs/results/perturbation.md.
+perturbation: $(READY)
+	$(VENV)/bin/python tests/configs/perturbation_table.py
 
 # The same tests on the original packages; see docs/get-started/install.md.
 test-openmmlab: $(OPENMMLAB_READY)

@@ -18,7 +18,7 @@ import mmirstd  # noqa: F401  makes 'mmirstd::' and 'mmseg::' known to configs
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
 # What changes neither the network nor its losses.
-APART = ('init_cfg', 'data_preprocessor', 'with_cp', 'frozen', 'test_cfg', 'pretrained')
+APART = ('init_cfg', 'data_preprocessor', 'with_cp', 'test_cfg', 'pretrained')
 
 
 def name(path):
@@ -63,7 +63,13 @@ def first_of_each_kind():
 @cache
 def first_of_each_network():
     """The first config of each network: shrunk, it differs from the others in an argument or a loss."""
-    return firsts(lambda path: repr(_without(shrink(parse(path)).model, APART)))
+    return firsts(network_of)
+
+
+@cache
+def network_of(path):
+    """What tells the shrunk network and its losses from others."""
+    return repr(_without(shrink(parse(path)).model, APART))
 
 
 def _without(node, keys):
@@ -73,8 +79,12 @@ def _without(node, keys):
 
 
 def shrink(cfg):
-    """Make large backbones narrow, images inside them small and point sampling short; nothing is loaded."""
+    """Make large networks narrow, images inside them small and point sampling short; nothing is loaded.
+
+    A module that is not known here keeps its size.
+    """
     backbone, head = cfg.model.backbone, cfg.model.decode_head
+    neck = cfg.model.get('neck') or {}
     inner = backbone.get('backbone', backbone)
     for part in (inner, head):
         if part.get('init_cfg'):
@@ -102,6 +112,18 @@ def shrink(cfg):
     elif inner.type == 'mmirstd.ResidualEncoder':
         inner.channels = cfg.model.neck.in_channels = [4, 8, 8, 8]
         cfg.model.neck.channels = head.in_channels = 8
+    small = dict(num_heads=2, feedforward_channels=32)
+    if backbone.type == 'mmirstd.QueryEncoder':
+        backbone.update(small, embed_dims=16)
+        neck.in_channels = [16] * len(neck.in_channels)
+        neck.query_channels = 16
+    if neck.get('type') == 'mmirstd.QueryFPN':
+        neck.update(small, out_channels=16, norm_cfg=neck.get('norm_cfg') or dict(type='GN', num_groups=4))
+    if head.type == 'mmirstd.QuerySAMHead':
+        head.update(small, in_channels=16, channels=16, mask_channels=(16, 8))
+    if inner.type == 'ResNetV1c':
+        inner.base_channels = 8
+        (backbone if inner is not backbone else neck).in_channels = [8, 16, 32, 64]
     if head.get('early_channels'):
         head.early_channels = early
     losses = cfg.model.decode_head.loss_decode
@@ -120,6 +142,15 @@ def small_model(path):
 def small_size(path):
     """Height and width of test images: a backbone that keeps the size of the image costs 16 times as much."""
     return 32 if parsed(path).model.backbone.get('backbone', {}).get('stem_strides') == (1, 1) else 64
+
+
+def logits_of(path, model, batch=2):
+    """A function from model to the final logits of random images, the same each time."""
+    size = small_size(path)
+    shape = (batch, len(model.data_preprocessor.mean), size, size)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    metas = [dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'), (size, size))] * batch
+    return lambda m: m.encode_decode(images, metas)
 
 
 def training_batch(model, size, batch=2, seed=0):

@@ -1,6 +1,6 @@
 """Which parts of a model change its prediction: a part that changes none is a stub, however well it trains."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from golden_state import drawn
@@ -17,11 +17,14 @@ def draw(name: str, like: Tensor, seed: int = 0) -> Tensor:
 def randomize(model: nn.Module, seed: int = 0, predict: Callable[[nn.Module], Tensor] | None = None) -> nn.Module:
     """Draw all parameters and statistics anew, zero-initialized ones too; returns the model in evaluation mode.
 
+    Tables of indices and the preprocessor's mean and deviation stay.
+
     With `predict` the statistics of batch norms are drawn around what they see in one forward pass: as in a trained
     network, no residual branch is then drowned by another.
     """
     for name, value in (*model.named_parameters(), *model.named_buffers()):
-        value.copy_(draw(name, value, seed))
+        if value.is_floating_point() and not name.startswith('data_preprocessor.'):
+            value.copy_(draw(name, value, seed))
     model.eval()
     norms = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
     if predict is not None and norms:
@@ -80,6 +83,38 @@ def part_effects(
             for name, p in parameters.items():
                 p.copy_(saved[name])
     return effects
+
+
+def silent_parameters(model: nn.Module, predict: Callable[[nn.Module], Tensor], draws: int = 3) -> set[str]:
+    """Name the parameters, frozen ones too, that no logit depends on: their gradient is zero for all draws of weights.
+
+    One backward pass sees a stub among all parameters. It does not see an effect that is there but very small.
+    """
+    silent = {name for name, _ in model.named_parameters()}
+    trainable = [p.requires_grad for p in model.parameters()]
+    for seed in range(draws):
+        # Backbones freeze their frozen parts again with each change of mode.
+        logits = predict(randomize(model, seed, predict).requires_grad_(True))
+        weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed))
+        (logits * weights).sum().backward()
+        silent -= with_gradient(model)
+        model.zero_grad()
+        if not silent:
+            break
+    for p, was in zip(model.parameters(), trainable, strict=True):
+        p.requires_grad_(was)
+    return silent
+
+
+def with_gradient(model: nn.Module) -> set[str]:
+    """Names of the parameters whose gradient is not zero."""
+    return {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+
+
+def allowed_here(names: Iterable[str], allowed: Mapping[str, str]) -> dict[str, str]:
+    """The part of a list of allowed prefixes that is about a model with parameters of these names."""
+    names = list(names)
+    return {prefix: reason for prefix, reason in allowed.items() if any(name.startswith(prefix) for name in names)}
 
 
 def stubs(effects: Mapping[str, float], allowed: Mapping[str, str], least: float = 0.01) -> dict[str, float]:

@@ -1,0 +1,79 @@
+"""Every part of every config changes the prediction, and every trainable parameter is trained.
+
+The models are those of the shipped configs, shrunk: a new config is covered without a line here.
+"""
+
+import pytest
+from perturbation import allowed_here, part_effects, randomize, silent_parameters, stubs, with_gradient
+from small_configs import (
+    CONFIGS,
+    first_of_each_network,
+    is_buildable,
+    logits_of,
+    name,
+    small_model,
+    small_size,
+    training_batch,
+)
+
+# Prefix of the names of parameters -> why no prediction needs them. What is not there any more fails a test.
+ALLOWED = {
+    'auxiliary_head': 'it trains the backbone alone',
+    'backbone.dense.mask_norm': 'the early mask trains the queries alone',
+    'backbone.dense.mask_mlp': 'the early mask trains the queries alone',
+    'backbone.dense.mask_conv': 'the early mask trains the queries alone',
+}
+UNTRAINED: dict[str, str] = {}
+
+
+@pytest.fixture
+def network(path):
+    """The config's path, if it is the first of its network and its modules are there."""
+    if path not in first_of_each_network():
+        pytest.skip('another config has the same network')
+    if not is_buildable(path):
+        pytest.skip('needs mmpretrain: tests/interop builds it')
+    return path
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=name)
+def test_the_prediction_depends_on_every_parameter(network):
+    model = small_model(network)
+    silent = silent_parameters(model, logits_of(network, model))
+    assert not stubs(dict.fromkeys(silent, 0.0), allowed_here(dict(model.named_parameters()), ALLOWED))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize('path', CONFIGS, ids=name)
+def test_every_part_moves_the_logits(network):
+    """Drawing a layer anew changes the logits by more than 1 % of their deviation, down to single layers."""
+    model = small_model(network)
+    effects = part_effects(model, logits_of(network, model), depth=99)
+    assert not stubs(effects, allowed_here(effects, ALLOWED))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=name)
+def test_every_trainable_parameter_is_trained(network):
+    """One training loss gives it a gradient that is not zero for some weights; what is frozen gets none."""
+    model = small_model(network)
+    trainable = {parameter for parameter, p in model.named_parameters() if p.requires_grad}
+    untrained = set(trainable)
+    for seed in range(3):
+        data = training_batch(model, small_size(network), seed=seed)
+        model.zero_grad()
+        randomize(model, seed, logits_of(network, model)).train()
+        loss, _ = model.parse_losses(model(**data, mode='loss'))
+        loss.backward()
+        assert with_gradient(model) <= trainable
+        untrained -= with_gradient(model)
+        if not untrained:
+            break
+    assert not stubs(dict.fromkeys(untrained, 0.0), allowed_here(trainable, UNTRAINED))
+
+
+def test_what_is_allowed_is_there():
+    """Beside the tests above: a prefix that no network has is out of date, too."""
+    names = {
+        key for path in first_of_each_network() if is_buildable(path) for key, _ in small_model(path).named_parameters()
+    }
+    assert allowed_here(names, ALLOWED | UNTRAINED) == ALLOWED | UNTRAINED
