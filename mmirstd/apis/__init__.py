@@ -18,6 +18,7 @@ _MODULES = {
     'describe_configs': 'mmirstd.utils.configs',
     'describe_sets': 'mmirstd.datasets.prepare',
     'evaluate_predictions': 'evaluate',
+    'finetune': 'finetuning',
     'infer': 'infer_files',
     'init_model': 'inference',
     'list_models': 'inference',

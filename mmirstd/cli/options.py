@@ -7,9 +7,9 @@ from typing import Any
 CONFIG_HELP = 'config file, or the name of a shipped config (`mmirstd models` lists them)'
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse.ArgumentParser, optional: bool = False) -> None:
     """Add the config and what changes it."""
-    parser.add_argument('config', help=CONFIG_HELP)
+    parser.add_argument('config', help=CONFIG_HELP, nargs='?' if optional else None)
     add_cfg_options(parser)
     parser.add_argument('--data-root', metavar='DIR', help='folder of the dataset; by default what the config says')
 
