@@ -94,6 +94,8 @@ def finetune(
     after = test(cfg, training.best, work_dir=osp.join(cfg.work_dir, 'after')).metrics
     rows = [{'held out': name, **metrics} for name, metrics in (('before', before), ('after', after))]
     say(text_rows(rows, ['held out', *REPORTED]))
+    if after['IoU'] <= before['IoU']:
+        say(f'no checkpoint is better on the held-out images than the weights it started from: keep {checkpoint}')
     return FinetuneResult(training, before, after)
 
 
@@ -103,20 +105,28 @@ def set_folder(cfg: Config, folder: str, splits: Mapping[str, str]) -> None:
         dataset = cfg[f'{loader}_dataloader'].dataset
         pipeline = next(leaf.pipeline for _, leaf in iter_datasets(cfg, [loader]) if leaf.get('pipeline'))
         leaf = dict(type='mmirstd.FolderDataset', data_root=folder, ann_file=splits[part], pipeline=pipeline)
-        if loader == 'train':
+        if loader == 'train' and dataset.type == 'MultiImageMixDataset':  # it augments what the inner one loads
             dataset.dataset = leaf
         else:
-            cfg[f'{loader}_dataloader'].dataset = dict(**leaf, test_mode=True)
+            cfg[f'{loader}_dataloader'].dataset = leaf if loader == 'train' else dict(**leaf, test_mode=True)
 
 
 def set_schedule(cfg: Config, images: int) -> None:
-    """Fit the schedule of a config, a warm-up and a decay, to a number of training images."""
+    """Fit the schedule of a config to a number of training images; its phases keep their shares.
+
+    Raises:
+        OptionError: If the config does not train by iterations.
+    """
+    if cfg.train_cfg.get('type') != 'IterBasedTrainLoop':
+        raise OptionError(f'{cfg.filename}: fine-tuning needs a config that trains by iterations (IterBasedTrainLoop)')
     wanted = PASSES * images // cfg.train_dataloader.batch_size
     interval = min(max(wanted, ITERATIONS[0]), ITERATIONS[1]) // VALIDATIONS
-    end = interval * VALIDATIONS
-    cfg.train_cfg.update(max_iters=end, val_interval=interval)
+    factor = interval * VALIDATIONS / cfg.train_cfg.max_iters
+    for scheduler in cfg.param_scheduler:
+        for key in scheduler.keys() & {'begin', 'end'}:
+            scheduler[key] = round(scheduler[key] * factor)
+        if 'milestones' in scheduler:
+            scheduler.milestones = [round(milestone * factor) for milestone in scheduler.milestones]
+    cfg.train_cfg.update(max_iters=interval * VALIDATIONS, val_interval=interval)
     cfg.default_hooks.checkpoint.interval = interval
-    warm_up, decay = cfg.param_scheduler
-    warm_up.end = decay.begin = end // 10
-    decay.end = end
     cfg.optim_wrapper.optimizer.lr *= RATE
