@@ -1,9 +1,9 @@
-"""As the released code has it: no WPMD, edges of deep features alone, trained with Canny's, plain IoU loss."""
-
-_base_ = './irsam_tinyvit_no-wpmd_nuaa.py'
-model = dict(
-    backbone=dict(out_indices=(), out_merged=False),
-    decode_head=dict(fuse='deep', early_channels=None, edge_target='sample', loss_decode=dict(log=False, smooth=1e-6)),
-)
-edges = dict(type='mmirstd.CannyEdge', low=100, high=200)
-train_dataloader = dict(dataset=dict(pipeline=[*_base_.train_pipeline[:-1], edges, _base_.train_pipeline[-1]]))
+# The network, the edges and the loss of the released code, in our 50 epochs.
+_base_ = [
+    '../_base_/models/irsam_tinyvit_released.py',
+    '../_base_/datasets/nuaa.py',
+    '../_base_/pipelines/irsam512_canny.py',
+    '../_base_/schedules/irsam_2400.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.train_pipeline}}))

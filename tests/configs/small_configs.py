@@ -154,15 +154,19 @@ def logits_of(path, model, batch=2):
 
 
 def training_batch(model, size, batch=2, seed=0):
-    """Random images and sparse labels through the model's preprocessor, as a training step gets them."""
+    """Random images and sparse labels through the model's preprocessor, as a training step gets them.
+
+    `size` is height and width, or both.
+    """
+    size = size if isinstance(size, tuple) else (size, size)
     generator = torch.Generator().manual_seed(seed)
     samples = []
     for _ in range(batch):
-        sample = SegDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size)))
-        sample.gt_sem_seg = PixelData(data=(torch.rand(1, size, size, generator=generator) < 0.05).long())
+        sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size))
+        sample.gt_sem_seg = PixelData(data=(torch.rand(1, *size, generator=generator) < 0.05).long())
         sample.gt_edge_map = sample.gt_sem_seg.clone()
         samples.append(sample)
     channels = len(model.data_preprocessor.mean)
-    images = torch.randint(0, 256, (batch, channels, size, size), dtype=torch.uint8, generator=generator)
-    model.data_preprocessor.size = (size, size)
+    images = torch.randint(0, 256, (batch, channels, *size), dtype=torch.uint8, generator=generator)
+    model.data_preprocessor.size = size
     return model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)

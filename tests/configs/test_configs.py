@@ -1,10 +1,14 @@
 """Every config is built, run forward and backward, and evaluated once, shrunk where it is large."""
 
+from copy import deepcopy
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope
+from mmcv.transforms import Compose
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from small_configs import (
@@ -19,6 +23,7 @@ from small_configs import (
     small_size,
     training_batch,
 )
+from torch import nn
 
 from mmirstd.datasets.published_splits import hold_out, load_published, official_prefix
 
@@ -32,6 +37,7 @@ def test_config_trains_and_predicts(path, all_tests):
     if not is_buildable(path):
         pytest.skip('needs mmpretrain: tests/interop builds it')
     model, size = small_model(path), small_size(path)
+    size = (size * 3 // 4, size * 5 // 4)  # no part takes crops to be square
     model.init_weights()
     model.train()
     data = training_batch(model, size)
@@ -44,7 +50,7 @@ def test_config_trains_and_predicts(path, all_tests):
     model.eval()
     with torch.no_grad():
         (result,) = model(data['inputs'][:1], data['data_samples'][:1], mode='predict')
-    assert result.seg_logits.data.shape == (1, size, size)
+    assert result.seg_logits.data.shape == (1, *size)
 
 
 @pytest.mark.parametrize('path', sorted(first_of_each_kind()), ids=name)
@@ -144,6 +150,45 @@ def test_concerns_fit_each_other(path):
     assert cfg.val_evaluator.type == 'mmirstd.IRSTDMetric'
     assert cfg.default_hooks.checkpoint.save_best == 'IoU'
     assert cfg.default_hooks.checkpoint.interval % cfg.train_cfg.val_interval == 0
+
+
+def test_irsam_trains_on_oblong_crops():
+    """From its own pipeline, Canny's edges included, to the gradient; the longer side is brought to `inside_size`."""
+    path = ROOT / 'irsam/irsam_tinyvit_released_nuaa.py'
+    rng = np.random.default_rng(0)
+    sample = dict(img=rng.integers(0, 256, (70, 90, 3), np.uint8), gt_seg_map=np.zeros((70, 90), np.uint8))
+    sample['gt_seg_map'][30:36, 40:45] = 1
+    sample |= dict(seg_fields=['gt_seg_map'], img_shape=(70, 90), ori_shape=(70, 90), img_path='70x90.png')
+    jitter, crop, *rest = parse(path).train_pipeline
+    steps = [dict(jitter, scale=(80, 48)), dict(crop, crop_size=(48, 80), target_prob=1.0), *rest]
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        pipeline = Compose([TRANSFORMS.build(step) for step in steps])
+    packed = [pipeline(deepcopy(sample)) for _ in range(2)]
+    model = small_model(path).train()
+    model.data_preprocessor.size = (48, 80)
+    data = model.data_preprocessor(pseudo_collate(packed), training=True)
+    assert data['inputs'].shape == (2, 3, 38, 64)
+    loss, values = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    assert values['decode.loss_edge'] > 0
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_irsam_has_the_released_schedule():
+    """``CosineAnnealingLR(T_max=50)`` for 1,001 epochs: the rate goes down and up ten times."""
+    cfg = parse(ROOT / 'irsam/irsam_tinyvit_released-1001e_nuaa.py')
+    epoch = cfg.epoch
+    assert epoch == -(-191 // cfg.train_dataloader.batch_size)
+    assert cfg.train_cfg.max_iters == 1001 * epoch
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], cfg.optim_wrapper.optimizer.lr)
+    scheduler = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler[0], optimizer=optimizer))
+    rates = []
+    for _ in range(cfg.train_cfg.max_iters):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        scheduler.step()
+    epochs = np.arange(1001)
+    np.testing.assert_allclose(rates[::epoch], 1e-4 * (1 + np.cos(np.pi * epochs / 50)) / 2, atol=1e-10)
 
 
 def test_averaged_weights_forget_the_initial_ones_early():
