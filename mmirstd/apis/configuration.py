@@ -1,6 +1,5 @@
 """A config as a run uses it: found by name, changed by options, its data folders checked."""
 
-import argparse
 import copy
 import inspect
 import os.path as osp
@@ -13,9 +12,11 @@ from mmengine.runner import Runner
 
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine.provenance import allowed_names
+from mmirstd.io.files import refuse_no_folder
 from mmirstd.utils.configs import find_config
 from mmirstd.utils.data_root import check_data_root, set_data_root
 from mmirstd.utils.errors import UserError
+from mmirstd.utils.literals import NO_LITERAL, literal
 from mmirstd.utils.text import as_list, did_you_mean
 
 CfgOptions = Mapping[str, Any] | Sequence[str]
@@ -47,24 +48,47 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
     options = parse_options(cfg_options)
     for key in options:
         check_option(cfg, key)
-    cfg.merge_from_dict(options)
+    for key, value in options.items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError, AssertionError) as error:
+            reason = ' '.join(str(error.args[0] if error.args else error).split())
+            raise OptionError(f'--cfg-options {key}: {reason}') from error
     return cfg
 
 
 def parse_options(options: CfgOptions | None, option: str = '--cfg-options') -> dict[str, Any]:
-    """Read ``KEY=VALUE`` texts as MMEngine does; a mapping is taken as it is.
+    """Read ``KEY=VALUE`` texts; a mapping is taken as it is.
+
+    A value is what Python reads there, ``dict(...)`` included, or what MMEngine reads: ``a,b`` and ``[a,b]`` are lists
+    of texts, ``true`` and ``None`` are values, all else is a text.
 
     Raises:
-        OptionError: If a text has no ``=``.
+        OptionError: If a text has no key or no ``=``, or its brackets or quotes do not close.
     """
     if isinstance(options, Mapping):
         return dict(options)
-    options = as_list(options or ())
-    if wrong := [text for text in options if '=' not in text]:
-        raise OptionError(f'{option} {wrong[0]}: expected KEY=VALUE')
-    parsed = argparse.Namespace()
-    DictAction(['--cfg-options'], 'options')(argparse.ArgumentParser(), parsed, options)
-    return parsed.options
+    parsed = {}
+    for text in as_list(options or ()):
+        key, equals, value = text.partition('=')
+        if not equals or not key.strip() or not all(key.strip().split('.')):
+            raise OptionError(f'{option} {text}: expected KEY=VALUE')
+        parsed[key.strip()] = _parse_value(value, f'{option} {text}')
+    return parsed
+
+
+def _parse_value(text: str, option: str) -> Any:
+    if text.strip() and (values := literal(f'[{text}]')) is not NO_LITERAL:
+        return values[0] if len(values) == 1 and not text.rstrip().endswith(',') else values
+    for opening, closing in ('()', '[]', '{}'):
+        if text.count(opening) != text.count(closing):
+            raise OptionError(f'{option}: {text.count(opening)} {opening} and {text.count(closing)} {closing}')
+    if text.lstrip().startswith(('{', 'dict(')) or '{' in text or 'dict(' in text:
+        raise OptionError(f"{option}: write a dict as {{'key': value}} or dict(key=value), with texts in quotes")
+    try:
+        return DictAction._parse_iterable(text)
+    except (AssertionError, RecursionError) as error:
+        raise OptionError(f'{option}: {" ".join(str(error).split()) or "brackets do not match"}') from None
 
 
 def check_option(cfg: Config, key: str) -> None:
@@ -94,7 +118,7 @@ def run_config(
     data_root: str | Path | None = None,
     work_dir: str | Path | None = None,
     allow_overlap: Sequence[str] = (),
-    launcher: str = 'none',
+    launcher: str | None = None,
     subfolder: str = '',
 ) -> Config:
     """Read the config of a run that trains or tests, and see that the data folders of ``loaders`` exist.
@@ -106,7 +130,7 @@ def run_config(
         data_root: Folder of the dataset; by default what the config says.
         work_dir: Where to write; by default what the config says, or ``work_dirs/NAME``.
         allow_overlap: Names of datasets, or of splits of them, that may be both trained on and evaluated.
-        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``; by default what the config says.
         subfolder: Goes below the default of ``work_dir``.
 
     Raises:
@@ -115,11 +139,12 @@ def run_config(
         DataRootError: If a folder does not exist.
     """
     cfg = read_config(config, cfg_options)
-    cfg.launcher = launcher
+    cfg.launcher = launcher if launcher not in (None, 'none') else cfg.get('launcher', 'none')
     if allow_overlap:
         cfg.allow_overlap = [*allowed_names(cfg.get('allow_overlap') or []), *as_list(allow_overlap)]
     default = cfg.get('work_dir') or osp.join('work_dirs', osp.splitext(osp.basename(cfg.filename or 'config'))[0])
     cfg.work_dir = osp.normpath(work_dir or osp.join(default, subfolder))
+    refuse_no_folder(cfg.work_dir)
     if data_root:
         set_data_root(cfg, str(data_root))
     check_data_root(cfg, loaders)

@@ -1,7 +1,7 @@
 """Evaluation of saved predictions, of any code, by any protocol: files to counts to analysis to one report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -22,6 +22,8 @@ from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep
 from mmirstd.evaluation.functional.thresholds import sweep_thresholds
 from mmirstd.io.files import refuse_overwriting, write_atomically, write_png
 from mmirstd.io.ids import read_ids
+from mmirstd.io.mask_content import judge_masks, mask_contents
+from mmirstd.io.masks import MASK_THRESHOLD, MaskRule
 from mmirstd.io.names import file_names, flat_name
 from mmirstd.io.tables import csv_rows, json_bytes, markdown_rows
 from mmirstd.utils.errors import UserError
@@ -118,6 +120,9 @@ def evaluate_predictions(
     img_suffix: str | None = None,
     key: str | None = None,
     labels: bool | None = None,
+    mask_threshold: float = MASK_THRESHOLD,
+    target_value: float | Sequence[float] | None = None,
+    ignore_value: float | Sequence[float] | None = None,
     missing: Literal['refuse', 'skip', 'empty'] = 'refuse',
     allow_extra: bool = False,
     allow_sizes: bool = False,
@@ -150,6 +155,10 @@ def evaluate_predictions(
         img_suffix: The same of images.
         key: Name of the array in ``.npz`` and ``.mat`` files.
         labels: Whether predictions that are images hold labels 0 and 1; None: if none holds another value.
+        mask_threshold: A mask pixel is target when its value is above, see :mod:`mmirstd.io.masks`.
+        target_value: Value, or values, of target pixels in masks; all others are background. None: the threshold
+            decides.
+        ignore_value: Value, or values, of mask pixels that count nowhere.
         missing: What becomes of a mask without a prediction: an error, left out, or an empty prediction.
         allow_extra: Leave out predictions without a mask.
         allow_sizes: Allow predictions of another size than their masks: presets do as their codes do.
@@ -171,6 +180,7 @@ def evaluate_predictions(
     Raises:
         EvaluationError: If `worst` has no `out`, or there is no prediction of the split.
         FileExistsError: If an output is there already.
+        MaskSetError: If it is not clear what in the masks is target.
         FileNotFoundError: If a folder, a split, a mask or an image is missing.
         PairingError: If predictions and masks do not fit.
         ProtocolError: If there is no such preset or setting.
@@ -180,6 +190,10 @@ def evaluate_predictions(
     img_dir, out, json = (None if path is None else Path(path) for path in (img_dir, out, json))
     if worst and out is None:
         raise EvaluationError('--worst (worst=) needs --out (out=), a folder to write to')
+    try:
+        mask_rule = MaskRule(mask_threshold, target_value, ignore_value)
+    except ValueError as error:
+        raise EvaluationError(str(error)) from error
     refuse_overwriting([path for path in (out, json) if path], overwrite)
     protocols, rule = choose_protocols(presets, settings)
     split_name, ids = load_split(split) if split else ('all masks', None)
@@ -199,7 +213,9 @@ def evaluate_predictions(
     predictions = [p.prediction for p in pairs if p.prediction is not None]
     if not predictions:
         raise EvaluationError(f'{pred_dir} holds no prediction of {split_name}')
-    reader = PairReader(labels=hold_labels(predictions) if labels is None else labels, key=key)
+    judge_masks(mask_contents([str(pair.mask) for pair in pairs]), mask_rule, str(mask_dir))
+    labels = hold_labels(predictions) if labels is None else labels
+    reader = PairReader(labels=labels, key=key, rule=mask_rule)
     scored = score_pairs(
         pairs,
         protocols,
@@ -224,6 +240,7 @@ def evaluate_predictions(
     about = provenance(
         pred_dir, mask_dir, split_name, pairing, pairs, labels=reader.labels, empty=missing == 'empty', command=command
     )
+    about['mask_rule'] = asdict(mask_rule)
     about['bootstrap'] = {'level': 0.95, 'resamples': resamples, 'seed': seed} if resamples else None
     evaluation = PredictionEvaluation(results, scored.records, scored.sweeps, sections, about)
     if json:
@@ -300,11 +317,14 @@ def _worst_section(
     pictures = []
     for rank, record in enumerate(progress_bar(worst, 'drawing'), 1):
         content = reader.read(by_id[record.img_id], with_image=True)
+        found = content.prediction > rule.threshold
+        if content.ignore is not None:
+            found &= ~content.ignore
         shown = content.prediction if content.image is None else content.image
         drawn = draw_detections(
             shown[..., ::-1] if shown.ndim == 3 else shown,
             content.mask,
-            content.prediction > rule.threshold,
+            found,
             name=record.img_id,
             distance=rule.distance,
             connectivity=rule.connectivity,

@@ -22,7 +22,7 @@ from mmirstd.utils.configs import DEFAULT_MODEL
 
 @dataclass
 class InferenceSummary:
-    """What was found and written: numbers of images and targets, images that could not be read and why, the folder."""
+    """What was found and written: numbers of images and targets, images that failed and why, the folder."""
 
     out: Path
     images: int = 0
@@ -51,7 +51,8 @@ def infer(
     """Find the targets in images, and write masks, pictures and a table.
 
     Below ``out``: ``masks/NAME.png`` (0 and 255), ``pictures/NAME.png``, ``probabilities/NAME.png`` or ``.npz``, and
-    ``targets.csv`` and ``targets.json`` with a row for each target. An image that cannot be read is passed over.
+    ``targets.csv`` and ``targets.json`` with a row for each target. An image that cannot be read,
+    or for which the network predicts NaN, is passed over and reported.
 
     Args:
         images: Files, folders, glob patterns or arrays, see :func:`mmirstd.io.inputs.list_images`.
@@ -75,7 +76,7 @@ def infer(
         FileExistsError: If a file would be replaced; nothing is written then.
         OptionError: If an option is out of its range, before the model is built.
         CheckpointError: If the checkpoint is missing or does not fit, or none is given and none comes with the package.
-        ValueError: If no image could be read.
+        ValueError: If there is no prediction for any image.
     """
     if (threshold is not None and not 0 <= threshold < 1) or connectivity not in (4, 8):
         raise OptionError(f'--threshold lies in [0, 1), --connectivity is 4 or 8; got {threshold} and {connectivity}')
@@ -120,7 +121,9 @@ def infer(
         reports.append(found.to_dict())
     summary.images, summary.targets = len(reports), len(rows)
     if not reports:
-        raise ValueError(f'none of {len(samples)} images could be read: {next(iter(summary.failures.values()))}')
+        raise ValueError(
+            f'there is no prediction for any of {len(samples)} images: {next(iter(summary.failures.values()))}'
+        )
     report = {
         'model': _name(model),
         'checkpoint': str(checkpoint),

@@ -21,6 +21,7 @@ from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_checkpoint, use_strict_loader
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.datasets.base import IRSTDDataset
+from mmirstd.engine.config_checks import check_channels
 from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.models.segmentors import check_tta_model
 from mmirstd.utils.configs import DEFAULT_MODEL, list_configs, packaged_weights
@@ -78,6 +79,7 @@ def init_model(
     device = device or get_device()
     check_device(device)
     use_strict_loader()
+    check_channels(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
         model = MODELS.build(cfg.model)
     check_tta_model(model)

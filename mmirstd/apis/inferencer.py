@@ -20,7 +20,7 @@ from mmirstd.engine.hooks.visualization_hook import shown_image
 from mmirstd.io.inputs import Image, is_single, list_images
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import Detections, detect_targets
-from mmirstd.ops.samples import probability_map
+from mmirstd.ops.samples import NonFiniteOutputError, non_finite_weights, probability_map, refuse_non_finite_output
 from mmirstd.utils.configs import DEFAULT_MODEL
 from mmirstd.utils.progress import progress_bar
 from mmirstd.visualization import IRSTDVisualizer, draw_detections
@@ -117,16 +117,18 @@ class IRSTDInferencer(BaseInferencer):
         Args:
             inputs: As in :meth:`__call__`.
             batch_size: As in :meth:`__call__`.
-            failures: Takes the names of images that cannot be read, with the reason; they are passed over. None: the
-                first one is an error.
+            failures: Takes the names of images that cannot be read, or for which the network predicts no numbers, with
+                the reason; they are passed over. None: the first one is an error.
             **forward_kwargs: Of :meth:`forward`.
         """
         images = self._inputs_to_list(inputs)
         with progress_bar(total=len(images), unit='image', disable=not self.show_progress) as bar:
             seen = 0
             for batch in self.preprocess(images, batch_size, failures=failures):
-                yield from self.forward(batch, **forward_kwargs)
-                seen += len(batch)
+                for prediction in self.forward(batch, failures=failures, **forward_kwargs):
+                    if prediction is not None:
+                        seen += 1
+                        yield prediction
                 bar.update(seen + len(failures or ()) - bar.n)
 
     def preprocess(
@@ -157,7 +159,8 @@ class IRSTDInferencer(BaseInferencer):
         threshold: float | None = None,
         connectivity: Connectivity = 8,
         min_area: int = 1,
-    ) -> list[Prediction]:
+        failures: dict[str, str] | None = None,
+    ) -> list[Prediction | None]:
         """Run the network, and find the targets in what it predicts.
 
         Args:
@@ -165,6 +168,10 @@ class IRSTDInferencer(BaseInferencer):
             threshold: A pixel is target when its probability is above; by default the model's own.
             connectivity: 4 or 8 neighbors make a target.
             min_area: Targets of fewer pixels are left out.
+            failures: See :meth:`stream`; in the place of such an image stands None.
+
+        Raises:
+            NonFiniteOutputError: If the network predicts NaN or infinity, and there are no ``failures``.
         """
         self.model.eval()  # a model that is being trained would predict from the statistics of the batch
         threshold = self._own_threshold() if threshold is None else threshold
@@ -173,10 +180,10 @@ class IRSTDInferencer(BaseInferencer):
             groups.setdefault(item['inputs'].shape if isinstance(item['inputs'], Tensor) else i, []).append(i)
         predictions: list[Any] = [None] * len(inputs)
         for indices in groups.values():
-            items = [inputs[i] for i in indices]
-            batch = self.collate_fn([{key: item[key] for key in ('inputs', 'data_samples')} for item in items])
-            for i, item, sample in zip(indices, items, super().forward(batch), strict=True):
-                name = item['name']
+            for i, sample in zip(indices, self._samples([inputs[i] for i in indices], failures), strict=True):
+                if sample is None:
+                    continue
+                item, name = inputs[i], inputs[i]['name']
                 packed = item['inputs'] if isinstance(item['inputs'], Tensor) else None
                 image = shown_image(packed, sample.ori_shape, item['source'], self._load)
                 found = detect_targets(
@@ -189,6 +196,25 @@ class IRSTDInferencer(BaseInferencer):
                 )
                 predictions[i] = Prediction(found, image)
         return predictions
+
+    def _samples(self, items: Sequence[Mapping[str, Any]], failures: dict[str, str] | None) -> list[Any]:
+        """What the network predicts for images of equal size; None for one that it fails on, with `failures`."""
+        source = items[0]['source'] if isinstance(items[0]['source'], str) else items[0]['name']
+        try:
+            batch = self.collate_fn([{key: item[key] for key in ('inputs', 'data_samples')} for item in items])
+            samples = super().forward(batch)
+            for item, sample in zip(items, samples, strict=True):
+                source = item['source'] if isinstance(item['source'], str) else item['name']
+                refuse_non_finite_output(sample, source)
+        except (NonFiniteOutputError, RuntimeError) as error:  # PyTorch's errors, for example of memory
+            if failures is None:
+                raise
+            if len(items) > 1:  # which one is it?
+                return [sample for item in items for sample in self._samples([item], failures)]
+            weights = non_finite_weights(self.model) if isinstance(error, NonFiniteOutputError) else ''
+            failures[source] = ' '.join(f'{error}{weights}'.split())
+            return [None]
+        return samples
 
     def visualize(
         self,

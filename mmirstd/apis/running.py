@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmirstd.engine.distributed import is_main, stop_distributed
+from mmirstd.ops.samples import NonFiniteOutputError, non_finite_weights
 from mmirstd.registry import RUNNERS
 
 
@@ -22,6 +23,8 @@ def running(cfg: Config) -> Iterator[Runner]:
         runner = RUNNERS.build(cfg)
         yield runner
     except Exception as e:
+        if isinstance(e, NonFiniteOutputError):
+            e.args = (f'{e}{non_finite_weights(runner.model)}',)
         e.after_start = getattr(runner, 'started', False)
         raise
     stop_distributed(runner)

@@ -43,7 +43,8 @@ def train(
         data_root: Folder of the dataset; by default what the config says.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         allow_overlap: Names of datasets, or of splits of them, that may be both trained on and evaluated.
-        resume: Continue the latest run in ``work_dir`` (or start if there is none), or from this checkpoint.
+        resume: Continue the latest run in ``work_dir`` (or start if there is none), or from this checkpoint. False: as
+            ``resume`` and ``load_from`` of the config say.
         overwrite: Allow replacing the checkpoints in ``work_dir``.
         amp: Mixed precision; bfloat16 on a CPU.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
@@ -96,6 +97,8 @@ def set_start(cfg: Config, resume: bool | str | Path, overwrite: bool) -> None:
         FileExistsError: If it would replace the checkpoints of another run, and ``overwrite`` is false.
         CheckpointError: If a checkpoint is missing.
     """
+    if not resume and cfg.get('resume'):  # as MMEngine understands it: this checkpoint, or the latest
+        resume = cfg.get('load_from') or True
     found = sorted(f for f in os.listdir(cfg.work_dir) if f.endswith('.pth')) if osp.isdir(cfg.work_dir) else []
     checkpoint = latest_checkpoint(cfg.work_dir) if resume is True else str(resume) if resume else None
     if resume:

@@ -51,6 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='auto',
         help='whether images hold labels 0 and 1 (default: if none holds another value)',
     )
+    add(
+        '--mask-threshold',
+        type=float,
+        default=127,
+        metavar='VALUE',
+        help='a mask pixel is target when its value is above (default: %(default)s; masks of 0 and 1 are labels)',
+    )
+    for kind, text in (
+        ('target', 'of target pixels in masks; all others are background'),
+        ('ignore', 'of mask pixels that count nowhere'),
+    ):
+        add(f'--{kind}-value', type=float, nargs='+', metavar='VALUE', help=f'values {text}')
     add('--allow-extra', action='store_true', help='leave out predictions without a mask')
     add('--allow-sizes', action='store_true', help='allow predictions of another size than their masks')
     missing = files.add_mutually_exclusive_group()

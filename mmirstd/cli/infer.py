@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict; the exit status is 1 if images could not be read."""
+    """Predict; the exit status is 1 if images failed."""
     from mmirstd.apis import infer
 
     summary = infer(**keywords(args))
     print(f'{summary.targets} targets in {summary.images} images: {summary.out}', flush=True)
     for name, reason in summary.failures.items():
-        print(f'not read: {reason if name in reason else f"{name}: {reason}"}', file=sys.stderr)
+        print(f'no prediction: {reason if name in reason else f"{name}: {reason}"}', file=sys.stderr)
     return 1 if summary.failures else 0

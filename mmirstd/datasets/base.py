@@ -11,10 +11,13 @@ from mmengine import fileio
 from mmengine.logging import print_log
 
 from mmirstd.datasets.layout import Layout, Place, describe_suffixes, index_files, override_layouts
-from mmirstd.datasets.pair_checks import find_faults, inspect_pairs, read_pair, size_text
+from mmirstd.datasets.pair_checks import BadPairError, InspectedPair, inspect_pairs, read_pair, size_text
 from mmirstd.datasets.published_splits import OFFICIAL_SPLITS, hold_out, load_published, official_prefix
 from mmirstd.datasets.target_dataset import TargetDataset
+from mmirstd.datasets.transforms.loading import LoadTargetMask
 from mmirstd.io.ids import digest, expand_folders, read_ids
+from mmirstd.io.mask_content import judge_masks
+from mmirstd.io.masks import MaskRule
 from mmirstd.registry import DATASETS
 from mmirstd.utils.text import abridge
 
@@ -39,9 +42,14 @@ class IRSTDDataset(TargetDataset):
         img_suffix: What follows the id in an image's name, with or without extension.
         mask_suffix: What follows the id in a mask's name, with or without extension.
         on_bad: What to do about an image without its mask or a mask without its image, an unreadable or truncated
-            file, and a mask of another size than its image. 'error': a missing file is an error at once, the others
-            are in :meth:`check`, which the runner calls before the first step. 'skip': all files are verified when
-            the split is loaded; bad pairs are left out and counted in the log.
+            file, an image with values that are no numbers or with an empty color channel, and a mask of another size
+            than its image. 'error': a missing file is an error at once, the others are in :meth:`check`, which the
+            runner calls before the first step. 'skip': all files are verified when the split is loaded; bad pairs are
+            left out and counted in the log.
+        missing_mask: 'error', or 'empty': an image without a mask is one of background.
+        target_value: Value, or values, of the target pixels in mask files; all others are background. None: those above
+            127, or 1 where a mask holds 0 and 1 alone, see :mod:`mmirstd.io.masks`.
+        ignore_value: Value, or values, of mask pixels that count neither in the loss nor in the metrics.
         kwargs: Arguments of :class:`BaseSegDataset`.
 
     Raises:
@@ -49,6 +57,7 @@ class IRSTDDataset(TargetDataset):
         ValueError: If a split is unknown or has duplicates, two files belong to one id, or no pair is left.
     """
 
+    reads_masks = True  # False: there is no folder of masks
     # Spelled as in ``splits/``; None means that the dataset has no published splits and is named after its folder.
     NAME: ClassVar[str | None] = None
     # The first that is there is taken. A tuple of layouts is read as one dataset.
@@ -72,19 +81,27 @@ class IRSTDDataset(TargetDataset):
         img_suffix: str | None = None,
         mask_suffix: str | None = None,
         on_bad: Literal['error', 'skip'] = 'error',
+        missing_mask: Literal['error', 'empty'] = 'error',
+        target_value: float | Sequence[float] | None = None,
+        ignore_value: float | Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if 'data_prefix' in kwargs:
-            raise TypeError(f'{type(self).__name__} takes img_dir and mask_dir, not data_prefix')
+        self.refuse_unused(kwargs)
         if split and ann_file:
             raise ValueError(f'give split ({split!r}) or ann_file ({ann_file!r}), not both')
         if data_root is None:
             raise ValueError(f'{type(self).__name__} needs data_root, the folder that holds images and masks')
         if on_bad not in ('error', 'skip'):
             raise ValueError(f"on_bad must be 'error' or 'skip', got {on_bad!r}")
+        if missing_mask not in ('error', 'empty'):
+            raise ValueError(f"missing_mask must be 'error' or 'empty', got {missing_mask!r}")
         self.split = split
         self.split_name = split or ann_file or 'all'
         self.on_bad = on_bad
+        self.missing_mask = missing_mask
+        self.mask_rule = MaskRule(target_value=target_value, ignore_value=ignore_value)
+        self.images_with_targets: int | None = None  # known after check()
+        self._inspected: dict[str, InspectedPair] = {}
         self.skipped: dict[str, list[str]] = {}
         self.layouts = override_layouts(
             self.LAYOUTS, img_dir=img_dir, mask_dir=mask_dir, img_suffix=img_suffix, mask_suffix=mask_suffix
@@ -123,12 +140,18 @@ class IRSTDDataset(TargetDataset):
         images, masks = self._index(places)
         ids = self._load_ids(images, masks)
         for kind, index in (('image', images), ('mask', masks)) if self.has_masks else (('image', images),):
-            if missing := [i for i in ids if i not in index]:
+            missing = [i for i in ids if i not in index]
+            if missing and not (kind == 'mask' and self.missing_mask == 'empty'):
                 if self.on_bad == 'error':
                     raise FileNotFoundError(self._describe_missing(kind, missing, len(ids), places, images | masks))
                 self.skipped[f'no {kind}'] = missing
                 ids = [i for i in ids if i in index]
-        infos = [self.sample_info(images[i], masks.get(i), i, i in self.MASK_RESIZE_IDS) for i in ids]
+        rule = {} if self.mask_rule == MaskRule() else {'mask_rule': self.mask_rule}
+        infos = [self.sample_info(images[i], masks.get(i), i, i in self.MASK_RESIZE_IDS, **rule) for i in ids]
+        if self.has_masks:
+            for info in infos:
+                if info['seg_map_path'] is None:
+                    info['background'] = True
         return infos if self.on_bad == 'error' else self._leave_out_bad(infos)
 
     def corrupt_ids(self, found: Collection[str]) -> Collection[str]:
@@ -136,27 +159,44 @@ class IRSTDDataset(TargetDataset):
         return self.CORRUPT_IDS
 
     def check(self) -> dict:
-        """Verify every file, see :func:`~mmirstd.io.images.read_header`: about a second per 1,000 pairs.
+        """Verify every file, and judge what the masks hold, see :func:`~mmirstd.io.mask_content.judge_masks`.
 
-        With ``on_bad='skip'`` they were verified when the split was loaded, and only headers are read again.
+        Files are decoded once, see :mod:`mmirstd.io.check_cache`: two seconds per 1,000 pairs. With ``on_bad='skip'``
+        that was when the split was loaded.
 
         Returns:
             ``num`` images, their ``min_size`` and ``max_size`` as (width, height) over each axis, and ``modes``, a
             count of :class:`~mmirstd.io.images.Header` modes of the images.
 
         Raises:
-            ValueError: If a file cannot be read, or a mask differs from its image in size and is not known to; the
-                message names the files.
+            ValueError: If a file cannot be read, a mask differs from its image in size and is not known to, or it is
+                not clear what in the masks is target; the message names the files.
         """
         self.full_init()
         infos = [self.get_data_info(i) for i in range(len(self))]
-        headers = inspect_pairs(infos, self.backend_args, verify=self.on_bad == 'error')
+        new = [info for info in infos if info['img_path'] not in self._inspected]
+        inspected = self._inspected | {
+            info['img_path']: pair for info, pair in zip(new, inspect_pairs(new, self.backend_args), strict=True)
+        }
+        pairs, self._inspected = [inspected[info['img_path']] for info in infos], {}
+        if self.has_masks:
+            self._judge(infos, pairs)
+        headers = [pair.header for pair in pairs]
         return {
             'num': len(headers),
             'min_size': (min(h.width for h in headers), min(h.height for h in headers)),
             'max_size': (max(h.width for h in headers), max(h.height for h in headers)),
             'modes': dict(Counter(h.mode for h in headers)),
         }
+
+    def _judge(self, infos: Sequence[dict], pairs: Sequence[InspectedPair]) -> None:
+        masks = {info['seg_map_path']: pair.mask for info, pair in zip(infos, pairs, strict=True) if pair.mask}
+        rules = [t.rule(self.mask_rule) for t in self.pipeline.transforms if isinstance(t, LoadTargetMask)]
+        name = f'{self.name} {self.split_name}'
+        rule = rules[0] if rules else self.mask_rule
+        self.images_with_targets = judge_masks(masks, rule, name, empty=len(pairs) - len(masks))
+        if blank := [info['img_path'] for info, pair in zip(infos, pairs, strict=True) if pair.blank]:
+            self._warn(f'{len(blank)} of {len(pairs)} images hold one value alone: {abridge(blank, 3)}')
 
     def _find_layout(self) -> list[Place]:
         if not self._isdir(self.data_root):
@@ -182,14 +222,14 @@ class IRSTDDataset(TargetDataset):
         )
 
     def _folders(self, place: Place) -> tuple[str, ...]:
-        return (place.img_dir, place.mask_dir) if self.has_masks else (place.img_dir,)
+        return (place.img_dir, place.mask_dir) if self.reads_masks else (place.img_dir,)
 
     def _index(self, places: Sequence[Place]) -> tuple[dict[str, str], dict[str, str]]:
         """Map ids to image files, and to mask files."""
         images, masks = {}, {}
         for layout, img_dir, mask_dir in places:
             index = partial(index_files, prefix=layout.prefix, nested=layout.nested, backend_args=self.backend_args)
-            below = index(mask_dir, layout.mask_suffixes) if self.has_masks else {}
+            below = index(mask_dir, layout.mask_suffixes) if self.reads_masks else {}
             masks |= below
             images |= index(img_dir, layout.img_suffixes, skip=below.values() if img_dir == mask_dir else ())
         if not images:
@@ -242,16 +282,18 @@ class IRSTDDataset(TargetDataset):
 
     def _leave_out_bad(self, infos: list[dict]) -> list[dict]:
         num = len(infos) + sum(map(len, self.skipped.values()))
-        faults = find_faults(infos, self.backend_args)
-        for info, error in zip(infos, faults, strict=True):
-            if error is not None:
+        pairs = list(zip(infos, inspect_pairs(infos, self.backend_args, skip=True), strict=True))
+        faults = [error for _, error in pairs if isinstance(error, BadPairError)]
+        for info, error in pairs:
+            if isinstance(error, BadPairError):
                 self.skipped.setdefault(error.reason, []).append(info['img_id'])
-        good = [info for info, error in zip(infos, faults, strict=True) if error is None]
+        good = [info for info, pair in pairs if isinstance(pair, InspectedPair)]
+        self._inspected = {info['img_path']: pair for info, pair in pairs if isinstance(pair, InspectedPair)}
         counts = '; '.join(f'{len(ids)} {reason} ({abridge(ids)})' for reason, ids in self.skipped.items())
         if not good:
             raise ValueError(f'{self.name} {self.split_name}: no pair is left of {num}: {counts}')
         if self.skipped:
-            details = [f'\n  {error}' for error in faults if error is not None]
+            details = [f'\n  {error}' for error in faults]
             self._warn(f"{num - len(good)} of {num} pairs are skipped (on_bad='skip'): {counts}{''.join(details[:5])}")
         return good
 

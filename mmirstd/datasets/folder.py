@@ -14,8 +14,8 @@ class FolderDataset(IRSTDDataset):
     ``mask_suffix``. All images are used unless ``ann_file`` lists a part of them.
 
     Args:
-        mask_dir: Folder of the masks. None: there are no masks. Images are then predicted and drawn by a test, and
-            evaluation is left out.
+        mask_dir: Folder of the masks. None: there are none. With ``missing_mask='empty'`` all images are background.
+            Otherwise they are predicted and drawn by a test, and evaluation is left out.
         kwargs: Arguments of :class:`IRSTDDataset`.
 
     Raises:
@@ -23,8 +23,13 @@ class FolderDataset(IRSTDDataset):
     """
 
     def __init__(self, *, mask_dir: str | None = 'masks', **kwargs: Any) -> None:
-        if mask_dir is None:
-            self.has_masks = False
+        if mask_dir is None and kwargs.get('missing_mask') == 'empty':
+            self.reads_masks = False
+        elif mask_dir is None:
+            self.has_masks = self.reads_masks = False
             if not kwargs.get('test_mode'):
-                raise ValueError(f'{type(self).__name__}: training needs masks; mask_dir=None goes with test_mode=True')
+                raise ValueError(
+                    f'{type(self).__name__}: training needs masks; mask_dir=None goes with test_mode=True, or '
+                    "missing_mask='empty' for images of background"
+                )
         super().__init__(mask_dir=mask_dir, **kwargs)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 from mmirstd.datasets.target_dataset import TargetDataset
 from mmirstd.registry import DATASETS
@@ -36,6 +36,11 @@ class SyntheticIRSTDDataset(TargetDataset):
     """
 
     HASHED = 'parameters'
+    UNUSED: ClassVar[dict[str, str]] = {
+        'filter_cfg': 'length and scene',
+        'ignore_index': 'masks without ignored pixels',
+    }
+    _OF_FILES = frozenset(('ann_file', 'data_root', 'data_prefix', 'img_suffix', 'seg_map_suffix', 'backend_args'))
     name = 'Synthetic'
 
     def __init__(
@@ -51,8 +56,9 @@ class SyntheticIRSTDDataset(TargetDataset):
             raise ValueError(f'length must be at least 1, got {length}')
         if len(size) != 2 or min(size) < MIN_SIZE:
             raise ValueError(f'size must be (height, width), at least {MIN_SIZE} each, got {size}')
-        if unsupported := {'ann_file', 'data_root', 'data_prefix'} & kwargs.keys():
+        if unsupported := self._OF_FILES & kwargs.keys():
             raise TypeError(f'{type(self).__name__} has no files, so no {", ".join(sorted(unsupported))}')
+        self.refuse_unused(kwargs)
         scene_generator(seed, part, 0)  # checks both
         self.length = length
         self.size = tuple(size)

@@ -1,5 +1,6 @@
 """What all datasets share: two classes, and a report of the split that was loaded."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from mmengine.logging import print_log
@@ -18,11 +19,29 @@ class TargetDataset(BaseSegDataset):
     """
 
     METAINFO: ClassVar[dict] = {'classes': ('background', 'target'), 'palette': [[0, 0, 0], [255, 0, 0]]}
+    # Arguments of BaseSegDataset that have no effect here -> what has.
+    UNUSED: ClassVar[dict[str, str]] = {
+        'seg_map_suffix': 'mask_suffix',
+        'data_prefix': 'img_dir and mask_dir',
+        'filter_cfg': 'on_bad, or ids as ann_file',
+        'ignore_index': 'ignore_value, a value in mask files',
+    }
     HASHED: ClassVar[str] = 'ids'  # what sha256 is made from, as the log says it
 
     has_masks: bool = True  # without, seg_map_path is None, and metainfo['has_masks'] is False
     name: str  # of the dataset, as reported
     split_name: str
+
+    @classmethod
+    def refuse_unused(cls, given: Iterable[str]) -> None:
+        """Refuse arguments that :class:`BaseSegDataset` takes and this dataset would ignore.
+
+        Raises:
+            TypeError: Naming the argument that has the effect.
+        """
+        for name in given:
+            if name in cls.UNUSED:
+                raise TypeError(f'{cls.__name__} takes {cls.UNUSED[name]}, not {name}')
 
     @property
     def img_ids(self) -> list[str]:

@@ -23,13 +23,16 @@ from torch.utils.data import DataLoader
 from mmirstd.checkpoints.fitting import check_average, check_optimizer, load_fitting, load_strict
 from mmirstd.checkpoints.loading import Load, load_checkpoint, recording, use_strict_loader
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
+from mmirstd.engine.config_checks import check_channels, check_config, check_training
 from mmirstd.engine.distributed import start_gloo_on_cpu
 from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
 from mmirstd.engine.provenance import leaves
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
 from mmirstd.io.files import whole_file
+from mmirstd.io.mask_content import MaskSetError
 from mmirstd.models.segmentors import check_tta_model
+from mmirstd.ops.samples import refuse_non_finite_output
 from mmirstd.registry import RUNNERS
 
 # Of MMEngine: a line for each parameter with options of its own, and advice to itself.
@@ -45,6 +48,19 @@ class StrictRunnerMixin:
 
     started = False  # whether a batch came: failures before that are a matter of set-up
 
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> Runner:
+        """Build from a config, after a check of what it says."""
+        cfg = copy.deepcopy(cfg)
+        check_config(cfg)
+        check_channels(cfg)
+        return super().from_cfg(cfg)
+
+    def train(self) -> nn.Module:
+        """Train, after a check of loop and schedule."""
+        check_training(self.cfg)
+        return super().train()
+
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         """Register what the config says, and the guard against training on the images of the test."""
         super().register_hooks(default_hooks, custom_hooks)
@@ -55,6 +71,9 @@ class StrictRunnerMixin:
         """Call the hooks, and note when the first batch comes."""
         if fn_name in ('before_train_iter', 'before_val_iter', 'before_test_iter'):
             self.started = True
+        if fn_name in ('after_val_iter', 'after_test_iter'):  # whatever the metric, NaN is no background
+            for sample in kwargs.get('outputs') or ():
+                refuse_non_finite_output(sample, str(sample.get('img_path', 'an image')))
         super().call_hook(fn_name, **kwargs)
 
     @staticmethod
@@ -70,9 +89,15 @@ class StrictRunnerMixin:
         loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         # A loader draws a seed for its workers whenever it starts: not from the generators that training draws from.
         loader.generator = torch.Generator().manual_seed(seed or 0)
-        for dataset in leaves(loader.dataset):
+        found = list(leaves(loader.dataset))
+        for dataset in found:
             if hasattr(dataset, 'check'):
                 print_log(f'{type(dataset).__name__} checked: {dataset.check()}', logger='current')
+        if all(getattr(d, 'images_with_targets', None) == 0 and not d.test_mode for d in found):
+            names = ', '.join(f'{d.name} {d.split_name}' for d in found)
+            raise MaskSetError(
+                f'{names}: no image to train on has a target; the warnings above say what the masks hold'
+            )
         return loader
 
 

@@ -74,6 +74,21 @@ def read_image(path: str | Path, backend_args: dict | None = None) -> np.ndarray
     return decode_image(fileio.get(path, backend_args=backend_args), str(path))
 
 
+def read_verified(path: str, backend_args: dict | None = None) -> tuple[Header, np.ndarray]:
+    """Read header and pixels of an image, with the checksums of a PNG; see :func:`read_header`, :func:`decode_image`.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: As both; the message names the file.
+    """
+    path = str(path)
+    content = fileio.get(path, backend_args=backend_args)
+    header = _guarded(parse_header, content, path)
+    if _kind(content) == 'PNG':
+        _guarded(_check_png, content, path)
+    return header, decode_image(content, path)
+
+
 def decode_image(content: bytes, source: str) -> np.ndarray:
     """Decode the content of an image file.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmirstd.apis import IRSTDInferencer, infer, init_model, predict
 from mmirstd.apis.configuration import OptionError
@@ -77,12 +78,12 @@ def test_unreadable_files_are_reported_and_passed_over(run, capsys):
     assert run('tiny/images', '--no-pictures') == 1
     captured = capsys.readouterr()
     assert ' targets in 3 images: out' in captured.out
-    lines = [line for line in captured.err.splitlines() if line.startswith('not read: ')]
+    lines = [line for line in captured.err.splitlines() if line.startswith('no prediction: ')]
     assert ['2.png' in lines[0], '4.png' in lines[1]] == [True, True]
     assert sorted(p.name for p in Path('out/masks').iterdir()) == ['0.png', '1.png', '3.png']
     assert len(json.loads(Path('out/targets.json').read_text())['failures']) == 2
     message = run('tiny/images/2.png', 'tiny/images/4.png', '--overwrite')
-    assert 'none of 2 images could be read' in message
+    assert 'no prediction for any of 2 images' in message
     assert '2.png' in message
 
 
@@ -139,3 +140,36 @@ def test_arrays_from_a_notebook(tiny_config, tiny_checkpoint, tiny_data, tmp_pat
     summary = infer([image, image], tmp_path / 'out', tiny_config(), tiny_checkpoint, device='cpu', pictures=False)
     assert (summary.images, summary.failures) == (2, {})
     assert sorted(p.name for p in (tmp_path / 'out/masks').iterdir()) == ['000000_image.png', '000001_image.png']
+
+
+def test_an_image_on_which_the_network_fails_is_reported_and_passed_over(run, capsys, monkeypatch):
+    from mmseg.models import EncoderDecoder
+
+    finish = EncoderDecoder.postprocess_result
+
+    def postprocess_result(self, seg_logits, data_samples=None):
+        samples = finish(self, seg_logits, data_samples)
+        for sample in samples:
+            if sample.img_path.endswith('2.png'):
+                sample.seg_logits.data[0, 3, 4] = float('nan')
+            if sample.img_path.endswith('3.png'):
+                raise RuntimeError('out of memory')
+        return samples
+
+    monkeypatch.setattr(EncoderDecoder, 'postprocess_result', postprocess_result)
+    assert run('tiny/images', '--no-pictures', '--batch-size', 5) == 1
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith('no prediction: ')]
+    assert '2.png: 1 of 1024 values that the model predicts are NaN or infinite; all weights' in lines[0]
+    assert '3.png: out of memory' in lines[1]
+    assert sorted(p.name for p in Path('out/masks').iterdir()) == ['0.png', '1.png', '4.png']
+
+
+def test_a_model_of_nan_is_an_error_that_names_the_weights(run, tiny_checkpoint):
+    content = torch.load(tiny_checkpoint, weights_only=True)
+    content['state_dict']['decode_head.conv_seg.bias'][0] = float('nan')
+    torch.save(content, tiny_checkpoint)
+    message = run('tiny/images', '--no-pictures')
+    assert 'no prediction for any of 5 images: ' in message
+    assert '0.png: 1024 of 1024 values that the model predicts are NaN' in message
+    assert 'in the model: decode_head.conv_seg.bias' in message

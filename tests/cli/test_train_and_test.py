@@ -99,13 +99,12 @@ def option(*options):
         (option('pipeline=3'), 'pipeline is a variable of the config file, and changing it here would not reach'),
         (
             option('train_cfg.max_iter=3'),
-            "TypeError: IterBasedTrainLoop.__init__() got an unexpected keyword argument 'm",
+            'error: train_cfg.max_iter: IterBasedTrainLoop has no argument max_iter; did you mean max_iters?',
         ),
         (option('model.backbone.type=mmirstd.RepVit'), 'KeyError: mmirstd.RepVit is not in the mmseg::model registry'),
         (
             option('custom_hooks.0.intervall=3'),
-            "error: TypeError: CollapseGuardHook.__init__() got an unexpected keyword argument 'intervall' "
-            '(MMIRSTD_TRACEBACK=1 shows where)',
+            'error: custom_hooks[0].intervall: CollapseGuardHook has no argument intervall; did you mean interval?',
         ),
         (option('train_dataloader.dataset.split=a/b'), "error: unknown split 'a/b' of tiny; known: none"),
         (

@@ -131,14 +131,14 @@ def test_damaged_as_published_is_not_counted_as_skipped(tmp_path):
 
 def test_unreadable_by_the_system(tmp_path, monkeypatch):
     make(tmp_path, ['a.png', 'b.png'])
-    read = pair_checks.read_header
+    read = pair_checks.read_verified
 
     def refuse(path, *arguments):
         if path.endswith('b.png'):
             raise PermissionError(13, 'Permission denied', path)
         return read(path, *arguments)
 
-    monkeypatch.setattr(pair_checks, 'read_header', refuse)
+    monkeypatch.setattr(pair_checks, 'read_verified', refuse)
     dataset = FolderDataset(data_root=tmp_path, on_bad='skip')
     assert (dataset.img_ids, dataset.skipped) == (['a'], {'unreadable file': ['b']})
     with pytest.raises(PermissionError, match=r'b\.png'):

@@ -25,14 +25,13 @@ def verified(monkeypatch):
     from mmirstd.datasets import pair_checks
 
     paths = []
-    original = pair_checks.read_header
+    original = pair_checks.read_verified
 
-    def read_header(path, backend_args=None, verify=False):
-        if verify:
-            paths.append(os.path.relpath(path, os.path.dirname(os.path.dirname(path))))
-        return original(path, backend_args, verify)
+    def read_verified(path, backend_args=None):
+        paths.append(os.path.relpath(path, os.path.dirname(os.path.dirname(path))))
+        return original(path, backend_args)
 
-    monkeypatch.setattr(pair_checks, 'read_header', read_header)
+    monkeypatch.setattr(pair_checks, 'read_verified', read_verified)
     return paths
 
 
@@ -49,11 +48,11 @@ def test_only_what_changed_is_verified_again(tiny_data, verified, own_cache):
     verified.clear()
     assert check(tiny_data) == first
     assert verified == []
-    # Another time, another size: the pair is verified.
+    # Another time, another size.
     os.utime(tiny_data / 'images/2.png', ns=(1, 1))
     cv2.imwrite(str(tiny_data / 'masks/4.png'), np.zeros((32, 32), np.uint8))
     check(tiny_data)
-    assert sorted(verified) == ['images/2.png', 'images/4.png', 'masks/2.png', 'masks/4.png']
+    assert sorted(verified) == ['images/2.png', 'masks/4.png']
     assert len(list(own_cache.iterdir())) == 1
 
 
@@ -119,7 +118,7 @@ def test_a_file_that_changes_while_it_is_verified(tmp_path):
     path.write_bytes(b'1')
     known = VerifiedFiles([str(path)])
     path.write_bytes(b'22')
-    known.add([str(path)])
+    known.add({str(path): {}})
     assert str(path) not in VerifiedFiles([str(path)])
 
 
@@ -127,9 +126,9 @@ def test_splits_of_a_folder_share_a_file_and_links_count_as_their_files(tmp_path
     for name in ('a', 'b'):
         (tmp_path / name).touch()
     (tmp_path / 'link').symlink_to(tmp_path / 'a')
-    VerifiedFiles([str(tmp_path / 'a')]).add([str(tmp_path / 'a')])
+    VerifiedFiles([str(tmp_path / 'a')]).add({str(tmp_path / 'a'): {}})
     other = VerifiedFiles([str(tmp_path / 'b')])
-    other.add([str(tmp_path / 'b')])
+    other.add({str(tmp_path / 'b'): {}})
     assert len(list(own_cache.iterdir())) == 1
     known = VerifiedFiles([str(tmp_path / 'link'), str(tmp_path / 'b')])
     assert str(tmp_path / 'link') in known

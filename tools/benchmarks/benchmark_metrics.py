@@ -82,7 +82,7 @@ def read_images(pred_dir: Path, mask_dir: Path, number: int) -> Images:
     if not pairs:
         raise SystemExit(f'{pred_dir} holds no prediction of the size of its mask in {mask_dir}')
     labels = hold_labels([p.prediction for p in pairs])
-    return [(read_prediction(p.prediction, labels=labels), read_mask(p.mask)) for p in pairs]
+    return [(read_prediction(p.prediction, labels=labels), read_mask(p.mask)[0]) for p in pairs]
 
 
 def load_plain_stack() -> type:

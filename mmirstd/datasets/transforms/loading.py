@@ -1,5 +1,6 @@
 """Loading of infrared images and target masks."""
 
+from dataclasses import replace
 from os import PathLike, fspath
 from typing import Literal
 
@@ -10,7 +11,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 
 from mmirstd.datasets.transforms.shown import ShownByArguments
 from mmirstd.io.images import drop_alpha, read_image, refuse_non_finite
-from mmirstd.io.masks import MASK_THRESHOLD, mask_labels
+from mmirstd.io.masks import MaskRule, mask_labels
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
 
@@ -173,35 +174,47 @@ def _as_decoded(img: np.ndarray, source: str) -> np.ndarray:
 
 @TRANSFORMS.register_module(name=['LoadTargetMask', 'LoadAnnotations'])
 class LoadTargetMask(ShownByArguments, LoadAnnotations):
-    """Load a target mask of any mode as ``gt_seg_map``, uint8 (H, W) in {0, 1}, see :mod:`mmirstd.io.masks`.
+    """Load a target mask of any mode as ``gt_seg_map``, uint8 (H, W) in {0, 1, 255}, see :mod:`mmirstd.io.masks`.
 
-    Without ``seg_map_path`` (a folder of images without masks, an image to predict) nothing is loaded. Inside a config,
-    ``dict(type='LoadAnnotations', _scope_='mmirstd')`` is this transform under the name by which MMSegmentation's
-    inferencers recognize and drop it.
+    Which values are targets and which are ignored (255), the dataset says (``target_value``, ``ignore_value``); the
+    rule is kept as ``mask_rule``, by which evaluation reads the file again. Without ``seg_map_path`` (a folder of
+    images without masks, an image to predict) nothing is loaded, but for ``background``, an image without a target.
+    Inside a config, ``dict(type='LoadAnnotations', _scope_='mmirstd')`` is this transform under the name by which
+    MMSegmentation's inferencers recognize and drop it.
 
     A palette mask is read by its colors, not its indices. A mask is resized to its image, by nearest neighbor at
     pixel centers, only where the dataset says ``mask_resize``.
 
     Args:
-        threshold: A pixel is target when its value is above, in the units of the file.
+        threshold: A pixel is target when its value is above, in the units of the file. None: 127.
         backend_args: mmengine's file backend.
 
     Raises:
         ValueError: If the file cannot be decoded, holds no mask, or differs from its image in size.
     """
 
-    def __init__(self, threshold: float = MASK_THRESHOLD, backend_args: dict | None = None) -> None:
-        if threshold < 0:
+    def __init__(self, threshold: float | None = None, backend_args: dict | None = None) -> None:
+        if threshold is not None and threshold < 0:
             raise ValueError(f'LoadTargetMask: threshold must not be negative, got {threshold}')
         super().__init__(imdecode_backend='cv2', backend_args=backend_args)
         self.threshold = threshold
 
+    def rule(self, given: MaskRule | None = None) -> MaskRule:
+        """The rule of a dataset with the threshold of this transform, where it has one."""
+        given = given or MaskRule()
+        return given if self.threshold is None else replace(given, threshold=self.threshold)
+
     def _load_seg_map(self, results: dict) -> None:
         path = results.get('seg_map_path')
-        if path is None:
+        if path is None and not results.get('background'):
             return
-        mask = read_image(path, self.backend_args)
-        mask = mask_labels(mask, self.threshold, path)
+        rule = self.rule(results.get('mask_rule'))
+        if path is None:
+            mask = np.zeros(results['ori_shape'], np.uint8)
+        else:
+            mask = mask_labels(read_image(path, self.backend_args), rule, path)
+        if rule != MaskRule():
+            results['mask_rule'] = rule
         if 'ori_shape' not in results:
             raise KeyError('LoadTargetMask needs ori_shape: load the image before its mask')
         height, width = results['ori_shape']

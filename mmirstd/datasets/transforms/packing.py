@@ -11,6 +11,7 @@ META_KEYS = (
     'img_id',
     'img_path',
     'seg_map_path',
+    'mask_rule',
     'ori_shape',
     'img_shape',
     'pad_shape',

@@ -15,7 +15,7 @@ from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.protocols import PRESETS, Protocol
 from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep, component_sweep, pixel_sweep, sum_sweeps
 from mmirstd.io.images import drop_alpha, read_image
-from mmirstd.io.masks import read_mask
+from mmirstd.io.masks import DEFAULT_RULE, MaskRule, read_mask
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.utils.errors import UserError
 from mmirstd.utils.workers import map_in_processes
@@ -33,13 +33,17 @@ class PairContent(NamedTuple):
     Attributes:
         prediction: (H, W) probabilities.
         values: Of the mask file, of any size.
+        ignored: Pixels of the mask file that count nowhere, bool; None: there are none.
         mask: (H, W) bool, targets at the size of the prediction.
+        ignore: (H, W) bool, ignored pixels at the size of the prediction; None: there are none.
         image: (H, W) or (H, W, 3) BGR at the size of the prediction; None: not asked for, or there is none.
     """
 
     prediction: np.ndarray
     values: np.ndarray
+    ignored: np.ndarray | None
     mask: np.ndarray
+    ignore: np.ndarray | None
     image: np.ndarray | None
 
 
@@ -66,25 +70,29 @@ class PairReader:
     Attributes:
         labels: The values of predictions that are images are 0 and 1, not 0 to 255.
         key: Name of the array in ``.npz`` and ``.mat`` files.
+        rule: What in a mask is target.
     """
 
     labels: bool = False
     key: str | None = None
+    rule: MaskRule = DEFAULT_RULE
 
     def read(self, pair: FilePair, *, with_image: bool) -> PairContent:
         """Read them; a missing prediction is empty."""
-        values = read_mask(pair.mask)
+        values, ignored = read_mask(pair.mask, self.rule)
         if pair.prediction is None:
             prediction = np.zeros(values.shape, np.float32)
         else:
             prediction = read_prediction(pair.prediction, labels=self.labels, key=self.key)
-        mask = resize_nearest(values, prediction.shape, PRESETS['exact'].mask_interpolation) >= 128
+        shape, way = prediction.shape, PRESETS['exact'].mask_interpolation
+        mask = resize_nearest(values, shape, way) >= 128
+        ignore = None if ignored is None else resize_nearest(ignored, shape, way)
         if not with_image or pair.image is None:
-            return PairContent(prediction, values, mask, None)
+            return PairContent(prediction, values, ignored, mask, ignore, None)
         image = drop_alpha(read_image(pair.image))
         if image.shape[:2] != prediction.shape:
             image = cv2.resize(image, prediction.shape[::-1], interpolation=cv2.INTER_AREA)
-        return PairContent(prediction, values, mask, image)
+        return PairContent(prediction, values, ignored, mask, ignore, image)
 
 
 def score_pairs(
@@ -138,16 +146,16 @@ class _Scorer(NamedTuple):
         except ValueError as error:  # it names the file
             raise ScoringError(str(error)) from error
         try:
-            evaluated = EvaluatedImage(content.prediction, content.values)
+            evaluated = EvaluatedImage(content.prediction, content.values, content.ignored)
             counts = [count_image(evaluated, protocol) for protocol in self.protocols]
             record = record_of(evaluated, self.rule, img_id=pair.img_id, image=content.image)
         except ValueError as error:
             raise ScoringError(f'{pair.img_id}: {error}') from error
         if self.thresholds is None:
             return ScoredImage(counts, record, None)
-        matching = {'distance': self.rule.distance, 'connectivity': self.rule.connectivity}
+        matching = {'ignore': content.ignore, 'distance': self.rule.distance, 'connectivity': self.rule.connectivity}
         sweeps = (
-            pixel_sweep(content.prediction, content.mask, self.thresholds),
+            pixel_sweep(content.prediction, content.mask, self.thresholds, ignore=content.ignore),
             component_sweep(content.prediction, content.mask, self.thresholds, **matching),
         )
         return ScoredImage(counts, record, sweeps)

@@ -13,10 +13,10 @@ from mmirstd.evaluation.analysis.results import ProtocolResult, text_table
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.protocols import PRESETS, EmptyPolicy, Protocol, ProtocolLike, get_protocols
-from mmirstd.io.masks import read_mask
+from mmirstd.io.masks import MaskRule, read_mask
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.pairs import split_labels
-from mmirstd.ops.samples import to_array
+from mmirstd.ops.samples import refuse_non_finite_output, to_array
 from mmirstd.registry import METRICS
 
 
@@ -82,15 +82,25 @@ class IRSTDMetric(BaseMetric):
         """Append the counts of each protocol for each sample, never fewer: MMEngine drops padding by counting.
 
         Of a dataset without masks (``metainfo['has_masks']`` is False) nothing is evaluated.
+
+        Raises:
+            NonFiniteOutputError: If a prediction is NaN or infinite.
         """
         if not self._has_masks:
             return
         for sample in data_samples:
             name = sample.get('img_path') or sample.get('img_id', 'unnamed')
+            refuse_non_finite_output(sample, name)
             try:
                 self.results.append(self._count(sample, name))
             except ValueError as error:
                 raise error if str(error).startswith(name) else ValueError(f'{name}: {error}') from error
+
+    def directions(self) -> dict[str, str]:
+        """``'greater'`` or ``'less'``, whichever is better, for each metric by its name."""
+        names = [f'{"" if _is_exact(p) else f"{p.name}/"}{name}' for p in self.protocols for name in p.reported]
+        prefix = f'{self.prefix}/' if self.prefix else ''
+        return {f'{prefix}{name}': 'less' if name.rpartition('/')[2] == 'Fa' else 'greater' for name in names}
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Evaluate `size` samples; a dataset without masks has no metrics, and the log says so."""
@@ -145,8 +155,10 @@ class IRSTDMetric(BaseMetric):
         mask, ignored = split_labels(labels, self.ignore_index)
         path = sample.get('seg_map_path')
         if path and fileio.isfile(path, backend_args=self.backend_args):
-            mask = read_mask(path, self.backend_args)
-            if ignored is not None and mask.shape != labels.shape:
+            rule = sample.get('mask_rule') or MaskRule()
+            mask, of_file = read_mask(path, rule, self.backend_args)
+            ignored = ignored if of_file is None else of_file
+            if ignored is not None and mask.shape != ignored.shape:
                 raise ValueError(f'{path} is {mask.shape}, so the ignored pixels of {labels.shape} have no place in it')
         return EvaluatedImage(prediction, mask, ignored)
 

@@ -129,7 +129,7 @@ def with_data(sample, key, data):
             with_data(make_sample(2), 'seg_logits', torch.full((1, 24, 24), torch.nan)),
             {'threshold': 0.5},
             ValueError,
-            '000002.png: the prediction holds 576 values that are not finite',
+            '000002.png: 576 of 576 values that the model predicts are NaN or infinite',
         ),
         (
             with_data(make_sample(2), 'gt_sem_seg', torch.full((1, 24, 24), 3)),
