@@ -24,9 +24,12 @@ CfgOptions = Mapping[str, Any] | Sequence[str]
 # What the runner and the commands read from a config; anything else at top level is a variable of the file.
 CONFIG_KEYS = (frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
     'activation_checkpointing', 'allow_overlap', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters',
-    'model_wrapper_cfg', 'runner_type', 'strategy', 'strict_load', 'sync_bn', 'tta_model',
+    'model_wrapper_cfg', 'resume_anew', 'runner_type', 'strategy', 'strict_load', 'sync_bn', 'tta_model',
     'tta_pipeline',
 }  # fmt: skip
+
+
+_CLOSED_BY = {'(': ')', '[': ']', '{': '}'}
 
 
 class OptionError(UserError, ValueError):
@@ -78,11 +81,18 @@ def parse_options(options: CfgOptions | None, option: str = '--cfg-options') -> 
 
 
 def _parse_value(text: str, option: str) -> Any:
-    if text.strip() and (values := literal(f'[{text}]')) is not NO_LITERAL:
-        return values[0] if len(values) == 1 and not text.rstrip().endswith(',') else values
-    for opening, closing in ('()', '[]', '{}'):
-        if text.count(opening) != text.count(closing):
-            raise OptionError(f'{option}: {text.count(opening)} {opening} and {text.count(closing)} {closing}')
+    if (value := literal(text)) is not NO_LITERAL:
+        if isinstance(value, tuple) and literal(f'[{text}]') != [value]:
+            return list(value)  # without brackets, as MMEngine reads it
+        return value
+    open_: list[str] = []
+    for character in text:
+        if character in _CLOSED_BY:
+            open_.append(character)
+        elif character in _CLOSED_BY.values() and (not open_ or _CLOSED_BY[open_.pop()] != character):
+            raise OptionError(f'{option}: {character} closes nothing')
+    if open_:
+        raise OptionError(f'{option}: {open_[-1]} is not closed')
     if text.lstrip().startswith(('{', 'dict(')) or '{' in text or 'dict(' in text:
         raise OptionError(f"{option}: write a dict as {{'key': value}} or dict(key=value), with texts in quotes")
     try:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
-from mmirstd.apis.configuration import CfgOptions, check_checkpoint, run_config
+from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, run_config
 from mmirstd.apis.running import running, say
 from mmirstd.checkpoints.loading import latest_checkpoint
+from mmirstd.utils.text import as_list
 
 
 class TrainResult(NamedTuple):
@@ -31,6 +32,7 @@ def train(
     cfg_options: CfgOptions | None = None,
     allow_overlap: Sequence[str] = (),
     resume: bool | str | Path = False,
+    resume_anew: Sequence[str] = (),
     overwrite: bool = False,
     amp: bool = False,
     launcher: str = 'none',
@@ -45,6 +47,8 @@ def train(
         allow_overlap: Names of datasets, or of splits of them, that may be both trained on and evaluated.
         resume: Continue the latest run in ``work_dir`` (or start if there is none), or from this checkpoint. False: as
             ``resume`` and ``load_from`` of the config say.
+        resume_anew: ``'optimizer'``, ``'schedule'`` or both: what a resumed run takes from the config, not from the
+            checkpoint. The schedule is then the config's at the iteration that was reached.
         overwrite: Allow replacing the checkpoints in ``work_dir``.
         amp: Mixed precision; bfloat16 on a CPU.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
@@ -70,6 +74,10 @@ def train(
     if amp:
         use_amp(cfg)
     set_start(cfg, resume, overwrite)
+    if resume_anew:
+        cfg.resume_anew = as_list(resume_anew)
+        if not (resume or cfg.resume):
+            raise OptionError('--resume-anew goes with --resume')
     with running(cfg) as runner:
         runner.train()
     hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)

@@ -7,12 +7,14 @@ MMEngine inside ``run``, so that ``mmirstd COMMAND --help`` answers at once.
 import argparse
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
 from mmirstd.utils.errors import ArgumentError, UserError, describe
+from mmirstd.utils.interrupts import handled_signals
 from mmirstd.version import __version__
 
 COMMANDS: dict[str, str] = {
@@ -77,20 +79,28 @@ def _run(command: ModuleType, args: argparse.Namespace) -> int | None:
     if (rank := getattr(args, 'local_rank', None)) is not None:
         os.environ.setdefault('LOCAL_RANK', str(rank))
 
+    one_of_several = int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1) > 1
+
     def run() -> int | None:
         try:
             return command.run(args)
+        except KeyboardInterrupt as e:
+            if one_of_several:
+                raise
+            print(str(e) or 'interrupted', file=sys.stderr, flush=True)
+            raise SystemExit(128 + getattr(e, 'number', signal.SIGINT)) from None
         except Exception as e:
             if isinstance(e, ArgumentError) or _needs_traceback(e):
                 raise
             rank = f'[rank {os.environ["RANK"]}] ' if 'RANK' in os.environ else ''
             raise SystemExit(f'{rank}error: {describe(e)}') from None
 
-    if int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1) > 1:
+    if one_of_several:  # the launcher handles signals
         from mmirstd.engine.distributed import one_of_many
 
         return one_of_many(run)()
-    return run()
+    with handled_signals():
+        return run()
 
 
 def _needs_traceback(error: Exception) -> bool:

@@ -19,6 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='CHECKPOINT',
         help='continue the latest run in the work dir (or start if there is none), or from this checkpoint',
     )
+    parser.add_argument(
+        '--resume-anew',
+        nargs='+',
+        choices=['optimizer', 'schedule'],
+        default=[],
+        help='take these from the config when resuming, not from the checkpoint',
+    )
     parser.add_argument('--overwrite', action='store_true', help='allow replacing the checkpoints in the work dir')
     parser.add_argument('--amp', action='store_true', help='mixed precision; bfloat16 on a CPU')
 

@@ -71,6 +71,11 @@ def published_splits(dataset: str) -> list[str]:
     return sorted(names + [f'{source}/subtrain' for source in sources])
 
 
+def published_datasets() -> list[str]:
+    """Names of the datasets whose splits ship."""
+    return sorted(path.name for path in SPLITS_DIR.iterdir() if path.is_dir())
+
+
 def load_published(dataset: str, split: str, others: Sequence[str] = ()) -> tuple[str, list[str]]:
     """Return the canonical name and the ids of a published split; ``dataset`` is spelled as the folder in ``splits/``.
 

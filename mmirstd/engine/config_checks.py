@@ -33,10 +33,11 @@ from mmseg.evaluation import IoUMetric
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.utils.data_root import iter_datasets
 from mmirstd.utils.errors import UserError
-from mmirstd.utils.text import did_you_mean
+from mmirstd.utils.text import as_list, did_you_mean
 
 # What MMSegmentation's IoUMetric reports; all of it is better when greater.
 _IOU_METRIC = {'mIoU': ('mIoU', 'mAcc'), 'mDice': ('mDice', 'mAcc'), 'mFscore': ('mFscore', 'mPrecision', 'mRecall')}
+ANEW = ('optimizer', 'schedule')  # what of a resumed run may be taken from the config: resume_anew
 _FLAGS = ('resume', 'strict_load', 'find_unused_parameters')
 _CHANNEL_ARGUMENTS = ('in_channels', 'in_chans')
 
@@ -67,6 +68,8 @@ def check_training(cfg: Config) -> None:
 
 def check_flags(cfg: Config) -> None:
     """Switches are true or false: any text would count as true."""
+    if unknown := [part for part in as_list(cfg.get('resume_anew') or ()) if part not in ANEW]:
+        raise ConfigValueError(f'resume_anew={unknown[0]!r}: there are {" and ".join(map(repr, ANEW))}')
     for key in _FLAGS:
         if not isinstance(cfg.get(key), (bool, type(None))):
             raise ConfigValueError(f'{key}={cfg[key]!r}: must be True or False')

@@ -5,7 +5,9 @@ from os import path as osp
 from typing import Any, NamedTuple
 
 from mmirstd.checkpoints.provenance import SEPARATOR, Provenance, SplitRecord, split_record
+from mmirstd.datasets.published_splits import published_datasets, published_splits
 from mmirstd.utils.errors import UserError
+from mmirstd.utils.text import did_you_mean
 
 # Images that two sets share. All 427 of SIRST v1 are in SIRST v2 under their names, byte for byte, and no other image
 # there is called so.
@@ -99,6 +101,20 @@ def allowed_names(value: object) -> list[str]:
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"allow_overlap must be a list of names such as ['NUAA-SIRST'], not {value!r}")
     return names
+
+
+def unknown_names(names: Iterable[str], splits: Iterable[SplitRecord]) -> dict[str, str]:
+    """Find what in ``allow_overlap`` names no dataset that is published or among ``splits``, or no split of one.
+
+    Returns:
+        By name, what may have been meant, to go at the end of a message.
+    """
+    there: dict[str, set[str]] = {name: set(published_splits(name)) for name in published_datasets()}
+    for split in splits:
+        there.setdefault(split['dataset'], set()).update(split['name'].split(SEPARATOR))
+    full = [*there, *(f'{dataset} {name}' for dataset, known in there.items() for name in known)]
+    names = [' '.join(name.split()) for name in names]
+    return {name: did_you_mean(name, full, 1) for name in names if name not in full}
 
 
 def leaves(dataset: Any) -> Iterator[Any]:

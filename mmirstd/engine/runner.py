@@ -26,14 +26,18 @@ from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.engine.config_checks import check_channels, check_config, check_training
 from mmirstd.engine.distributed import start_gloo_on_cpu
 from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
+from mmirstd.engine.hooks.resumable_checkpoint import ResumableCheckpointHook
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
 from mmirstd.engine.provenance import leaves
+from mmirstd.engine.resuming import ResumedRates, refuse_other_schedules, resume_report
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
 from mmirstd.io.files import whole_file
 from mmirstd.io.mask_content import MaskSetError
 from mmirstd.models.segmentors import check_tta_model
 from mmirstd.ops.samples import refuse_non_finite_output
 from mmirstd.registry import RUNNERS
+from mmirstd.utils.interrupts import Interrupted, PendingSignal, handled_signals
+from mmirstd.utils.text import as_list
 
 # Of MMEngine: a line for each parameter with options of its own, and advice to itself.
 FILE_ONLY = ('paramwise_options -- ', '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
@@ -46,6 +50,7 @@ def _belongs_on_screen(record: logging.LogRecord) -> bool:
 class StrictRunnerMixin:
     """What :class:`StrictRunner` and :class:`~mmirstd.engine.StrictFlexibleRunner` add for data and hooks."""
 
+    _signals: PendingSignal | None = None
     started = False  # whether a batch came: failures before that are a matter of set-up
 
     @classmethod
@@ -57,9 +62,17 @@ class StrictRunnerMixin:
         return super().from_cfg(cfg)
 
     def train(self) -> nn.Module:
-        """Train, after a check of loop and schedule."""
+        """Train, after a check of loop and schedule.
+
+        Raises:
+            Interrupted: On Ctrl-C or SIGTERM. Once training has begun, in one process, that is after the iteration, and
+                a checkpoint is written first.
+        """
         check_training(self.cfg)
-        return super().train()
+        if self.distributed:
+            return super().train()
+        with handled_signals() as self._signals:
+            return super().train()
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         """Register what the config says, and the guard against training on the images of the test."""
@@ -71,10 +84,26 @@ class StrictRunnerMixin:
         """Call the hooks, and note when the first batch comes."""
         if fn_name in ('before_train_iter', 'before_val_iter', 'before_test_iter'):
             self.started = True
+        if fn_name == 'before_train_iter' and self._signals:
+            self._signals.deferred = True
         if fn_name in ('after_val_iter', 'after_test_iter'):  # whatever the metric, NaN is no background
             for sample in kwargs.get('outputs') or ():
                 refuse_non_finite_output(sample, str(sample.get('img_path', 'an image')))
         super().call_hook(fn_name, **kwargs)
+        if fn_name in ('after_train_iter', 'after_val_iter') and self._signals and self._signals.number is not None:
+            raise self._interrupted(self._signals.number, validating=fn_name == 'after_val_iter')
+
+    def _interrupted(self, number: int, validating: bool) -> Interrupted:
+        """Write a checkpoint, and say which one it is."""
+        saver = next((hook for hook in self.hooks if isinstance(hook, ResumableCheckpointHook)), None)
+        if saver is None:
+            return Interrupted(number, '; the config has no mmirstd.ResumableCheckpointHook to write a checkpoint')
+        if validating:
+            for hook in self.hooks:
+                if isinstance(hook, EMAHook):  # the averaged weights are in the model's place
+                    hook.after_val_epoch(self, {})
+        path = saver.save_interrupted(self, validating)
+        return Interrupted(number, f': {path} is complete; go on with --resume')
 
     @staticmethod
     def build_dataloader(
@@ -209,11 +238,18 @@ class StrictRunner(StrictRunnerMixin, Runner):
         resume_param_scheduler: bool = True,
         map_location: str | Callable = 'default',
     ) -> None:
-        """Resume weights, optimizer, schedulers, iteration and log history.
+        """Resume weights, optimizer, schedulers, iteration and log history, and log what differs from the config.
+
+        With ``resume_anew`` in the config, optimizer or schedule are taken from there.
 
         Raises:
             CheckpointError: Also if the checkpoint lacks one of them.
+            ConfigValueError: If it has another number of schedules.
         """
+        anew = as_list(self.cfg.get('resume_anew') or ())
+        resume_optimizer = resume_optimizer and 'optimizer' not in anew
+        resume_param_scheduler = resume_param_scheduler and 'schedule' not in anew
+        rates = ResumedRates(self, anew)
         self._required = ['meta', 'message_hub']
         self._required += ['optimizer'] * resume_optimizer
         self._required += ['param_schedulers'] * (resume_param_scheduler and self.param_schedulers is not None)
@@ -221,6 +257,7 @@ class StrictRunner(StrictRunnerMixin, Runner):
             super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         finally:
             self._required = ()
+        rates.apply()
 
     def load_checkpoint(
         self,
@@ -271,6 +308,12 @@ class StrictRunner(StrictRunnerMixin, Runner):
             load_strict(model, checkpoint['state_dict'], filename)
         else:
             load_fitting(model, checkpoint['state_dict'], filename)
+        if self._required:
+            self.logger.info(
+                resume_report(filename, content['meta'], self.cfg.to_dict(), self.cfg.get('resume_anew') or ())
+            )
+        if 'param_schedulers' in self._required:
+            refuse_other_schedules(content, self.param_schedulers, filename)
         if 'optimizer' in self._required:
             check_optimizer(content, self.optim_wrapper, filename)
         self._has_loaded = True

@@ -39,10 +39,10 @@ def test_values(text, value):
         ('key', 'expected KEY=VALUE'),
         ('=3', 'expected KEY=VALUE'),
         ('a..b=3', 'expected KEY=VALUE'),
-        ('a=[1', r'1 \[ and 0 \]'),
-        ('a=(1,2', r'1 \( and 0 \)'),
-        ('a=1],[2', 'brackets'),
-        ("a=[{'type':'X'", r'1 \[ and 0 \]'),
+        ('a=[1', r'\[ is not closed'),
+        ('a=(1,2', r'\( is not closed'),
+        ('a=1],[2', r'\] closes nothing'),
+        ("a=[{'type':'X'", r'\{ is not closed'),
         ('a=[dict(type=LinearLR)]', 'texts in quotes'),
         ('a={type:X}', 'texts in quotes'),
         ("a=__import__('os').system('x')", None),
@@ -103,7 +103,7 @@ def test_resume_in_the_config_is_that_of_the_command(call, tiny_config, capfd):
     shutil.copytree('run', 'other')
     capfd.readouterr()
     assert call('train', config, '--work-dir', 'run', '--cfg-options', 'resume=True', 'train_cfg.max_iters=7') is None
-    assert 'resuming from run/iter_6.pth' in capfd.readouterr().out
+    assert 'run/iter_6.pth\n' in capfd.readouterr().out
     config = tiny_config("resume = True\nload_from = 'other/iter_3.pth'")
     assert call('train', config, '--work-dir', 'third') is None
     assert 'resuming from other/iter_3.pth' in capfd.readouterr().out

@@ -154,7 +154,7 @@ def test_failures_of_a_run_keep_their_traceback(call, tiny_config, monkeypatch):
 
 def test_tracebacks_on_request(call, tiny_config, monkeypatch):
     monkeypatch.setenv('MMIRSTD_TRACEBACK', '1')
-    with pytest.raises(TypeError, match='intervall'):
+    with pytest.raises(ValueError, match='intervall'):
         call('train', tiny_config(), '--cfg-options', 'custom_hooks.0.intervall=3')
 
 

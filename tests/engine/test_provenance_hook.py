@@ -219,3 +219,14 @@ def test_the_hook_is_registered_once(make):
 def test_allow_overlap_must_be_names(make):
     with pytest.raises(TypeError, match='allow_overlap must be a list of names'):
         make(allow_overlap=3).train()
+
+
+def test_names_that_mean_nothing_are_said(make):
+    runner = make(train='a', val='e', test='c', allow=['tiny a.txt', 'tinny', 'NUAA-SIRST idx_427/tran', 'IRDST'])
+    runner.train()
+    lines = [line for line in said(runner).splitlines() if 'names no dataset or split' in line]
+    assert len(lines) == 2
+    assert "allow_overlap: 'tinny' names" in lines[0]
+    assert lines[0].endswith('did you mean tiny?')
+    assert "'NUAA-SIRST idx_427/tran' names" in lines[1]
+    assert lines[1].endswith('did you mean NUAA-SIRST idx_427/train?')

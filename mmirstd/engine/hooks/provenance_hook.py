@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 
 from mmirstd.checkpoints.provenance import Provenance, SplitRecord
-from mmirstd.engine.provenance import allowed_names, check_overlaps, find_overlaps, provenance_of_dataset
+from mmirstd.engine.provenance import allowed_names, check_overlaps, find_overlaps, provenance_of_dataset, unknown_names
 from mmirstd.registry import HOOKS
 from mmirstd.version import __version__
 
@@ -45,6 +45,7 @@ class ProvenanceHook(Hook):
         self._evaluated: dict[int, list[SplitRecord]] = {}
         self._taken = 0
         self._allowed: dict[str, None] = {}
+        self._named: set[str] = set()  # names that were looked at
 
     @property
     def provenance(self) -> Provenance:
@@ -70,6 +71,7 @@ class ProvenanceHook(Hook):
         """Compare what came with ``init_cfg``."""
         self._take_loads(runner)
         self._check(runner)
+        self._say_unknown_names(runner)
 
     def before_val(self, runner: Runner) -> None:
         """Compare again: a model may have been trained since."""
@@ -133,6 +135,17 @@ class ProvenanceHook(Hook):
                 if training and text not in self._allowed:
                     self._allowed[text] = None
                     _warn(f'overlap allowed: {source}: {text}')
+
+    def _say_unknown_names(self, runner: Runner) -> None:
+        """Warn, once, of names in ``allow_overlap`` that mean nothing here."""
+        names = [name for name in allowed_names(runner.cfg.get('allow_overlap') or []) if name not in self._named]
+        self._named.update(names)
+        splits = [split for provenance in self._provenances.values() for split in provenance.trained_on]
+        splits += [split for found in self._evaluated.values() for split in found]
+        for name, meant in unknown_names(names, splits).items():
+            _warn(
+                f'allow_overlap: {name!r} names no dataset or split that is published, trained on or evaluated{meant}'
+            )
 
     def _splits(self, dataset: Any) -> list[SplitRecord]:
         if id(dataset) not in self._evaluated:

@@ -80,6 +80,25 @@ class ResumableCheckpointHook(CheckpointHook):
         with self._deferred_removal():
             super()._save_checkpoint_with_step(runner, step, meta)
 
+    def save_interrupted(self, runner: Runner, validating: bool) -> str:
+        """Write a checkpoint between two iterations, unless there is one of this iteration, and return its path.
+
+        Args:
+            runner: Whose model holds its own weights, not their average.
+            validating: Whether a validation is under way: the iteration is counted already then.
+        """
+        done = runner.iter + (not validating)
+        if validating and self._held_rng is not None:
+            set_rng_state(self._held_rng)
+        by_epoch, template = self.by_epoch, self.filename_tmpl
+        if by_epoch:  # in the middle of an epoch
+            self.by_epoch, self.filename_tmpl = False, 'iter_{}.pth'
+        path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(done))
+        if path != self.last_ckpt:
+            self._save_checkpoint_with_step(runner, done, meta={'epoch': runner.epoch, 'iter': done})
+        self.by_epoch, self.filename_tmpl = by_epoch, template
+        return path
+
     def _restore_rng(self, runner: Runner) -> None:
         states, self._resumed = self._resumed.get('rng'), None
         if states is None or len(states) != runner.world_size:
