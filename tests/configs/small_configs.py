@@ -93,8 +93,11 @@ def shrink(cfg):
         cfg.model.data_preprocessor.inside_size = 64
     early = head.get('early_channels')
     narrow = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1))
-    if inner.type == 'mmirstd.RepViT' and 'backbone' in backbone:
+    if inner.type == 'mmirstd.RepViT':
         inner.arch = narrow
+        if head.type == 'UPerHead':
+            head.update(in_channels=list(narrow['embed_dims']), channels=16)
+            cfg.model.auxiliary_head.update(in_channels=narrow['embed_dims'][2], channels=16)
     elif inner.type == 'mmirstd.TinyViT':
         inner.arch = narrow | dict(num_heads=(1, 1, 2, 2), window_sizes=(7, 7, 14, 7))
         early = 24
@@ -141,7 +144,7 @@ def small_model(path):
 
 def small_size(path):
     """Height and width of test images: a backbone that keeps the size of the image costs 16 times as much."""
-    return 32 if parsed(path).model.backbone.get('backbone', {}).get('stem_strides') == (1, 1) else 64
+    return 16 if parsed(path).model.backbone.get('backbone', {}).get('stem_strides') == (1, 1) else 64
 
 
 def logits_of(path, model, batch=2):
