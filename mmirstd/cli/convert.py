@@ -2,13 +2,15 @@
 
 SOURCE is one of
 
-  repvit   a RepViT classifier of its authors or of timm -> mmirstd.RepViT
-  sam      the image encoder of SAM or MobileSAM (also of mmpretrain and timm, and TinyViT's own checkpoints)
-           -> mmirstd.SAMViT or mmirstd.TinyViT
-  swin     the Swin encoder of Semantic-SAM, or of its authors -> MMSegmentation's SwinTransformer
-  simir    a SimIR model of its authors -> configs/simir/simir_repvit_*, or the backbone that they distilled
-           -> mmirstd.QueryEncoder
-  adgfnet  ADGFNet or ADGFNet-Lite of its authors -> configs/baselines/adgfnet*
+  repvit         a RepViT classifier of its authors or of timm -> mmirstd.RepViT
+  sam            the image encoder of SAM, MobileSAM or EfficientSAM (also of mmpretrain and timm, and TinyViT's own
+                 checkpoints) -> mmirstd.SAMViT or mmirstd.TinyViT
+  edge-sam       EdgeSAM of its authors -> configs/irsam/edge-sam_*
+  efficient-sam  EfficientSAM of its authors -> configs/irsam/efficient-sam_*
+  swin           the Swin encoder of Semantic-SAM, or of its authors -> MMSegmentation's SwinTransformer
+  simir          a SimIR model of its authors -> configs/simir/simir_repvit_*, or the backbone that they distilled
+                 -> mmirstd.QueryEncoder
+  adgfnet        ADGFNet or ADGFNet-Lite of its authors -> configs/baselines/adgfnet*
 
 init_cfg=dict(type='Pretrained', checkpoint=...) of mmirstd's backbones converts by itself; a converted file is for
 keeping the part alone.
@@ -21,7 +23,7 @@ from mmirstd.cli.options import keywords
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument('source', metavar='SOURCE', help='repvit, sam, swin, simir, adgfnet')
+    parser.add_argument('source', metavar='SOURCE', help='repvit, sam, edge-sam, efficient-sam, swin, simir, adgfnet')
     parser.add_argument('checkpoint', help='.pt, .pth or .safetensors file, or its address')
     parser.add_argument('out', help='.pth file to write')
     parser.add_argument('--prefix', help="take only the keys below this, e.g. 'backbone.'")

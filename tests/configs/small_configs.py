@@ -86,7 +86,7 @@ def shrink(cfg):
     backbone, head = cfg.model.backbone, cfg.model.decode_head
     neck = cfg.model.get('neck') or {}
     inner = backbone.get('backbone', backbone)
-    for part in (inner, head):
+    for part in (inner, neck, head):
         if part.get('init_cfg'):
             part.init_cfg = None
     if cfg.model.data_preprocessor.get('inside_size'):
@@ -98,6 +98,8 @@ def shrink(cfg):
         if head.type == 'UPerHead':
             head.update(in_channels=list(narrow['embed_dims']), channels=16)
             cfg.model.auxiliary_head.update(in_channels=narrow['embed_dims'][2], channels=16)
+        if neck.get('type') == 'mmirstd.EdgeSAMNeck':
+            neck.in_channels = narrow['embed_dims'][2:]
     elif inner.type == 'mmirstd.TinyViT':
         inner.arch = narrow | dict(num_heads=(1, 1, 2, 2), window_sizes=(7, 7, 14, 7))
         early = 24

@@ -9,6 +9,8 @@ from torch import nn
 from mmirstd.models.backbones.repvit import ARCHS, RepViT
 
 timm = pytest.importorskip('timm')
+# The first version's M1 to M3.
+FIRST = {'m1': ARCHS['m0_9'], 'm2': ARCHS['m1_1'], 'm3': {**ARCHS['m1_1'], 'depths': (5, 6, 20, 3)}}
 IMAGE = torch.randn(4, 3, 97, 126, generator=torch.Generator().manual_seed(1))
 
 
@@ -62,18 +64,20 @@ def to_authors(state, depths):
 
 
 @pytest.mark.parametrize('layout', ['timm', 'authors'])
-@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.parametrize('arch', [*ARCHS, *FIRST])
 def test_same_output_as_timm(arch, layout, tmp_path):
     reference = create(arch)
     state = reference.state_dict()
     path = tmp_path / 'repvit.pth'
     if layout == 'authors':
-        state = to_authors(state, ARCHS[arch]['depths'])
+        state = to_authors(state, (ARCHS | FIRST)[arch]['depths'])
         assert any(key.startswith('classifier.classifier_dist.') for key in state)
         torch.save({'model': state, 'epoch': 299}, path)
     else:
         torch.save(state, path)
-    net = RepViT(arch, init_cfg={'type': 'Pretrained', 'checkpoint': str(path)})
+    net = RepViT(
+        FIRST.get(arch, arch), branch_norm=arch in FIRST, init_cfg={'type': 'Pretrained', 'checkpoint': str(path)}
+    )
     net.init_weights()
     net.eval()
 

@@ -11,6 +11,7 @@ import re
 import zlib
 
 import numpy as np
+import pytest
 import torch
 
 
@@ -31,3 +32,13 @@ def drawn(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 def image(seed: int, *shape: int) -> torch.Tensor:
     """A random input of a shape."""
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
+def golden_difference(x: torch.Tensor, expected: dict) -> float:
+    """The distance of a map from the values of a golden file, over their norm; the shapes must be the same."""
+    assert list(x.shape) == expected['shape']
+    x = x.detach().double().flatten()
+    values = torch.tensor(expected['values'], dtype=torch.float64)
+    assert x.mean().item() == pytest.approx(expected['mean'], abs=1e-4 * expected['std'])
+    assert x.std().item() == pytest.approx(expected['std'], rel=1e-4)
+    return ((x[:: max(1, len(x) // 50)] - values).norm() / values.norm()).item()

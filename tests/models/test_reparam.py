@@ -27,6 +27,7 @@ BLOCKS = {
     'conv_bn': lambda: ConvBN(6, 10, 3, stride=2),
     'grouped': lambda: ConvBN(6, 6, 3, groups=6),
     'repvgg_dw': lambda: RepVGGDW(6),
+    'repvgg_dw_branch_norm': lambda: RepVGGDW(6, branch_norm=True),
     'repvgg_dw_5': lambda: RepVGGDW(6, kernel_size=5),
     'conv_module': lambda: ConvModule(6, 4, 3, padding=1, norm_cfg={'type': 'BN'}),
     'conv_module_bias': lambda: ConvModule(

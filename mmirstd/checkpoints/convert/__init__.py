@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from mmirstd.checkpoints.convert.adgfnet import convert_adgfnet_state_dict
-from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, repvit_arch
+from mmirstd.checkpoints.convert.edge_sam import convert_edge_sam_state_dict
+from mmirstd.checkpoints.convert.efficient_sam import convert_efficient_sam_state_dict
+from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, has_branch_norm, repvit_arch
 from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict, convert_tiny_vit_state_dict
 from mmirstd.checkpoints.convert.simir import convert_simir
 from mmirstd.checkpoints.convert.swin import convert_swin_state_dict, swin_arch
@@ -43,7 +45,8 @@ class ConvertedWeights:
 
 def _repvit(weights: StateDict) -> ConvertedWeights:
     state, left_out = convert_repvit_state_dict(weights)
-    return ConvertedWeights('RepViT', state, left_out, {'arch': repvit_arch(state)})
+    first_version = {'branch_norm': True} if has_branch_norm(state) else {}
+    return ConvertedWeights('RepViT', state, left_out, {'arch': repvit_arch(state)} | first_version)
 
 
 def _swin(weights: StateDict) -> ConvertedWeights:
@@ -55,14 +58,25 @@ def _sam(weights: StateDict) -> ConvertedWeights:
     errors = []
     for name, convert in (('SAMViT', convert_sam_vit_state_dict), ('TinyViT', convert_tiny_vit_state_dict)):
         try:
-            return ConvertedWeights(name, *convert(weights))
+            state, left_out = convert(weights)
         except ValueError as error:
             errors.append(str(error))
+            continue
+        plain = name == 'SAMViT' and not any('.rel_pos_' in key for key in state)
+        return ConvertedWeights(name, state, left_out, {'rel_pos': False} if plain else {})
     raise ValueError(f'fits neither: {"; ".join(errors)}')
 
 
 def _adgfnet(weights: StateDict) -> ConvertedWeights:
     return ConvertedWeights('EncoderDecoder', *convert_adgfnet_state_dict(weights))
+
+
+def _edge_sam(weights: StateDict) -> ConvertedWeights:
+    return ConvertedWeights('EncoderDecoder', *convert_edge_sam_state_dict(weights))
+
+
+def _efficient_sam(weights: StateDict) -> ConvertedWeights:
+    return ConvertedWeights('EncoderDecoder', *convert_efficient_sam_state_dict(weights))
 
 
 def _simir(weights: StateDict) -> ConvertedWeights:
@@ -72,6 +86,8 @@ def _simir(weights: StateDict) -> ConvertedWeights:
 # Source -> conversion. cli/convert.py says in words what each takes.
 SOURCES: dict[str, Callable[[StateDict], ConvertedWeights]] = {
     'adgfnet': _adgfnet,
+    'edge-sam': _edge_sam,
+    'efficient-sam': _efficient_sam,
     'repvit': _repvit,
     'sam': _sam,
     'simir': _simir,

@@ -1,6 +1,7 @@
 """State-dict keys of RepViT checkpoints: the authors', timm's and ours.
 
-The layouts (authors' code: THU-MIG/RepViT, ``model/repvit.py``; timm: ``timm/models/repvit.py``):
+The layouts (authors' code: THU-MIG/RepViT, ``model/repvit.py``; timm: ``timm/models/repvit.py``; EdgeSAM, which is a
+RepViT of the first version below ``image_encoder.``, has the authors'):
 
 | part | authors | timm | ours |
 |---|---|---|---|
@@ -11,6 +12,7 @@ The layouts (authors' code: THU-MIG/RepViT, ``model/repvit.py``; timm: ``timm/mo
 | convolution before a batch norm | ``c`` | ``c`` | ``conv`` |
 | classifiers | ``classifier`` | ``head`` | none |
 | projections of SimIR's distilled backbone | ``proj1..4`` | none | none |
+| EdgeSAM's neck | ``fuse_stage{2,3}``, ``neck`` | none | ``mmirstd.EdgeSAMNeck`` |
 """  # noqa: E501
 
 import re
@@ -19,15 +21,17 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from mmirstd.checkpoints.convert.renaming import rename, renamed, stage_depths
+from mmirstd.checkpoints.convert.sam import image_encoder
 from mmirstd.checkpoints.state_dict import StateDict
 
-_CLASSIFIER = re.compile(r'(classifier|head|proj[1-4])\.')
+_DROPPED = re.compile(r'(classifier|head|proj[1-4]|fuse_stage[23]|neck)\.')
 
 # Inside a block, authors' to ours. A block that downsamples has the depthwise convolution itself as token_mixer.0.
 _AUTHORS_BLOCK = (
     (r'token_mixer\.0\.conv\.c\.', 'token_mixer.conv.conv.'),
     (r'token_mixer\.0\.conv\.bn\.', 'token_mixer.conv.bn.'),
-    (r'token_mixer\.0\.conv1\.(?=weight|bias)', 'token_mixer.conv1.'),
+    (r'token_mixer\.0\.conv1\.(?=weight|bias|bn\.)', 'token_mixer.conv1.'),
+    (r'token_mixer\.0\.conv1\.c\.', 'token_mixer.conv1.conv.'),
     (r'token_mixer\.1\.(?=fc[12]\.)', 'se.'),
     (r'channel_mixer\.m\.0\.c\.', 'channel_mixer.conv1.conv.'),
     (r'channel_mixer\.m\.0\.bn\.', 'channel_mixer.conv1.bn.'),
@@ -44,7 +48,8 @@ _AUTHORS_DOWN = (
 )
 _TIMM_KEEP = (
     (r'token_mixer\.conv\.c\.', 'token_mixer.conv.conv.'),
-    (r'token_mixer\.(?=conv\.bn\.|conv1\.(?:weight|bias)|bn\.)', 'token_mixer.'),
+    (r'token_mixer\.(?=conv\.bn\.|conv1\.(?:weight|bias|bn\.)|bn\.)', 'token_mixer.'),
+    (r'token_mixer\.conv1\.c\.', 'token_mixer.conv1.conv.'),
     (r'se\.(?=fc[12]\.)', 'se.'),
     (r'channel_mixer\.(conv[12])\.c\.', r'channel_mixer.\1.conv.'),
     (r'channel_mixer\.(?=conv[12]\.bn\.)', 'channel_mixer.'),
@@ -58,19 +63,17 @@ _TIMM_DOWN = (
 
 
 def convert_repvit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
-    """Convert keys of a RepViT classifier or trunk, in any of the three layouts, to those of ``mmirstd.RepViT``.
+    """Convert keys of a RepViT classifier, trunk or EdgeSAM, in any of the layouts, to those of ``mmirstd.RepViT``.
 
     Returns:
-        The converted weights, and the keys that were left out: those of classifiers.
+        The converted weights, and the keys that were left out: those of classifiers, and EdgeSAM's other parts.
 
     Raises:
         ValueError: If the layout is not recognized, or keys have no place, naming them.
     """
-    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
-    trunk = {key: value for key, value in state_dict.items() if not _CLASSIFIER.match(key)}
-    dropped = sorted(state_dict.keys() - trunk.keys())
-    if any('conv1.c.weight' in key and 'token_mixer' in key for key in trunk):
-        raise ValueError('this is a RepViT of the first version (M1, M2, M3), another architecture than M0.6 to M2.3')
+    state_dict, dropped = image_encoder(state_dict)
+    trunk = {key: value for key, value in state_dict.items() if not _DROPPED.match(key)}
+    dropped += sorted(state_dict.keys() - trunk.keys())
     if 'stem.0.conv.weight' in trunk:
         return trunk, dropped
     if 'features.0.0.c.weight' in trunk:
@@ -88,6 +91,11 @@ def repvit_arch(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     depths = stage_depths(state_dict)
     first = (state_dict[f'stages.{i}.0.channel_mixer.conv1.conv.weight'] for i in range(len(depths)))
     return {'embed_dims': tuple(weight.shape[1] for weight in first), 'depths': depths}
+
+
+def has_branch_norm(state_dict: Mapping[str, Tensor]) -> bool:
+    """Tell whether a trunk with our keys is of RepViT's first version (M1, M2, M3)."""
+    return any('.token_mixer.conv1.conv.' in key for key in state_dict)
 
 
 def _join(stage: int, block: int, name: str | None) -> str | None:

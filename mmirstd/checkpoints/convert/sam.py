@@ -2,7 +2,7 @@
 
 SAM's ViT; ours are those of segment-anything without ``image_encoder.``:
 
-| part | segment-anything | mmpretrain | timm |
+| part | segment-anything | mmpretrain | timm, EfficientSAM |
 |---|---|---|---|
 | patches | ``patch_embed.proj`` | ``patch_embed.projection`` | ``patch_embed.proj`` |
 | layer ``i`` | ``blocks.i`` | ``layers.i`` | ``blocks.i`` |
@@ -20,6 +20,7 @@ TinyViT (authors: microsoft/Cream, ``TinyViT/models/tiny_vit.py``, and MobileSAM
 | classifier | ``norm_head``, ``head`` | ``head`` | none |
 """  # noqa: E501
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -61,7 +62,7 @@ _TINY_RULES = whole_keys(
 _TINY_DROPPED = re.compile(r'(?:norm_head|head)\.|.*\.attention_bias_idxs$')
 
 
-def _encoder(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
+def image_encoder(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
     """The image encoder in a checkpoint of a whole SAM, or the checkpoint itself; and the keys of the other parts."""
     state = {key.removeprefix('module.'): value for key, value in state_dict.items()}
     if not any(key.startswith('image_encoder.') for key in state):
@@ -75,18 +76,26 @@ def _encoder(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
 def convert_sam_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
     """Convert keys of SAM's ViT encoder, in any of the layouts, to those of ``mmirstd.SAMViT``.
 
+    EfficientSAM's position embeddings are a sequence with one for a class token, which it does not use.
+
     Returns:
         The converted weights, and the keys that were left out: SAM's other parts, timm's classifier.
 
     Raises:
         ValueError: If it is another network, or keys have no place, naming them.
     """
-    state, dropped = _encoder(state_dict)
+    state, dropped = image_encoder(state_dict)
     if not {'patch_embed.proj.weight', 'patch_embed.projection.weight'} & state.keys():
         raise ValueError(f"not an image encoder of SAM's ViT kind; its first keys: {list(state)[:5]}")
     trunk = {key: value for key, value in state.items() if not key.startswith('head.')}
     dropped += sorted(state.keys() - trunk.keys())
-    return renamed(trunk, lambda key: rename(key, _SAM_RULES), "SAM's ViT"), dropped
+    state = renamed(trunk, lambda key: rename(key, _SAM_RULES), "SAM's ViT")
+    if (positions := state.get('pos_embed')) is not None and positions.ndim == 3:
+        side = math.isqrt(positions.shape[1])
+        if positions.shape[1] != side * side + 1:
+            raise ValueError(f'pos_embed is of no class token and a square of patches: {tuple(positions.shape)}')
+        state['pos_embed'] = positions[:, 1:].unflatten(1, (side, side))
+    return state, dropped
 
 
 def convert_tiny_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
@@ -98,7 +107,7 @@ def convert_tiny_vit_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[State
     Raises:
         ValueError: If it is another network, or keys have no place, naming them.
     """
-    state, dropped = _encoder(state_dict)
+    state, dropped = image_encoder(state_dict)
     if not {'patch_embed.seq.0.c.weight', 'patch_embed.conv1.conv.weight', 'stem.0.conv.weight'} & state.keys():
         raise ValueError(f'not a TinyViT; its first keys: {list(state)[:5]}')
     trunk = {key: value for key, value in state.items() if not _TINY_DROPPED.match(key)}

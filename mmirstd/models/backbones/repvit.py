@@ -10,7 +10,7 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict
+from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, has_branch_norm
 from mmirstd.checkpoints.state_dict import StateDict
 from mmirstd.models.backbones.pretrained import PretrainedBackbone, checked_indices, find_arch
 from mmirstd.models.layers.recompute import recompute
@@ -71,10 +71,12 @@ class _Block(nn.Module):
 class RepViTBlock(_Block):
     """Depthwise token mixer, optional squeeze-and-excitation, FFN; keeps the shape."""
 
-    def __init__(self, channels: int, with_se: bool, drop_path: float, with_cp: bool, deploy: bool) -> None:
+    def __init__(
+        self, channels: int, with_se: bool, drop_path: float, with_cp: bool, deploy: bool, branch_norm: bool = False
+    ) -> None:
         super().__init__()
         self.with_cp = with_cp
-        self.token_mixer = RepVGGDW(channels, deploy=deploy)
+        self.token_mixer = RepVGGDW(channels, deploy=deploy, branch_norm=branch_norm)
         self.se = SqueezeExcite(channels) if with_se else nn.Identity()
         self.channel_mixer = FFN(channels, drop_path, deploy)
 
@@ -119,14 +121,17 @@ class RepViT(PretrainedBackbone):
         in_channels: Image channels. With 1, an RGB checkpoint is summed over its input channels when loaded: exact for
             a gray image repeated three times if all channels are normalized with the same mean and standard deviation.
         stem_strides: Strides of the two stem convolutions; (2, 2) as published, (1, 1) in SimIR.
+        branch_norm: Token mixers of the first version, with a batch norm in each branch and none behind their sum. Its
+            M1, which is EdgeSAM's trunk, has the widths and depths of M0.9, its M2 those of M1.1.
         out_indices: Stages to return. Stages after the last of them are not built.
         frozen_stages: 0 freezes the stem, ``n`` the stem and the first ``n`` stages, -1 nothing (as mmseg's ResNet).
         drop_path_rate: Stochastic depth of the last block's FFN; grows linearly from 0 over the blocks.
         with_cp: Recompute each block's activations in the backward pass.
         norm_eval: Keep batch norms in eval mode during training.
         deploy: Build the folded form, into which a state dict taken after :meth:`switch_to_deploy` loads.
-        init_cfg: ``dict(type='Pretrained', checkpoint=FILE_OR_URL, prefix=None)`` takes the authors', timm's and this
-            project's own checkpoints. Other weights start as in the authors' code.
+        init_cfg: ``dict(type='Pretrained', checkpoint=FILE_OR_URL, prefix=None)`` takes the authors', timm's, EdgeSAM's
+            (of which the trunk is used) and this project's own checkpoints. Other weights start as in the authors'
+            code.
     """
 
     stem_weight = 'stem.0.conv.weight'
@@ -136,6 +141,7 @@ class RepViT(PretrainedBackbone):
         arch: str | Mapping[str, Sequence[int]] = 'm1_1',
         in_channels: int = 3,
         stem_strides: Sequence[int] = (2, 2),
+        branch_norm: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
         drop_path_rate: float = 0.0,
@@ -157,6 +163,7 @@ class RepViT(PretrainedBackbone):
             raise ValueError(f'frozen_stages must be in -1..{built}, got {frozen_stages}')
 
         self.in_channels = in_channels
+        self.branch_norm = branch_norm
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.out_channels = tuple(self.embed_dims[i] for i in self.out_indices)
@@ -180,7 +187,7 @@ class RepViT(PretrainedBackbone):
             for j in range(plain):
                 # Squeeze-and-excitation in every other block, never in the one before a downsampling.
                 with_se = j % 2 == 0 and (j < plain - 1 or i == num_stages - 1)
-                blocks.append(RepViTBlock(dim, with_se, next(rates), with_cp, deploy))
+                blocks.append(RepViTBlock(dim, with_se, next(rates), with_cp, deploy, branch_norm))
             self.stages.append(nn.Sequential(*blocks))
         self.freeze()
 
@@ -195,8 +202,10 @@ class RepViT(PretrainedBackbone):
         return tuple(outs)
 
     def convert_state_dict(self, state_dict: StateDict) -> tuple[StateDict, list[str]]:
-        """From the authors', timm's or our keys; the classifier and stages that are not built are dropped."""
+        """From the authors', timm's, EdgeSAM's or our keys; other parts and stages that are not built are dropped."""
         state, dropped = convert_repvit_state_dict(state_dict)
+        if not self.branch_norm and has_branch_norm(state):
+            raise ValueError('a RepViT of the first version (M1, M2, M3, EdgeSAM) needs branch_norm=True')
         unbuilt = [key for key in state if (m := re.match(r'stages\.(\d+)\.', key)) and int(m[1]) >= len(self.stages)]
         return {key: value for key, value in state.items() if key not in unbuilt}, dropped + unbuilt
 

@@ -1,7 +1,8 @@
 """SAM's image encoder: a plain vision transformer with windowed and a few global attentions.
 
 A. Kirillov et al., "Segment Anything", ICCV 2023, arXiv:2304.02643; Y. Li et al., "Exploring Plain Vision Transformer
-Backbones for Object Detection", ECCV 2022, arXiv:2203.16527.
+Backbones for Object Detection", ECCV 2022, arXiv:2203.16527; Y. Xiong et al., "EfficientSAM: Leveraged Masked Image
+Pretraining for Efficient Segment Anything", CVPR 2024, arXiv:2312.00863.
 """
 
 import re
@@ -28,17 +29,20 @@ ARCHS = {
     'b': {'embed_dims': 768, 'depth': 12, 'num_heads': 12, 'global_layers': (2, 5, 8, 11)},
     'l': {'embed_dims': 1024, 'depth': 24, 'num_heads': 16, 'global_layers': (5, 11, 17, 23)},
     'h': {'embed_dims': 1280, 'depth': 32, 'num_heads': 16, 'global_layers': (7, 15, 23, 31)},
+    # EfficientSAM's, plain transformers: with rel_pos=False, antialias=False and img_size=224.
+    't': {'embed_dims': 192, 'depth': 12, 'num_heads': 3, 'global_layers': tuple(range(12))},
+    's': {'embed_dims': 384, 'depth': 12, 'num_heads': 6, 'global_layers': tuple(range(12))},
 }
 _PARTS = 'qkv'
 
 
 class MapAttention(nn.Module):
-    """Multi-head self-attention over a map, with decomposed relative positions.
+    """Multi-head self-attention over a map, with decomposed relative positions or none.
 
     Args:
         embed_dims: C.
         num_heads: heads.
-        size: side of the map that the tables of relative positions are for; other sizes interpolate them.
+        size: side of the map that the tables of relative positions are for; other sizes interpolate them. 0 is none.
         lora: arguments of LowRankLinear for the fused projection, or None.
     """
 
@@ -51,14 +55,18 @@ class MapAttention(nn.Module):
             else nn.Linear(embed_dims, 3 * embed_dims)
         )
         self.proj = nn.Linear(embed_dims, embed_dims)
-        self.rel_pos_h = nn.Parameter(torch.zeros(2 * size - 1, embed_dims // num_heads))
-        self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, embed_dims // num_heads))
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * size - 1, embed_dims // num_heads)) if size else None
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, embed_dims // num_heads)) if size else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same shape."""
         size = x.shape[1:3]
         qkv = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.num_heads, -1))
-        x = relative_attention(*qkv.permute(2, 0, 3, 1, 4).unbind(), self.rel_pos_h, self.rel_pos_w, tuple(size))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        if self.rel_pos_h is None:
+            x = F.scaled_dot_product_attention(q, k, v)
+        else:
+            x = relative_attention(q, k, v, self.rel_pos_h, self.rel_pos_w, tuple(size))
         return self.proj(x.transpose(1, 2).flatten(2).unflatten(1, size))
 
 
@@ -75,12 +83,13 @@ class SAMViTBlock(nn.Module):
         drop_path: float,
         with_cp: bool,
         lora: dict[str, Any] | None,
+        rel_pos: bool = True,
     ) -> None:
         super().__init__()
         self.window_size = window_size
         self.with_cp = with_cp
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.attn = MapAttention(embed_dims, num_heads, window_size or size, lora)
+        self.attn = MapAttention(embed_dims, num_heads, (window_size or size) * rel_pos, lora)
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.mlp = nn.ModuleDict(
             {'lin1': nn.Linear(embed_dims, feedforward_channels), 'lin2': nn.Linear(feedforward_channels, embed_dims)}
@@ -149,11 +158,13 @@ class SAMViT(PretrainedBackbone):
         window_size: side of a window, in patches. Maps that it does not divide are padded. With 16 instead of SAM's 14,
             images of 256, 512 and 1024 need no padding, and a checkpoint's tables are interpolated; but published
             weights then give other features, to be fine-tuned.
+        rel_pos: attention with relative positions; False in EfficientSAM.
         mlp_ratio: hidden width of the MLPs over ``embed_dims``.
         out_indices: layers whose output (embed_dims channels) is returned before the neck's.
         with_neck: return the neck's output, last. Without, layers after the last of `out_indices` are not built.
         neck_channels: its width.
-        antialias: average when position embeddings are interpolated to a smaller map (timm does, mmpretrain does not).
+        antialias: interpolate position embeddings as timm does, averaging on the way to a smaller map. mmpretrain and
+            EfficientSAM do not; their cubic kernel is another one, too.
         frozen_stages: 0 freezes patch and position embedding, ``n`` these and the first ``n`` layers, -1 nothing.
         frozen: freeze everything, the neck included.
         lora_rank: rank of low-rank adaptation; 0 is none. Patch and position embedding and all layers are then frozen,
@@ -165,7 +176,7 @@ class SAMViT(PretrainedBackbone):
         with_cp: recompute each layer's activations in the backward pass.
         deploy: build the merged form, into which a state dict taken after ``switch_to_deploy`` loads.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE_OR_URL, prefix=None)`` takes segment-anything's (of which
-            the image encoder is used), mmpretrain's, timm's and this project's own checkpoints.
+            the image encoder is used), EfficientSAM's, mmpretrain's, timm's and this project's own checkpoints.
     """
 
     stem_weight = 'patch_embed.proj.weight'
@@ -177,6 +188,7 @@ class SAMViT(PretrainedBackbone):
         img_size: int = 1024,
         patch_size: int = 16,
         window_size: int = 14,
+        rel_pos: bool = True,
         mlp_ratio: float = 4.0,
         out_indices: Sequence[int] = (),
         with_neck: bool = True,
@@ -231,6 +243,7 @@ class SAMViT(PretrainedBackbone):
                 rates[i],
                 with_cp,
                 lora if self.has_lora and i >= frozen_stages else None,
+                rel_pos,
             )
             for i in range(built)
         )

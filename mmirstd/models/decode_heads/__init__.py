@@ -2,7 +2,8 @@
 
 from .binary_head import BinaryHead
 from .conv_head import ConvHead
+from .efficient_sam_head import EfficientSAMHead
 from .granularity_aware_head import GranularityAwareHead
 from .query_sam_head import QuerySAMHead
 
-__all__ = ['BinaryHead', 'ConvHead', 'GranularityAwareHead', 'QuerySAMHead']
+__all__ = ['BinaryHead', 'ConvHead', 'EfficientSAMHead', 'GranularityAwareHead', 'QuerySAMHead']

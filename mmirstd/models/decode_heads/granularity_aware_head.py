@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmirstd.checkpoints.convert.sam import EDGE_BRANCH, convert_sam_decoder_state_dict
 from mmirstd.checkpoints.state_dict import StateDict
 from mmirstd.models.decode_heads.binary_head import BinaryHead
-from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayTransformer, recompute
+from mmirstd.models.layers import MLP, FourierPosition, LayerNorm2d, TwoWayBlock, TwoWayTransformer, recompute
 from mmirstd.models.layers.resizing import resize_like
 from mmirstd.models.losses import mask_boundary
 from mmirstd.models.published_weights import PublishedWeights
@@ -73,6 +73,10 @@ class GranularityAwareHead(PublishedWeights, BinaryHead):
         ValueError: for an unknown or missing choice of these.
     """
 
+    # What the decoder of another SAM has otherwise.
+    block = TwoWayBlock
+    convert_decoder = staticmethod(convert_sam_decoder_state_dict)
+
     def __init__(
         self,
         in_channels: int = 256,
@@ -112,7 +116,9 @@ class GranularityAwareHead(PublishedWeights, BinaryHead):
         self.no_mask_embed = nn.Embedding(1, channels)
         self.iou_token = nn.Embedding(1, channels)
         self.mask_tokens = nn.Embedding(num_mask_tokens, channels)
-        self.transformer = TwoWayTransformer(depth, channels, num_heads, feedforward_channels, downsample_rate)
+        self.transformer = TwoWayTransformer(
+            depth, channels, num_heads, feedforward_channels, downsample_rate, block=self.block
+        )
         self.output_upscaling = nn.Sequential(*upscaling(channels, hidden, out), nn.GELU())
         self.output_hypernetworks_mlps = nn.ModuleDict({str(mask_index): MLP(channels, channels, out, 3)})
         if not with_edge:
@@ -136,13 +142,17 @@ class GranularityAwareHead(PublishedWeights, BinaryHead):
             loss_edge or dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=5.0, loss_name='loss_edge')
         )
 
+    def sam_tokens(self) -> list[Tensor]:
+        """Return the tokens that every image has, (n, C) each: IoU, masks."""
+        return [self.iou_token.weight, self.mask_tokens.weight]
+
     def decode(self, deep: Tensor, early: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Compute the logits of mask and edge, each (B, 1, 4 H, 4 W), from the deep map (B, C, H, W) and the early."""
-        tokens = [self.iou_token.weight, self.mask_tokens.weight]
+        tokens = self.sam_tokens()
         if self.with_edge:
             tokens.append(self.edge_token.weight)
         tokens = torch.cat(tokens)[None].expand(len(deep), -1, -1)
-        image = deep + self.no_mask_embed.weight[..., None, None]
+        image = deep if self.no_mask_embed is None else deep + self.no_mask_embed.weight[..., None, None]
         tokens, image = self.transformer(image, self.pe_layer(*image.shape[2:]).to(tokens.dtype), tokens)
         fine = self.output_upscaling(image)
         mask = self._product(self.output_hypernetworks_mlps[str(self.mask_index)], tokens[:, 1 + self.mask_index], fine)
@@ -209,7 +219,7 @@ class GranularityAwareHead(PublishedWeights, BinaryHead):
         Parts of the edge branch that the file has none of stay as they are, those that this head has none of are
         dropped.
         """
-        state, dropped = convert_sam_decoder_state_dict(state_dict, self.mask_index)
+        state, dropped = self.convert_decoder(state_dict, self.mask_index)
         own = self.state_dict()
         for part in EDGE_BRANCH:
             here, there = ([key for key in keys if key.startswith(f'{part}.')] for keys in (own, state))

@@ -5,6 +5,7 @@ of the two-way transformer are named as in segment-anything, so that its checkpo
 """
 
 import itertools
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,17 +24,25 @@ def to_sequence(x: Tensor) -> Tensor:
 
 
 class MLP(nn.Module):
-    """`num_layers` linear layers with ReLU between them, on the last axis."""
+    """`num_layers` linear layers with an activation between them, on the last axis."""
 
-    def __init__(self, in_channels: int, hidden_channels: int, out_channels: int, num_layers: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        num_layers: int,
+        activation: Callable[[Tensor], Tensor] = F.relu,
+    ) -> None:
         super().__init__()
+        self.activation = activation
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_channels) to (..., out_channels)."""
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = self.activation(layer(x))
         return self.layers[-1](x)
 
 
@@ -188,6 +197,8 @@ class QueryInteraction(nn.Module):
 class TwoWayBlock(nn.Module):
     """One layer of SAM's two-way transformer: token self-attention, token to image, MLP, image to token."""
 
+    activation = staticmethod(F.relu)
+
     def __init__(
         self,
         embed_dims: int,
@@ -206,17 +217,19 @@ class TwoWayBlock(nn.Module):
         self.norm1, self.norm2, self.norm3, self.norm4 = (nn.LayerNorm(embed_dims) for _ in range(4))
         self.skip_first_pe = skip_first_pe
 
+    def attend_self(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
+        """Update tokens (B, N, C)."""
+        if self.skip_first_pe:
+            return self.self_attn(tokens, tokens, tokens)
+        q = tokens + token_pe
+        return tokens + self.self_attn(q, q, tokens)
+
     def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
         """Update tokens (B, N, C) and image (B, H * W, C); the encodings have the same shapes."""
-        if self.skip_first_pe:
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            q = tokens + token_pe
-            tokens = tokens + self.self_attn(q, q, tokens)
-        tokens = self.norm1(tokens)
+        tokens = self.norm1(self.attend_self(tokens, token_pe))
         keyed = image + image_pe
         tokens = self.norm2(tokens + self.cross_attn_token_to_image.few_queries(tokens + token_pe, keyed, image))
-        tokens = self.norm3(tokens + self.mlp['lin2'](F.relu(self.mlp['lin1'](tokens))))
+        tokens = self.norm3(tokens + self.mlp['lin2'](self.activation(self.mlp['lin1'](tokens))))
         image = self.norm4(image + self.cross_attn_image_to_token.few_keys(keyed, tokens + token_pe, tokens))
         return tokens, image
 
@@ -230,6 +243,7 @@ class TwoWayTransformer(nn.Module):
         num_heads: heads of every attention.
         feedforward_channels: hidden width of the token MLPs.
         downsample_rate: C divided by the inner width of the attentions between tokens and image.
+        block: class of the layers.
     """
 
     def __init__(
@@ -239,10 +253,11 @@ class TwoWayTransformer(nn.Module):
         num_heads: int = 8,
         feedforward_channels: int = 2048,
         downsample_rate: int = 2,
+        block: type[TwoWayBlock] = TwoWayBlock,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            TwoWayBlock(embed_dims, num_heads, feedforward_channels, downsample_rate, skip_first_pe=i == 0)
+            block(embed_dims, num_heads, feedforward_channels, downsample_rate, skip_first_pe=i == 0)
             for i in range(depth)
         )
         self.final_attn_token_to_image = Attention(embed_dims, num_heads, downsample_rate)

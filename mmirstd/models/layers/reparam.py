@@ -66,10 +66,11 @@ class ConvBN(nn.Module):
 class RepVGGDW(nn.Module):
     """Depthwise ``BN(BN(conv_k) + conv_1 + identity)``, RepViT's token mixer (arXiv:2307.09283, Fig. 3).
 
-    ``deploy`` holds the one depthwise convolution ``reparam`` that equals it.
+    With ``branch_norm`` it is the mixer of RepViT's first version: ``BN(conv_k) + BN(conv_1) + identity``. ``deploy``
+    holds the one depthwise convolution ``reparam`` that equals it.
     """
 
-    def __init__(self, channels: int, kernel_size: int = 3, deploy: bool = False) -> None:
+    def __init__(self, channels: int, kernel_size: int = 3, deploy: bool = False, branch_norm: bool = False) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd for the identity branch to be centered, got {kernel_size}')
@@ -78,8 +79,9 @@ class RepVGGDW(nn.Module):
         )
         if not deploy:
             self.conv = ConvBN(channels, channels, kernel_size, groups=channels)
-            self.conv1 = nn.Conv2d(channels, channels, 1, groups=channels)
-            self.bn = nn.BatchNorm2d(channels)
+            pointwise = ConvBN if branch_norm else nn.Conv2d
+            self.conv1 = pointwise(channels, channels, 1, groups=channels)
+            self.bn = nn.Identity() if branch_norm else nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
@@ -93,10 +95,12 @@ class RepVGGDW(nn.Module):
         if self.reparam is not None:
             return 0
         conv = fold_conv_bn(self.conv.conv, self.conv.bn)
+        branch_norm = isinstance(self.conv1, ConvBN)
+        conv1 = fold_conv_bn(self.conv1.conv, self.conv1.bn) if branch_norm else self.conv1
         center = conv.kernel_size[0] // 2
-        conv.weight[:, :, center, center] += self.conv1.weight[:, :, 0, 0] + 1
-        conv.bias += self.conv1.bias
-        self.reparam = fold_conv_bn(conv, self.bn)
+        conv.weight[:, :, center, center] += conv1.weight[:, :, 0, 0] + 1
+        conv.bias += conv1.bias
+        self.reparam = conv if branch_norm else fold_conv_bn(conv, self.bn)
         del self.conv, self.conv1, self.bn
         return 1
 
