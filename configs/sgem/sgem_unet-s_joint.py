@@ -8,4 +8,3 @@ _base_ = [
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
 default_hooks = dict(checkpoint=dict(interval=800))
-custom_hooks = [dict(type='mmirstd.ChannelsLastHook'), *_base_.custom_hooks]

@@ -7,3 +7,4 @@ param_scheduler = [
     dict(_base_.param_scheduler[0], end=200),
     dict(_base_.param_scheduler[1], begin=200, end=max_iters),
 ]
+custom_hooks = [dict(type='mmirstd.ChannelsLastHook'), *_base_.custom_hooks]
