@@ -77,6 +77,8 @@ setup(
         # Compressions of TIFF beside Deflate, PackBits and LZMA: LZW, Zstandard, JPEG; packed samples of 10 to 14 bits.
         'tiff': ['imagecodecs>=2025.3.30'],
         'interop': ['onedl-mmpretrain', 'timm', 'torchvision', 'segment-anything'],
+        # torch.onnx.export, and running what it writes.
+        'export': ['onnx>=1.18', 'onnxscript>=0.5', 'onnxruntime>=1.20'],
         'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=1.0', 'ruff'],
         'dev': [
             'pytest',

@@ -60,7 +60,7 @@ def test_windows(size):
             for j in range(columns):
                 part = padded[b, 3 * i : 3 * i + 3, 3 * j : 3 * j + 3]
                 assert torch.equal(windows[(b * rows + i) * columns + j], part)
-    assert torch.equal(join_windows(windows, *size), x)
+    assert torch.equal(join_windows(windows, x.shape[:3]), x)
 
 
 def test_relative_embeddings():

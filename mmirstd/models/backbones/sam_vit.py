@@ -21,7 +21,8 @@ from mmirstd.models.backbones.pretrained import PretrainedBackbone, SAMNeck, che
 from mmirstd.models.layers.low_rank import LowRankLinear
 from mmirstd.models.layers.recompute import recompute
 from mmirstd.models.layers.relative_position import relative_attention, resize_table
-from mmirstd.models.layers.windows import join_windows, split_windows
+from mmirstd.models.layers.resizing import is_open
+from mmirstd.models.layers.windows import join_windows, missing_to_multiple, split_windows
 from mmirstd.registry import MODELS
 
 ARCHS = {
@@ -103,7 +104,7 @@ class SAMViTBlock(nn.Module):
     def _forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
         if self.window_size:
-            y = join_windows(self.attn(split_windows(y, self.window_size)), *x.shape[1:3])
+            y = join_windows(self.attn(split_windows(y, self.window_size)), x.shape[:3])
         else:
             y = self.attn(y)
         x = x + self.drop_path(y)
@@ -119,10 +120,9 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, ceil(H / p), ceil(W / p), C')."""
-        height, width = x.shape[2:]
-        patch = self.proj.stride[0]
-        if height % patch or width % patch:
-            x = F.pad(x, (0, -width % patch, 0, -height % patch))
+        bottom, right = (missing_to_multiple(extent, self.proj.stride[0]) for extent in x.shape[2:])
+        if is_open(*x.shape[2:]) or bottom or right:
+            x = F.pad(x, (0, right, 0, bottom))
         return self.proj(x).permute(0, 2, 3, 1)
 
 
@@ -134,7 +134,7 @@ def _checked_arch(arch: str | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _resize_positions(embedding: Tensor, height: int, width: int, antialias: bool) -> Tensor:
-    if embedding.shape[1:3] == (height, width):
+    if not is_open(height, width) and embedding.shape[1:3] == (height, width):
         return embedding
     x = embedding.permute(0, 3, 1, 2).float()
     x = F.interpolate(x, (height, width), mode='bicubic', antialias=antialias)

@@ -134,8 +134,8 @@ class TinyViTBlock(nn.Module):
     def _forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)
         windows = split_windows(x, self.window_size)
-        y = self.attn(windows.flatten(1, 2)).view_as(windows)
-        x = x + self.drop_path(join_windows(y, *x.shape[1:3]))
+        y = self.attn(windows.flatten(1, 2)).unflatten(1, windows.shape[1:3])
+        x = x + self.drop_path(join_windows(y, x.shape[:3]))
         x = self.local_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         x = x + self.drop_path(self.mlp(x))
         return x.permute(0, 3, 1, 2)

@@ -151,7 +151,7 @@ class GranularityAwareHead(PublishedWeights, BinaryHead):
         tokens = self.sam_tokens()
         if self.with_edge:
             tokens.append(self.edge_token.weight)
-        tokens = torch.cat(tokens)[None].expand(len(deep), -1, -1)
+        tokens = torch.cat(tokens)[None].expand(deep.shape[0], -1, -1)
         image = deep if self.no_mask_embed is None else deep + self.no_mask_embed.weight[..., None, None]
         tokens, image = self.transformer(image, self.pe_layer(*image.shape[2:]).to(tokens.dtype), tokens)
         fine = self.output_upscaling(image)

@@ -7,13 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmirstd.models.layers.resizing import is_open
+
 # Elements of the largest bias that is held at once: 64 MiB in float32.
 MAX_BIAS = 2**24
 
 
 def resize_table(table: Tensor, length: int) -> Tensor:
     """Interpolate a table (L, C) of relative positions linearly to (length, C)."""
-    if len(table) == length:
+    if not is_open(length) and len(table) == length:
         return table
     return F.interpolate(table.T[None], size=length, mode='linear')[0].T
 
@@ -46,7 +48,8 @@ def relative_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: T
     row_bias = torch.einsum('bnhwc,hkc->bnhwk', grid, relative_embeddings(rows, height)).contiguous()
     column_bias = torch.einsum('bnhwc,wkc->bnhwk', grid, relative_embeddings(columns, width)).contiguous()
 
-    elements = q.shape[0] * q.shape[1] * count * count
+    # Where sizes are open, the bias is one mask: an exported graph holds all scores of an attention anyway.
+    elements = 0 if is_open(q.shape[0], *size) else q.shape[0] * q.shape[1] * count * count
     if elements > MAX_BIAS and torch.is_grad_enabled() and q.requires_grad:
         codes = [torch.eye(n, dtype=k.dtype, device=k.device) for n in size]
         code = torch.cat((codes[0].repeat_interleave(width, 0), codes[1].repeat(height, 1)), -1)
@@ -58,11 +61,12 @@ def relative_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: T
         x = F.scaled_dot_product_attention(q, k, F.pad(v, (0, extra)), scale=1.0)
         return x[..., :channels]
 
-    step = max(1, min(height, height * MAX_BIAS // elements))
-    outs = []
-    for i in range(0, height, step):
-        part = slice(i, i + step)
-        bias = row_bias[:, :, part, :, :, None] + column_bias[:, :, part, :, None, :]
-        mask = bias.flatten(4).flatten(2, 3)
-        outs.append(F.scaled_dot_product_attention(q[:, :, i * width : (i + step) * width], k, v, attn_mask=mask))
-    return outs[0] if len(outs) == 1 else torch.cat(outs, 2)
+    def attend(rows: slice, queries: Tensor) -> Tensor:
+        bias = row_bias[:, :, rows, :, :, None] + column_bias[:, :, rows, :, None, :]
+        return F.scaled_dot_product_attention(queries, k, v, attn_mask=bias.flatten(4).flatten(2, 3))
+
+    if elements <= MAX_BIAS:
+        return attend(slice(None), q)
+    step = max(1, height * MAX_BIAS // elements)
+    parts = [attend(slice(i, i + step), q[:, :, i * width : (i + step) * width]) for i in range(0, height, step)]
+    return torch.cat(parts, 2)
