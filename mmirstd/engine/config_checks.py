@@ -31,6 +31,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg.evaluation import IoUMetric
 
 from mmirstd.datasets.transforms import LoadIRImage
+from mmirstd.models.data_preprocessor import IRSTDDataPreProcessor
 from mmirstd.utils.data_root import iter_datasets
 from mmirstd.utils.errors import UserError
 from mmirstd.utils.text import as_list, did_you_mean
@@ -186,8 +187,9 @@ def check_channels(cfg: Config) -> None:
     if not isinstance(model, Mapping):
         return
     counts = [(f'{place}.pipeline', n) for place, n in _loaded_channels(cfg)]
-    mean = (model.get('data_preprocessor') or {}).get('mean')
-    if isinstance(mean, (list, tuple)) and len(mean) > 1:  # one value goes for all channels
+    preprocessor = model.get('data_preprocessor') or {}
+    mean, own = preprocessor.get('mean'), _is_a(cfg, preprocessor, MODELS, IRSTDDataPreProcessor)
+    if isinstance(mean, (list, tuple)) and (len(mean) > 1 or own):  # MMSegmentation's takes one value for all channels
         counts.append(('model.data_preprocessor.mean', len(mean)))
     backbone = model.get('backbone')
     if isinstance(backbone, Mapping) and (found := _in_channels(cfg, backbone)):
