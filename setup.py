@@ -67,7 +67,6 @@ setup(
         'prettytable>=3.0',
         'pyyaml>=6.0',
         'safetensors>=0.4.3',
-        'tensorboard>=2.15',  # the default runtime writes curves for it
         'tifffile>=2025.5.10',
         'tqdm>=4.62',
     ],
@@ -76,6 +75,7 @@ setup(
         'openmmlab': STACK['requirements']('openmmlab'),
         # Compressions of TIFF beside Deflate, PackBits and LZMA: LZW, Zstandard, JPEG; packed samples of 10 to 14 bits.
         'tiff': ['imagecodecs>=2025.3.30'],
+        'tensorboard': ['tensorboard>=2.15'],
         'interop': ['onedl-mmpretrain', 'timm', 'torchvision', 'segment-anything'],
         # torch.onnx.export, and running what it writes.
         'export': ['onnx>=1.18', 'onnxscript>=0.5', 'onnxruntime>=1.20'],
@@ -86,6 +86,7 @@ setup(
             'pytest-xdist',
             'hypothesis',
             'imagecodecs',
+            'tensorboard',
             'ruff',
             'import-linter',
         ],

@@ -29,5 +29,5 @@ default_hooks = dict(
     visualization=dict(type='mmirstd.IRSTDVisualizationHook', draw=True, interval=50),
 )
 
-vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+vis_backends = [dict(type='LocalVisBackend'), dict(type='mmirstd.OptionalTensorboardVisBackend')]
 visualizer = dict(type='mmirstd.IRSTDVisualizer', vis_backends=vis_backends)

@@ -26,6 +26,7 @@ _MODULES = {
     'predict': 'inferencer',
     'prepare': 'mmirstd.datasets.prepare',
     'publish': 'mmirstd.checkpoints.publishing',
+    'run_script': 'scripts',
     'synthesize': 'synthesizing',
     'test': 'testing',
     'train': 'training',

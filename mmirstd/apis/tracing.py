@@ -71,7 +71,7 @@ def load_datasets(cfg: Config, split: str) -> list[BrowsedDataset]:
         dataset.full_init()
         names = sample_names(dataset)
         names = [flat_name(names[dataset.get_data_info(i)['img_path']]) for i in range(len(dataset))]
-        described = dataset.metainfo.get('split', {})
+        described = getattr(dataset, 'split_info', {})
         name = f'{described.get("dataset", type(dataset).__name__)} {described.get("name", split)}'
         parts.append(BrowsedDataset(name, dataset, names, augment))
     return parts

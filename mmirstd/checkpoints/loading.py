@@ -30,6 +30,7 @@ from mmengine.runner.checkpoint import get_external_models, get_torchvision_mode
 from torch import Tensor, nn
 
 from mmirstd.checkpoints.fitting import load_fitting, other_shapes
+from mmirstd.checkpoints.sources import describe_source
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.utils.text import abridge, first_line
 
@@ -98,7 +99,7 @@ def load_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any
     """
     path = osp.expanduser(os.fspath(path))
     if not osp.isfile(path):
-        raise CheckpointError(f'there is no checkpoint file {path}')
+        raise CheckpointError(f'there is no checkpoint file {path}{describe_source(path)}')
     if path.endswith('.safetensors'):
         return load_safetensors(path)
     try:

@@ -18,7 +18,7 @@ SEPARATOR = ' + '  # between the names of splits that were joined
 
 
 def split_record(dataset: str, name: str, ids: Iterable[str]) -> SplitRecord:
-    """The record of one split; ``sha256`` is that of the sorted ids, as in ``metainfo['split']``."""
+    """The record of one split; ``sha256`` is that of the sorted ids, as in ``split_info``."""
     ids = list(dict.fromkeys(ids))
     return {'dataset': dataset, 'name': name, 'num': len(ids), 'sha256': digest(ids), 'ids': ids}
 

@@ -125,9 +125,7 @@ def check_destination(source: str, destination: Path, overwrite: bool) -> None:
 def published_meta(meta: object) -> dict[str, Any]:
     """What of a checkpoint's ``meta`` goes along; ``trained_on`` only if it is known."""
     meta = meta if isinstance(meta, Mapping) else {}
-    kept = {k: meta[k] for k in (*TEXT_KEYS, *sorted(JSON_KEYS)) if meta.get(k) is not None}
-    split = (meta.get('dataset_meta') or {}).get('split')
-    return kept | ({'split': split} if split else {})
+    return {k: meta[k] for k in (*TEXT_KEYS, *sorted(JSON_KEYS)) if meta.get(k) is not None}
 
 
 def _halved(value: Tensor, key: str, source: str) -> Tensor:

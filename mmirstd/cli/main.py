@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     'convert': 'convert a published checkpoint to the keys used here',
     'publish': 'strip a checkpoint for publication',
     'models': 'list the shipped configs',
+    'run': "run another project's script with the configs and parts of mmirstd",
 }
 
 

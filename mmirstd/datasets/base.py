@@ -15,7 +15,7 @@ from mmirstd.datasets.pair_checks import BadPairError, InspectedPair, inspect_pa
 from mmirstd.datasets.published_splits import OFFICIAL_SPLITS, hold_out, load_published, official_prefix
 from mmirstd.datasets.target_dataset import TargetDataset
 from mmirstd.datasets.transforms.loading import LoadTargetMask
-from mmirstd.io.ids import digest, expand_folders, read_ids
+from mmirstd.io.ids import digest, find_line, read_ids, resolve_entries
 from mmirstd.io.mask_content import judge_masks
 from mmirstd.io.masks import MaskRule
 from mmirstd.registry import DATASETS
@@ -35,7 +35,8 @@ class IRSTDDataset(TargetDataset):
             ``'official/test'``, with a seeded tenth of the first as ``'official/val'`` and the rest as
             ``'official/subtrain'``.
         ann_file: Text file with the ids of a split of one's own, absolute or relative to ``data_root``; an entry
-            ``41/`` stands for all ids that begin so. With neither, all images are taken, and no mask may be left over.
+            ``41/`` stands for all ids that begin so, and folders, suffixes and columns around an id are understood, see
+            :func:`mmirstd.io.ids.resolve_entries`. With neither, all images are taken, and no mask may be left over.
         data_root: Folder of the dataset. Without the next four, it must be laid out as one of ``LAYOUTS``.
         img_dir: Folder of the images, absolute or relative to ``data_root``.
         mask_dir: Folder of the masks, likewise; it may be ``img_dir`` when ``mask_suffix`` tells them apart.
@@ -229,9 +230,10 @@ class IRSTDDataset(TargetDataset):
         images, masks = {}, {}
         for layout, img_dir, mask_dir in places:
             index = partial(index_files, prefix=layout.prefix, nested=layout.nested, backend_args=self.backend_args)
-            below = index(mask_dir, layout.mask_suffixes) if self.reads_masks else {}
+            below = index(mask_dir, layout.mask_suffixes, skip_folder=img_dir) if self.reads_masks else {}
             masks |= below
-            images |= index(img_dir, layout.img_suffixes, skip=below.values() if img_dir == mask_dir else ())
+            skip = {'skip': below.values() if img_dir == mask_dir else (), 'skip_folder': mask_dir}
+            images |= index(img_dir, layout.img_suffixes, **skip if self.reads_masks else {})
         if not images:
             raise FileNotFoundError(
                 f'no images in {" or ".join(place.img_dir for place in places)}; '
@@ -249,7 +251,9 @@ class IRSTDDataset(TargetDataset):
             self.split_name, ids = load_published(self.name, self.split, others)
         else:
             ids = read_ids(self.ann_file, self.backend_args) if self.ann_file else found
-        ids = expand_folders(ids, found, self.ann_file or self.split_name)
+        layouts = [layout for parts in self.layouts for layout in parts]
+        suffixes = [s for layout in layouts for s in (*layout.img_suffixes, *layout.mask_suffixes)]
+        ids = resolve_entries(ids, found, self.ann_file or self.split_name, suffixes)
         corrupt = set(self.corrupt_ids(found))
         kept = [i for i in ids if i not in corrupt]
         if len(kept) < len(ids):
@@ -275,9 +279,11 @@ class IRSTDDataset(TargetDataset):
         if kind == 'mask':
             folder, suffixes = place.mask_dir, place.layout.mask_suffixes
         counterpart = f' for {there[missing[0]]}' if missing[0] in there else ''
+        line = find_line(self.ann_file, missing[0], self.backend_args) if self.ann_file else None
+        where = f' (line {line} of {self.ann_file})' if line else ''
         return (
             f'{self.name} {self.split_name}: {len(missing)} of {num} ids have no {kind} in {folder}: '
-            f'{abridge(missing)}; expected names ending in {describe_suffixes(suffixes)}{counterpart}'
+            f'{abridge(missing)}{where}; expected names ending in {describe_suffixes(suffixes)}{counterpart}'
         )
 
     def _leave_out_bad(self, infos: list[dict]) -> list[dict]:

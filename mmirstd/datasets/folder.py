@@ -3,6 +3,7 @@
 from typing import Any
 
 from mmirstd.datasets.base import IRSTDDataset
+from mmirstd.datasets.layout import Layout
 from mmirstd.registry import DATASETS
 
 
@@ -11,7 +12,8 @@ class FolderDataset(IRSTDDataset):
     """One's own data: ``images/`` and ``masks/`` below ``data_root``, or what ``img_dir`` and ``mask_dir`` say.
 
     PNG, BMP, JPEG and TIFF may be mixed; a mask belongs to the image of the same name up to extension and
-    ``mask_suffix``. All images are used unless ``ann_file`` lists a part of them.
+    ``mask_suffix``. Folders below belong to the names: the mask of ``images/day/1.png`` is ``masks/day/1.png``. All
+    images are used unless ``ann_file`` lists a part of them.
 
     Args:
         mask_dir: Folder of the masks. None: there are none. With ``missing_mask='empty'`` all images are background.
@@ -21,6 +23,8 @@ class FolderDataset(IRSTDDataset):
     Raises:
         ValueError: If there are no masks, and the images are not for a test (``test_mode=True``).
     """
+
+    LAYOUTS = (Layout('images', 'masks', nested=True),)
 
     def __init__(self, *, mask_dir: str | None = 'masks', **kwargs: Any) -> None:
         if mask_dir is None and kwargs.get('missing_mask') == 'empty':

@@ -1,7 +1,8 @@
 """Where the files of a dataset lie, and which of them belong together."""
 
+import os
 import os.path as osp
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from mmengine import fileio
@@ -63,16 +64,24 @@ def index_files(
     prefix: str = '',
     nested: bool = False,
     skip: Collection[str] = (),
+    skip_folder: str | None = None,
     backend_args: dict | None = None,
 ) -> dict[str, str]:
-    """Map the ids of the image files in ``folder`` to their paths.
+    """Map the ids of the image files in ``folder`` to their paths; nothing in ``skip`` or ``skip_folder`` counts.
+
+    A local folder is searched through links, each folder once. A link that leads nowhere and a pipe count as files: who
+    reads them says what they are.
 
     Raises:
         ValueError: If two files belong to one id.
     """
     index: dict[str, str] = {}
     skip = set(skip)
-    for name in fileio.list_dir_or_file(folder, list_dir=False, recursive=nested, backend_args=backend_args):
+    if backend_args is None and osp.isdir(folder):
+        names = _walk(folder, nested, skip_folder)
+    else:
+        names = fileio.list_dir_or_file(folder, list_dir=False, recursive=nested, backend_args=backend_args)
+    for name in names:
         name = name.replace('\\', '/')
         path = fileio.join_path(folder, name, backend_args=backend_args)
         sample = sample_id(name, suffixes)
@@ -86,6 +95,18 @@ def index_files(
             )
         index[sample] = path
     return index
+
+
+def _walk(root: str, nested: bool, skip_folder: str | None) -> Iterator[str]:
+    """Give the names of files below a folder, without hidden ones."""
+    seen = {osp.realpath(skip_folder)} - {osp.realpath(root)} if skip_folder else set()
+    for path, folders, files in os.walk(root, followlinks=True):
+        if (real := osp.realpath(path)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith('.')) if nested else []
+        yield from (osp.relpath(osp.join(path, f), root) for f in sorted(files) if not f.startswith('.'))
 
 
 def sample_id(name: str, suffixes: tuple[str, ...]) -> str | None:

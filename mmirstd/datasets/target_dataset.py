@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
@@ -11,8 +12,8 @@ class TargetDataset(BaseSegDataset):
     """Base of datasets with one class of targets over background.
 
     Every ``data_info`` has ``img_path``, ``seg_map_path``, ``img_id``, ``mask_resize`` (whether the mask may be resized
-    to its image), and what :class:`BaseSegDataset` adds. Once loaded, ``metainfo['split']`` is
-    ``dict(dataset=, name=, num=, sha256=)``; ``ConcatDataset`` needs ``ignore_keys=['split']`` to join datasets.
+    to its image), and what :class:`BaseSegDataset` adds. ``metainfo`` is the same for every set and split with
+    masks, so that MMEngine's wrappers join them as they are.
 
     Raises:
         ValueError: If other classes or ``reduce_zero_label`` are asked for.
@@ -56,14 +57,35 @@ class TargetDataset(BaseSegDataset):
         if self.label_map is not None or self.reduce_zero_label:
             raise ValueError(f'classes are fixed to {self.METAINFO["classes"]}, and reduce_zero_label to False')
         super().full_init()
-        split = {'dataset': self.name, 'name': self.split_name, 'num': len(self), 'sha256': self.split_hash()}
-        self._metainfo['split'] = split
         if not self.has_masks:
             self._metainfo['has_masks'] = False
         print_log(
-            f'{self.name} {self.split_name}: {len(self)} images, sha256 of the {self.HASHED} {split["sha256"]}',
+            f'{self.name} {self.split_name}: {len(self)} images, sha256 of the {self.HASHED} {self.split_hash()}',
             logger='current',
         )
+
+    @property
+    def split_info(self) -> dict[str, Any]:
+        """``dict(dataset=, name=, num=, sha256=)`` of the split that is loaded."""
+        self.full_init()
+        return {'dataset': self.name, 'name': self.split_name, 'num': len(self), 'sha256': self.split_hash()}
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the classes in one mask, 0 for background and 1 for targets; ``ClassBalancedDataset`` repeats by them.
+
+        The sample runs through the pipeline until its mask is loaded.
+
+        Raises:
+            ValueError: If the pipeline loads no mask.
+        """
+        sample = self.pipeline_input(idx)
+        for transform in self.pipeline.transforms:
+            if 'gt_seg_map' in sample:
+                break
+            sample = transform(sample)
+        if sample.get('gt_seg_map') is None:
+            raise ValueError(f'{self.name} {self.split_name}: the pipeline loads no mask to take the classes from')
+        return sorted(set(np.unique(sample['gt_seg_map']).tolist()) & {0, 1})
 
     def pipeline_input(self, idx: int) -> dict:
         """What the pipeline starts from: ``data_info``, with the image itself where there is no file of it."""

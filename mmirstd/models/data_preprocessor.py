@@ -78,6 +78,9 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
         if self.inside_size is not None:
             data['inputs'] = self._resize(data['inputs'])
         if training:
+            # From a torch.Size, as mmseg leaves it here, a head takes the size to predict at, without the padding.
+            for sample in data['data_samples'] or ():
+                sample.set_metainfo({'img_shape': tuple(sample.img_shape)})
             return data
         height, width = data['inputs'].shape[2:]
         if self.inside_size is not None:

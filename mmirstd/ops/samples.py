@@ -10,8 +10,10 @@ from mmirstd.utils.errors import UserError
 from mmirstd.utils.text import abridge
 
 
-def to_array(data: Tensor) -> np.ndarray:
+def to_array(data: Tensor | np.ndarray) -> np.ndarray:
     """Return a tensor as an array; floats of lower precision, some of which NumPy lacks, become float32."""
+    if isinstance(data, np.ndarray):  # after SegDataSample.numpy()
+        return data
     data = data.detach().cpu()
     return (data.float() if data.is_floating_point() and data.element_size() < 4 else data).numpy()
 
@@ -48,18 +50,29 @@ def non_finite_weights(model: nn.Module) -> str:
 
 
 def probability_map(sample: Mapping[str, Any], source: str) -> np.ndarray:
-    """Return the target probabilities (H, W), float32, that a one-logit head left in `seg_logits` of a sample.
+    """Return the target probabilities (H, W), float32, of a predicted sample.
+
+    MMSegmentation leaves probabilities in `seg_logits` where a head has one logit, and the logits of background and
+    target where it has two, or their probabilities after test-time augmentation.
 
     Args:
-        sample: A ``SegDataSample`` after prediction.
+        sample: A ``SegDataSample`` after prediction, or its ``to_dict()``.
         source: What messages name.
 
     Raises:
-        ValueError: If there are none, not one channel of them, or if they are no numbers.
+        ValueError: If there are none, or neither one nor two channels of them, or if they are no numbers; the
+            message begins with ``source``.
     """
     logits = sample.get('seg_logits')
-    if logits is None or len(logits.data) != 1:
-        found = 'none' if logits is None else f'seg_logits of {tuple(logits.data.shape)}'
-        raise ValueError(f'{source}: probabilities of one channel are needed, got {found}')
+    data = None if logits is None else to_array(logits['data'] if isinstance(logits, dict) else logits.data)
+    if data is None or data.ndim != 3 or len(data) not in (1, 2):
+        found = 'none' if data is None else f'seg_logits of {data.shape}'
+        raise ValueError(f'{source}: target probabilities need seg_logits of one or two channels, got {found}')
     refuse_non_finite_output(sample, source)
-    return to_array(logits.data[0]).astype(np.float32, copy=False)
+    data = data.astype(np.float32, copy=False)
+    if len(data) == 1:
+        return data[0]
+    if data.min() >= 0 and np.abs(data.sum(0) - 1).max() < 1e-4:
+        return data[1]
+    with np.errstate(over='ignore'):  # exp gives inf, and 1 / inf the right 0
+        return 1 / (1 + np.exp(data[0] - data[1]))

@@ -50,6 +50,15 @@ class IRSTDVisualizer(SegLocalVisualizer):
             'max_insets': max_insets,
         }
 
+    @classmethod
+    def get_instance(cls, name: str | None = None, **kwargs: object) -> 'IRSTDVisualizer':
+        """Return the visualizer of a name, made if there is none; without a name, a new one.
+
+        MMSegmentation's scripts give no name. One in the config would let a second run draw into the folder of the
+        first.
+        """
+        return super().get_instance(f'visualizer_{len(cls._instance_dict)}' if name is None else name, **kwargs)
+
     def add_datasample(
         self,
         name: str,

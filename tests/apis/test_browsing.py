@@ -150,7 +150,7 @@ CONCATENATED = """
 train_dataloader['dataset'] = dict(
     type='RepeatDataset', times=3,
     dataset=dict(
-        type='ConcatDataset', ignore_keys=['split'],
+        type='ConcatDataset',
         datasets=[
             dataset,
             dict(type='mmirstd.SyntheticIRSTDDataset', length=3, size=(40, 48), pipeline=[

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmseg.apis import inference_model
 from PIL import Image
 
 from mmirstd import apis
@@ -254,13 +255,25 @@ def test_models_are_listed_by_name():
     assert list_models('no such model') == []
 
 
-def test_a_model_of_two_logits_is_refused(tiny_config, tiny_data):
+@pytest.mark.parametrize('tta', [False, True])
+def test_a_model_of_two_logits_predicts_its_softmax(tiny_config, tiny_data, tta):
     config = tiny_config('model["decode_head"].update(out_channels=2, loss_decode=dict(type="CrossEntropyLoss"))')
     with pytest.warns(UserWarning, match='random'):
-        model = init_model(config, device='cpu')
-    with pytest.raises(
-        ValueError, match=r'0: probabilities of one channel are needed, got seg_logits of \(2, 32, 32\)'
-    ):
+        model = init_model(config, device='cpu', tta=tta)
+    image = images(tiny_data)[0]
+    found = predict(model, image)
+    (sample,) = inference_model(model.module if tta else model, [str(image)])
+    if not tta:
+        np.testing.assert_allclose(found.probability, sample.seg_logits.data.softmax(0)[1].numpy(), atol=1e-6)
+        np.testing.assert_array_equal(found.mask, sample.pred_sem_seg.data[0].numpy() == 1)
+    assert 0 < found.probability.min() < found.probability.max() < 1
+
+
+def test_a_model_of_three_logits_is_refused(tiny_config, tiny_data):
+    head = 'model["decode_head"].update(num_classes=3, out_channels=3, loss_decode=dict(type="CrossEntropyLoss"))'
+    with pytest.warns(UserWarning, match='random'):
+        model = init_model(tiny_config(head), device='cpu')
+    with pytest.raises(ValueError, match=r'0: target probabilities need .*, got seg_logits of \(3, 32, 32\)'):
         predict(model, images(tiny_data)[0])
 
 

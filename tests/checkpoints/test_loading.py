@@ -1,6 +1,7 @@
 import functools
 import http.server
 import os
+import re
 import threading
 from argparse import Namespace
 
@@ -16,6 +17,7 @@ from torch import nn
 from mmirstd.checkpoints import loading as ckpt
 from mmirstd.checkpoints.fitting import check_optimizer, load_fitting, load_strict
 from mmirstd.checkpoints.state_dict import CheckpointError
+from mmirstd.utils.configs import CONFIGS_DIR
 
 
 def net(width=4):
@@ -104,7 +106,7 @@ def test_other_files(content, tmp_path):
 
 
 def test_missing_file_and_bad_addresses(tmp_path):
-    with pytest.raises(CheckpointError, match=r'there is no checkpoint file .*nope\.pth'):
+    with pytest.raises(CheckpointError, match=r'there is no checkpoint file .*nope\.pth$'):
         ckpt.load_file(tmp_path / 'nope.pth')
     with pytest.raises(CheckpointError, match=r's3://.*download the file and give its path'):
         ckpt.load_checkpoint('s3://bucket/a.pth')
@@ -275,3 +277,13 @@ def test_latest_checkpoint(tmp_path, saved):
     other = saved({}, 'iter_7.pth')
     (tmp_path / 'last_checkpoint').write_text(other + '\n')
     assert ckpt.latest_checkpoint(str(tmp_path)) == other
+
+
+def test_a_missing_file_of_published_weights_says_where_to_get_it():
+    """For every file that a shipped config names."""
+    texts = (path.read_text() for path in CONFIGS_DIR.rglob('*.py'))
+    files = {name for text in texts for name in re.findall(r"checkpoint='(data/weights/[^']+)'", text)}
+    assert len(files) > 3
+    for name in files:
+        with pytest.raises(CheckpointError, match=rf'there is no checkpoint file {name}; get it from https://github'):
+            ckpt.load_file(name)

@@ -72,7 +72,6 @@ def test_published_models_test_as_before(call, make, tmp_path, capsys, extra, su
     meta = content['meta']
     assert meta['trained_on'] == original['meta']['trained_on']
     assert meta['cfg'] == original['meta']['cfg']
-    assert meta['split'] == original['meta']['dataset_meta']['split']
     assert meta['mmirstd_version'] == __version__
     assert meta['iter'] == 3
     assert list(meta['dataset_meta']['classes']) == ['background', 'target']

@@ -72,6 +72,14 @@ def test_mmsegmentation_predicts_what_we_do(name, image, tmp_path, own_mmengine_
     assert cv2.imread(str(tmp_path / 'out/pred/00000000_pred.png')).shape[:2] == (45, 62)
 
 
+@pytest.mark.parametrize('name', ['sgem_unet-s_nudt', 'repvit_upernet_nudt'])
+def test_mmsegmentations_inferencer_finds_a_model_by_its_name(name, image, own_mmengine_state):
+    path, _ = image
+    with pytest.warns(UserWarning, match='randomly initialized'):
+        inferencer = MMSegInferencer(name, device='cpu', scope='mmirstd', show_progress=False)
+    assert inferencer(path)['predictions'].shape == (45, 62)
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize('name', list_configs())
 def test_mmsegmentation_prepares_images_with_every_config(name, image):

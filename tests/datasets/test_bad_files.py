@@ -57,7 +57,7 @@ def test_each_fault_is_an_error_or_skipped(fault, extension, tmp_path, log):
     assert dataset.img_ids == ['a', 'c']
     assert dataset.skipped == {fault: ['b']}
     assert dataset.check()['num'] == len([*dataset]) == 2
-    assert dataset.metainfo['split'] == {
+    assert dataset.split_info == {
         'dataset': tmp_path.name,
         'name': 'all',
         'num': 2,
@@ -150,7 +150,7 @@ def test_skipping_joins_and_subsets(tmp_path):
         make(tmp_path / part, ['a.png', 'b.png', 'c.png'])
     truncate(tmp_path / 'one/images/b.png')
     one, two = (FolderDataset(data_root=tmp_path / part, on_bad='skip') for part in ('one', 'two'))
-    assert len(ConcatDataset([one, two], ignore_keys=['split'])) == 5
+    assert len(ConcatDataset([one, two])) == 5
     assert FolderDataset(data_root=tmp_path / 'one', on_bad='skip', indices=2).img_ids == ['a', 'c']
 
 

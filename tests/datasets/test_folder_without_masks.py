@@ -25,7 +25,7 @@ def test_samples_have_no_ground_truth(tmp_path):
         dataset = FolderDataset(data_root=tmp_path, mask_dir=None, pipeline=PIPELINE, test_mode=True)
     assert dataset.img_ids == ['a', 'b']
     assert dataset.metainfo['has_masks'] is False
-    assert dataset.metainfo['split']['num'] == 2
+    assert dataset.split_info['num'] == 2
     assert dataset.check() == {'num': 2, 'min_size': (12, 10), 'max_size': (12, 10), 'modes': {'L': 2}}
     sample = dataset[0]['data_samples']
     assert 'gt_sem_seg' not in sample
@@ -64,7 +64,7 @@ def test_mistakes(tmp_path):
         FolderDataset(data_root=with_masks, test_mode=True),
     ]
     with pytest.raises(ValueError, match='meta information'):  # half of an evaluation would look like a whole one
-        ConcatDataset(parts, ignore_keys=['split'])
+        ConcatDataset(parts)
 
 
 def test_the_metric_says_that_it_evaluates_nothing(capsys):

@@ -50,7 +50,7 @@ def test_published_layouts(tmp_path, monkeypatch, log, cls, img_dir, mask_dir, m
         'sample_idx': 0,
     }
     split = {'dataset': cls.NAME, 'name': 'small/train', 'num': 2, 'sha256': digest(ids[:2])}
-    assert dataset.metainfo['split'] == split
+    assert dataset.split_info == split
     assert dataset.metainfo['classes'] == ('background', 'target')
     dataset.full_init()
     assert log == [f'{cls.NAME} small/train: 2 images, sha256 of the ids {digest(ids[:2])}']
@@ -60,7 +60,7 @@ def test_alias_is_reported_by_its_canonical_name(tmp_path):
     ids = load_published('NUAA-SIRST', 'basicirstd/val')[1]
     make(tmp_path, [f'{i}.png' for i in ids])
     dataset = NUAASIRSTDataset(data_root=tmp_path, split='dnanet/val')
-    assert dataset.metainfo['split']['name'] == 'basicirstd/val'
+    assert dataset.split_info['name'] == 'basicirstd/val'
     assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == ids
 
 
@@ -71,7 +71,7 @@ def test_folder_takes_mixed_files(tmp_path):
     dataset = FolderDataset(data_root=tmp_path, pipeline=[LoadIRImage(), LoadTargetMask()])
     assert [sample['img_id'] for sample in dataset] == ['a', 'b', 'c', 'd', 'e.e']
     assert all(sample['gt_seg_map'].sum() == 4 for sample in dataset)
-    assert dataset.metainfo['split'] == {
+    assert dataset.split_info == {
         'dataset': tmp_path.name,
         'name': 'all',
         'num': 5,
@@ -85,7 +85,7 @@ def test_own_folders_suffixes_and_list(tmp_path):
     arguments = {'data_root': tmp_path, 'img_dir': 'thermal', 'img_suffix': '_1.png', 'mask_suffix': '_gt'}
     dataset = FolderDataset(mask_dir=str(tmp_path / 'labels'), ann_file='train.txt', **arguments)
     assert [dataset.get_data_info(i)['img_id'] for i in range(2)] == ['b', 'a']
-    assert dataset.metainfo['split']['name'] == 'train.txt'
+    assert dataset.split_info['name'] == 'train.txt'
     assert dataset.get_data_info(1)['seg_map_path'] == str(tmp_path / 'labels' / 'a_gt.png')
     with pytest.raises(FileNotFoundError, match=r'does not hold the folders thermal and masks; give img_dir'):
         FolderDataset(**arguments)
@@ -99,8 +99,8 @@ def test_images_and_masks_in_one_folder(tmp_path):
 
 def test_subset_is_what_is_reported(tmp_path):
     dataset = FolderDataset(data_root=make(tmp_path, ['a.png', 'b.png', 'c.png']), indices=2)
-    assert dataset.metainfo['split']['num'] == 2
-    assert dataset.metainfo['split']['sha256'] == digest(['a', 'b'])
+    assert dataset.split_info['num'] == 2
+    assert dataset.split_info['sha256'] == digest(['a', 'b'])
 
 
 def test_lazy_init_and_missing_root(tmp_path):
@@ -118,7 +118,7 @@ def test_wrong_layout_names_what_is_expected(tmp_path):
 def test_missing_files_are_named(tmp_path):
     make(tmp_path, ['000001.png', '000002.png'], ['000001.png'])
     (tmp_path / 'own.txt').write_text('000001\n000009\n')
-    message = r'NUDT-SIRST own\.txt: 1 of 2 ids have no image in .*images: 000009; expected names ending in \(\.png\|'
+    message = r'NUDT-SIRST own\.txt: 1 of 2 ids have no image in .*images: 000009 \(line 2 of .*own\.txt\); expected'
     with pytest.raises(FileNotFoundError, match=message):
         NUDTSIRSTDataset(data_root=tmp_path, ann_file='own.txt')
     with pytest.raises(FileNotFoundError, match=r'all: 1 of 2 ids have no mask in .*masks: 000002'):
@@ -240,7 +240,7 @@ def test_registry_and_concatenation(tmp_path):
         for name, num in (('one', 1), ('two', 2))
     ]
     with DefaultScope.overwrite_default_scope('mmseg'):
-        both = ConcatDataset([DATASETS.build(part) for part in parts], ignore_keys=['split'])
+        both = ConcatDataset([DATASETS.build(part) for part in parts])
     assert len(both) == 3
     assert both[2]['img_path'] == both.datasets[1][1]['img_path']
 

@@ -90,7 +90,7 @@ def test_a_folder_of_background_alone(tmp_path, three, log):
     with pytest.raises(MaskSetError, match='sky all: no image to train on has a target'):
         loader(sky)
     both = dict(type='ConcatDataset', datasets=[sky, dict(type=FolderDataset, data_root=three, pipeline=LOAD)])
-    dataset = loader(both | {'ignore_keys': ['split']}).dataset
+    dataset = loader(both).dataset
     assert [int(dataset[i]['gt_seg_map'].sum()) for i in range(4)] == [0, 4, 4, 4]
 
 

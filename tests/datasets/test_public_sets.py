@@ -49,7 +49,7 @@ def test_layouts(cls, layout, extension, first, tmp_path, log):
     assert (info['img_path'], info['seg_map_path']) == tuple(str(tmp_path / name) for name in first)
     num = len(IDS[cls.NAME])
     split = {'dataset': cls.NAME, 'name': 'all', 'num': num, 'sha256': digest(IDS[cls.NAME])}
-    assert dataset.metainfo['split'] == split
+    assert dataset.split_info == split
     assert f'{cls.NAME} all: {num} images, sha256 of the ids {split["sha256"]}' in log
     assert dataset.check() == {'num': num, 'min_size': (12, 10), 'max_size': (12, 10), 'modes': {'L': num}}
     assert all(sample['gt_seg_map'].sum() == 4 for sample in dataset)
@@ -67,7 +67,7 @@ def test_folders_that_are_splits(cls, tmp_path):
         'subtrain': [i for i in train if i not in choose_val(train)],
     }
     assert len(parts['val']) == 2
-    assert cls(data_root=tmp_path, split='official/val').metainfo['split']['name'] == 'official/val'
+    assert cls(data_root=tmp_path, split='official/val').split_info['name'] == 'official/val'
     message = (
         r"unknown split 'official/dev' of .*; known: official/subtrain, official/test, official/train, official/val"
     )
@@ -243,7 +243,7 @@ def test_base_configs_load_batches(name, tmp_path, monkeypatch):
             loader.update(num_workers=0, persistent_workers=False)
             dataset_config.data_root = str(tmp_path)
             loader = Runner.build_dataloader(loader, seed=0)
-            assert loader.dataset.metainfo['split']['name'] == split
+            assert loader.dataset.split_info['name'] == split
             assert cls.OFFICIAL_PARTS or asked.pop() == (dataset, split)
             batch = next(iter(loader))
             shape = (128, 128) if part == 'train' else (40, 43)

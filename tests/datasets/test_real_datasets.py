@@ -82,8 +82,8 @@ def test_masks_and_images(cls, real_data):
 )
 def test_splits_find_their_files(cls, split, num, sha256, real_data):
     dataset = cls(data_root=real_data / cls.NAME, split=split)
-    assert len(dataset) == dataset.metainfo['split']['num'] == num
-    assert sha256 in (None, dataset.metainfo['split']['sha256'])
+    assert len(dataset) == dataset.split_info['num'] == num
+    assert sha256 in (None, dataset.split_info['sha256'])
 
 
 @pytest.mark.parametrize('source', ['idx_427', 'idx_320'])

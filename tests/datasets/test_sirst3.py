@@ -42,8 +42,8 @@ def test_config_joins_three_sets(part, split, config, tmp_path):
     assert len(joined) == 3 * NUM
     assert joined.metainfo['classes'] == ('background', 'target')
     sets = list(leaves(joined))
-    assert [d.metainfo['split']['dataset'] for d in sets] == [cls.NAME for cls in PARTS]
-    assert {d.metainfo['split']['name'] for d in sets} == {f'basicirstd/{split}'}
+    assert [d.split_info['dataset'] for d in sets] == [cls.NAME for cls in PARTS]
+    assert {d.split_info['name'] for d in sets} == {f'basicirstd/{split}'}
     assert {d.test_mode for d in sets} == {part != 'train'}
     samples = [joined[i] for i in range(len(joined))]
     assert [s['data_samples'].img_id for s in samples] == [i for cls in PARTS for i in IDS[cls.NAME]]
@@ -65,7 +65,7 @@ def test_ids_that_collide_stay_apart(tiny_config, tmp_path):
     pictures = tmp_path / 'pictures'
     extra = f"""
     allow_overlap = ['tiny', 'other']
-    join = dict(type='ConcatDataset', ignore_keys=['split'])
+    join = dict(type='ConcatDataset')
     parts = [dataset, {{**dataset, 'data_root': {str(other)!r}}}]
     test_parts = [dict(**part, test_mode=True) for part in parts]
     sampler = dict(type='DefaultSampler', shuffle=False)

@@ -13,7 +13,7 @@ from mmirstd.datasets.published_splits import (
     official_prefix,
     published_splits,
 )
-from mmirstd.io.ids import digest, expand_folders, parse_ids, read_ids
+from mmirstd.io.ids import digest, parse_ids, read_ids, resolve_entries
 
 TOOL = Path(__file__).parents[2] / 'tools/figures/draw_val_splits.py'
 # dataset, source: sizes of train, val, subtrain, test
@@ -120,20 +120,20 @@ def test_scenes_and_sequences():
     assert sequences['train'] == sequences['test']  # the trap
     found = frames['train'] + frames['test']
     parts = [
-        expand_folders(load_published('IRDST', f'sequences/{p}')[1], found, p) for p in ('subtrain', 'val', 'test')
+        resolve_entries(load_published('IRDST', f'sequences/{p}')[1], found, p) for p in ('subtrain', 'val', 'test')
     ]
     assert list(map(len, parts)) == [30095, 4567, 5991]
     assert set().union(*parts) == set(found)
 
 
-def test_expand_folders():
+def test_resolve_entries():
     found = ['41/1(2)', '41/1(1)', '4/1(1)', '411/1(1)']
-    assert expand_folders(['4/1(1)', '41/'], found, 'x') == ['4/1(1)', '41/1(1)', '41/1(2)']
-    assert expand_folders(['b', 'a'], found, 'x') == ['b', 'a']
+    assert resolve_entries(['4/1(1)', '41/'], found, 'x') == ['4/1(1)', '41/1(1)', '41/1(2)']
+    assert resolve_entries(['b', 'a'], found, 'x') == ['b', 'a']
     with pytest.raises(ValueError, match="x: no file belongs to the entry '42/'"):
-        expand_folders(['42/'], found, 'x')
+        resolve_entries(['42/'], found, 'x')
     with pytest.raises(ValueError, match=r'x: 1 duplicate ids: 41/1\(1\)'):
-        expand_folders(['41/1(1)', '41/'], found, 'x')
+        resolve_entries(['41/1(1)', '41/'], found, 'x')
 
 
 def test_official_parts():

@@ -61,7 +61,7 @@ def test_dataset():
     assert sample['inputs'].shape == (3, 64, 80)
     assert (sample['inputs'].numpy() == image).all()
     assert (sample['data_samples'].gt_sem_seg.data.numpy() == mask).all()
-    split = data.metainfo['split']
+    split = data.split_info
     assert (split['dataset'], split['name'], split['num']) == ('Synthetic', 'val', 6)
     assert data.metainfo['classes'] == ('background', 'target')
     assert data.check() == {'num': 6, 'min_size': (80, 64), 'max_size': (80, 64), 'modes': {'L': 6}}
@@ -69,7 +69,7 @@ def test_dataset():
 
 def test_hash_of_the_split_is_that_of_the_parameters():
     def sha256(**kwargs):
-        return dataset(**kwargs).metainfo['split']['sha256']
+        return dataset(**kwargs).split_info['sha256']
 
     same = sha256()
     assert same == sha256(scene={}, pipeline=[])

@@ -76,12 +76,12 @@ def test_no_two_images_have_one_name():
     assert list(sample_names(samples).values()) == ['x', 'y_']
 
 
-@pytest.mark.parametrize(('probabilities', 'found'), [(None, 'got none'), (np.zeros((2, 3, 3)), r'got .*\(2, 3, 3\)')])
+@pytest.mark.parametrize(('probabilities', 'found'), [(None, 'got none'), (np.zeros((3, 3, 3)), r'got .*\(3, 3, 3\)')])
 def test_needs_probabilities(tmp_path, probabilities, found):
     samples = Samples('a')
     hook = SavePredictionsHook(tmp_path)
     hook.before_test_epoch(runner(samples))
-    with pytest.raises(ValueError, match=rf'images/0_a\.bmp: .*probabilities of one channel.*{found}'):
+    with pytest.raises(ValueError, match=rf'images/0_a\.bmp: target probabilities need .*{found}'):
         hook.after_test_iter(runner(samples), 0, {}, [output(samples.infos[0], probabilities)])
 
 

@@ -179,13 +179,13 @@ def test_synthetic_scenes_are_known_by_what_they_are_made_of():
 
 def test_leaves_count_under_their_own_names(tiny_data):
     folder = FolderDataset(data_root=tiny_data, pipeline=[])
-    both = ConcatDataset([folder, synthetic(), folder], ignore_keys=['split'])
+    both = ConcatDataset([folder, synthetic(), folder])
     entries = provenance_of_dataset(both).trained_on
     repeated = RepeatDataset(folder, 3)
     assert provenance_of_dataset(repeated).trained_on == entries[:1]
     assert list(leaves(SimpleNamespace(dataset=SimpleNamespace(datasets=[repeated, folder])))) == [folder, folder]
     assert [(e['dataset'], e['name'], e['num']) for e in entries] == [('tiny', 'all', 5), ('Synthetic', 'train', 5)]
-    assert entries[0]['sha256'] == folder.metainfo['split']['sha256']
+    assert entries[0]['sha256'] == folder.split_info['sha256']
 
 
 def test_datasets_of_others(tiny_data):

@@ -179,7 +179,7 @@ def test_datasets_in_wrappers_are_checked(make, tiny_data):
     plain = dict(type='BaseSegDataset', **folders, metainfo=dict(classes=('a', 'b')), serialize_data=False)
     assert len(make(**{'train_dataloader.dataset': plain | {'_delete_': True}}).train_dataloader.dataset) == 5
     repeated = dict(type='RepeatDataset', times=2, dataset=one)
-    joined = dict(type='ConcatDataset', datasets=[repeated], ignore_keys=['split'])
+    joined = dict(type='ConcatDataset', datasets=[repeated])
     for wrapper in (repeated, joined):
         runner = make(**{'train_dataloader.dataset': wrapper | {'_delete_': True}})
         with pytest.raises(ValueError, match=r'masks/3\.png: not a readable image'):

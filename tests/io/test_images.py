@@ -1,16 +1,19 @@
 import itertools
+import os
 import resource
 import struct
 import subprocess
 import sys
+import zlib
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from image_writers import COMPRESSIONS, bmp, chunk, png, tiff
 from PIL import Image
 
-from mmirstd.io.images import Header, decode_image, parse_header, read_header
+from mmirstd.io.images import Header, decode_image, parse_header, read_header, read_image
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (11, 15), dtype=np.uint8)
@@ -430,3 +433,32 @@ def test_compressions_without_imagecodecs(tmp_path):
     for name, line in zip(extra, lines[len(plain) :], strict=True):
         assert line.startswith(f'{name}: not a readable image (')
         assert "pip install 'mmirstd[tiff]'" in line
+
+
+@pytest.mark.filterwarnings('error')
+def test_headers_of_large_images_are_read_without_a_warning(tmp_path):
+    """Pillow warns from 89 million pixels on."""
+    small = cv2.imencode('.png', np.zeros((2, 2), np.uint8))[1].tobytes()
+
+    def write(width, height):
+        size = small[12:16] + struct.pack('>II', width, height) + small[24:29]
+        path = tmp_path / 'large.png'
+        path.write_bytes(small[:12] + size + struct.pack('>I', zlib.crc32(size)) + small[33:])
+        return path
+
+    for width in (9600, 11_585):
+        assert read_header(write(width, 11_585))[:2] == (width, 11_585)
+    with pytest.raises(ValueError, match=r'large\.png.*11586x11585 is more than the 134217728 pixels that are allowed'):
+        read_header(write(11_586, 11_585))
+
+
+@pytest.mark.parametrize('kind', ['pipe', 'device'])
+def test_special_files_are_refused(kind, tmp_path):
+    path = tmp_path / 'a.png'
+    if kind == 'pipe':
+        os.mkfifo(path)
+    else:
+        path.symlink_to('/dev/zero')
+    for read in (read_header, read_image):
+        with pytest.raises(ValueError, match=r'a\.png: not a readable image \(no regular file\)'):
+            read(path)

@@ -48,3 +48,16 @@ class Samples(list):
 def test_samples_are_named_by_id_then_by_file():
     samples = Samples([{'img_path': 'x/1.png', 'img_id': '41/1'}, {'img_path': 'x/2.png'}, {'img_path': 'y/2.png'}])
     assert sample_names(samples) == {'x/1.png': '41/1', 'x/2.png': '000001_2', 'y/2.png': '000002_2'}
+
+
+def test_long_names_fit_into_file_systems_and_stay_apart(tmp_path):
+    longest = 'n' * 251
+    assert file_names([longest]) == [longest]
+    ids = [longest + 'a', longest + 'b', 'ü' * 200, f'{longest}/x', longest, longest]
+    names = file_names(ids)
+    assert len(set(names)) == len(ids)
+    for name in names:
+        path = tmp_path / f'{name}.png'
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        (tmp_path / f'val_{flat_name(name)}_1000000.png').touch()

@@ -1,7 +1,10 @@
+import sys
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
@@ -235,10 +238,10 @@ def test_visualizer_draws_what_it_is_asked_for(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         draw(IRSTDVisualizer(threshold=0.3), data_sample=sample(gt)), draw_detections(image, gt, name='n')
     )
-    two = sample(gt)
-    two.seg_logits = PixelData(data=torch.zeros(2, 64, 64))
-    with pytest.raises(ValueError, match='n: probabilities of one channel are needed'):
-        draw(IRSTDVisualizer(threshold=0.3), data_sample=two)
+    three = sample(gt)
+    three.seg_logits = PixelData(data=torch.zeros(3, 64, 64))
+    with pytest.raises(ValueError, match='n: target probabilities need seg_logits of one or two channels'):
+        draw(IRSTDVisualizer(threshold=0.3), data_sample=three)
 
 
 def test_visualizer_shows_a_window_and_keeps_the_picture(monkeypatch):
@@ -264,3 +267,24 @@ def test_real_images(real_data, name):
         gt = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127).astype(np.uint8)
         picture = draw_detections(image, gt, gt, name=path.stem)
         assert has(picture, COLORS['detected']) > 500
+
+
+def test_tensorboard_is_used_only_where_it_is(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmirstd.visualization.tensorboard.print_log', lambda text, **_: said.append(text))
+    backends = [{'type': 'mmirstd.OptionalTensorboardVisBackend'}]
+    config = {'type': 'mmirstd.IRSTDVisualizer', 'vis_backends': backends}
+
+    def write(name):
+        visualizer = VISUALIZERS.build(config | {'name': name, 'save_dir': str(tmp_path / name)})
+        visualizer.add_scalars({'loss': 1.0, 'lr': torch.tensor(0.5)}, step=1)
+        visualizer.add_image('i', np.zeros((4, 4, 3), np.uint8))
+        visualizer.add_config(Config({'a': 1}))
+        visualizer.close()
+        return list((tmp_path / name).rglob('events.out*'))
+
+    assert len(write('with')) == 1
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    assert said == []
+    assert write('without') == []
+    assert said == ['no curves for TensorBoard, which is not installed (pip install tensorboard)']

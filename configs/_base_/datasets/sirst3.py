@@ -13,8 +13,7 @@ sets = [
 train = dict(split='basicirstd/subtrain', pipeline={{_base_.load_pipeline}})
 val = dict(split='basicirstd/val', pipeline={{_base_.test_pipeline}}, test_mode=True)
 test = dict(split='basicirstd/test', pipeline={{_base_.test_pipeline}}, test_mode=True)
-# The sets differ in metainfo['split'], which names the split.
-joined = dict(_delete_=True, type='ConcatDataset', ignore_keys=['split'])
+joined = dict(_delete_=True, type='ConcatDataset')
 train_dataloader = dict(dataset=dict(dataset=dict(datasets=[dict(**s, **train) for s in sets], **joined)))
 val_dataloader = dict(dataset=dict(datasets=[dict(**s, **val) for s in sets], **joined))
 test_dataloader = dict(dataset=dict(datasets=[dict(**s, **test) for s in sets], **joined))

@@ -29,6 +29,7 @@ KINDS = {
     'labels-01': (WARNING, 'masks with the values 0 and 1'),
     'not-binary': (WARNING, 'masks with values other than 0 and 255'),
     'duplicate': (WARNING, 'images with the same pixels as another'),
+    'bad-list': (WARNING, 'text files, perhaps splits, that cannot be read and are not used'),
     'test-in-training': (WARNING, 'test images with the same pixels as a training image'),
     'known-mismatch': (NOTE, 'masks that are known to differ in size; the dataset class resizes them'),
     'known-corrupt': (NOTE, 'pairs that are known to be damaged as published, left out'),

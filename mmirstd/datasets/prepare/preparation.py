@@ -15,18 +15,18 @@ from mmirstd.datasets.prepare.checks import FileFinding, PairFacts, examine
 from mmirstd.datasets.prepare.errors import SourceError
 from mmirstd.datasets.prepare.layouts import FoundSet, SourcePair
 from mmirstd.datasets.prepare.report import REPORTS, PreparationReport, check_report_folder
-from mmirstd.datasets.prepare.sets import SETS, SetInfo
+from mmirstd.datasets.prepare.sets import SetInfo, find_info
 from mmirstd.datasets.prepare.sources import unpacked
 from mmirstd.datasets.prepare.splits import (
     draw_lists,
     find_duplicates,
     find_leaks,
     find_missing,
+    list_suffixes,
     published_ids,
     read_found_lists,
 )
 from mmirstd.datasets.prepare.writing import Link, OutputFile, compare, write
-from mmirstd.io.ids import parse_ids
 from mmirstd.io.masks import MASK_THRESHOLD
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
@@ -82,7 +82,7 @@ def prepare(
     files that are there are compared, and an interrupted run is completed.
 
     Args:
-        name: Key of the set in :data:`SETS`; ``'folder'`` for your own data.
+        name: Key of the set in :data:`SETS`, or its name in any spelling; ``'folder'`` for your own data.
         sources: What was downloaded: a folder, also one above or below the right one, a zip or tar archive, or several
             that together hold the set.
         out: Where to write; by default ``data/`` and the name of the set. Needed for your own data.
@@ -108,14 +108,12 @@ def prepare(
         FileExistsError: If something that is not from here would be replaced or removed; nothing is written then.
         OSError: If the disk is full or fails.
     """
-    if name not in SETS:
-        raise ArgumentError(f'unknown set {name!r}; known: {", ".join(SETS)}')
+    info = find_info(name)
     sources = [Path(s) for s in ([sources] if isinstance(sources, str | Path) else sources)]
     if not sources:
         raise ArgumentError('no source is given: a folder or an archive')
-    info = SETS[name]
     if out is None and not check_only:
-        if name == 'folder':
+        if info.key == 'folder':
             raise ArgumentError('your own data need a place to be written to: give --out (out=...)')
         out = Path('data') / info.name
     options = PrepareOptions(
@@ -201,11 +199,13 @@ def check(
     report.num, report.num_found = len(pairs), len(ids)
     _summarize(report, [fact for _, fact in good])
     add(_count(info, len(complete), report.num_empty))
-    splits, came = published_ids(info.dataset, ids), read_found_lists(found.lists, ids)
+    splits = published_ids(info.dataset, ids)
+    came, unreadable = read_found_lists(found.lists, ids, list_suffixes(info))
+    add(unreadable)
     add(find_missing({k: v for k, v in {**splits, **came}.items() if not k.endswith('/subtrain')}, ids))
     add(find_leaks({**splits, **came}, pixels))
     add(find_duplicates(pixels, {p.id: p.image_to for p in pairs}))
-    others = [*found.extra, *(to for to in found.lists if to not in came)]
+    others = [*found.extra, *(to for to in found.lists if to not in came and to not in {f.file for f in unreadable})]
     add(FileFinding('extra', path) for path in others if os.path.basename(path) not in REPORTS)
     return report, pairs, pixels
 
@@ -250,7 +250,8 @@ def _lists_to_write(
     info: SetInfo, found: FoundSet, pixels: dict[str, str], options: PrepareOptions, report: PreparationReport
 ) -> list[OutputFile]:
     """Lists that came with the set, as they are; where neither they nor published ones are there, drawn ones."""
-    came = [OutputFile(to, found.lists[to]) for to in read_found_lists(found.lists, list(pixels))]
+    lists, _ = read_found_lists(found.lists, list(pixels), list_suffixes(info))
+    came = [OutputFile(to, found.lists[to]) for to in lists]
     if came or published_ids(info.dataset, []):
         return came
     try:
@@ -300,7 +301,8 @@ def _read_back(
     report.splits = {'all': len(read)}
     known = [*ids, *info.dataset.CORRUPT_IDS]
     named = [(name, 'split', listed) for name, listed in published_ids(info.dataset, ids).items()]
-    named += [(item.to, 'ann_file', parse_ids((out / item.to).read_text(encoding='utf-8'), item.to)) for item in lists]
+    written, _ = read_found_lists({item.to: out / item.to for item in lists}, ids, list_suffixes(info))
+    named += [(name, 'ann_file', listed) for name, listed in written.items()]
     for name, argument, listed in named:
         if missing := find_missing({name: listed}, known):
             report.incomplete[name] = len(missing)

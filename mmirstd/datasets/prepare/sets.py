@@ -12,9 +12,11 @@ from mmirstd.datasets.mdfa import MDFADataset
 from mmirstd.datasets.nuaa_sirst import NUAASIRSTDataset
 from mmirstd.datasets.nudt_sirst import NUDTSIRSTDataset
 from mmirstd.datasets.nudt_sirst_sea import NUDTSIRSTSeaDataset
-from mmirstd.datasets.prepare.layouts import FolderPair
+from mmirstd.datasets.prepare.layouts import FolderPair, plain_name
 from mmirstd.datasets.sirst_aug import SIRSTAugDataset
 from mmirstd.datasets.sirst_v2 import SIRSTv2Dataset
+from mmirstd.utils.errors import ArgumentError
+from mmirstd.utils.text import did_you_mean
 
 
 class SetInfo(NamedTuple):
@@ -151,6 +153,18 @@ SETS = {
         ),
     )
 }
+
+
+def find_info(name: str) -> SetInfo:
+    """Find a set by its key, its name or an alias, in any case and punctuation: ``'NUDT_SIRST'``.
+
+    Raises:
+        ArgumentError: If there is none.
+    """
+    for info in SETS.values():
+        if plain_name(name) in {plain_name(known) for known in (info.key, info.name, *info.aliases)}:
+            return info
+    raise ArgumentError(f'unknown set {name!r}; known: {", ".join(SETS)}{did_you_mean(name.lower(), SETS)}')
 
 
 def describe_sets() -> str:

@@ -28,7 +28,7 @@ def unpacked(
     for source in sources:
         if not source.exists():
             raise SourceError(f'{source} does not exist')
-        if source.is_file() and not archive_extension(source):
+        if not source.is_dir() and not (source.is_file() and archive_extension(source)):
             raise SourceError(_not_an_archive(source, info))
     temporary = _temporary_folder(out)
     try:
@@ -73,7 +73,7 @@ def _find(info: SetInfo, sources: Sequence[Path], out: Path | None, temporary: P
     skip = [temporary] if out is None else [temporary, out]
     skipped: list[str] = []
     inner: list[Path] = []
-    for _ in range(3):  # archives in a repository's own archive are as deep as it gets
+    for depth in (1, 2, 3):  # archives in a repository's own archive are as deep as it gets
         if archives:
             temporary.mkdir(parents=True, exist_ok=True)
             (temporary / MARKER).touch()
@@ -85,17 +85,20 @@ def _find(info: SetInfo, sources: Sequence[Path], out: Path | None, temporary: P
         if found := _search(info, folders, skip, near) or _search(info, folders, [temporary], near):
             break
         inner = [a for root in folders for folder in (root, *_subfolders(root)) for a in find_archives(folder)]
-        archives = [a for a in inner if a not in done and archive_extension(a) and _belongs(a, info)]
-        done = done + archives
-        if not archives:
+        new = [a for a in inner if a not in done and archive_extension(a)]
+        hidden = [a for a in new if a.is_relative_to(temporary)]
+        # An archive that holds nothing but one is opened, whatever its name.
+        archives = [a for a in new if _belongs(a, info)] or (hidden if len(hidden) == 1 else [])
+        if not archives or depth == 3:
             break
+        done = done + archives
     # A folder of the set was given in place of the set, such as .../images.
     if len(sources) == 1 and sources[0].is_dir() and (found is None or found.missing):
         folder = sources[0].resolve()
         if plain_name(folder.name) in _folder_names(info):
             found = _search(info, [folder.parent], skip) or found
     if found is None:
-        raise SourceError(_describe_failure(info, sources, [a for a in inner if a not in done]))
+        raise SourceError(_describe_failure(info, sources, [a for a in inner if a not in done], temporary))
     return found._replace(extra=found.extra + skipped)
 
 
@@ -113,7 +116,7 @@ def _search(info: SetInfo, folders: Sequence[Path], skip: Sequence[Path], near: 
     return found if found and not found.missing else None
 
 
-def _describe_failure(info: SetInfo, sources: Sequence[Path], archives: Sequence[Path]) -> str:
+def _describe_failure(info: SetInfo, sources: Sequence[Path], archives: Sequence[Path], temporary: Path) -> str:
     message = (
         f'no {info.name} in {", ".join(map(str, sources))}: expected are folders of images and masks named '
         f'{describe_layouts(info.layouts + info.copies)}'
@@ -121,7 +124,9 @@ def _describe_failure(info: SetInfo, sources: Sequence[Path], archives: Sequence
     if foreign := [a for a in archives if not archive_extension(a)]:
         message += f'. {_not_an_archive(foreign[0], info)}'
     elif archives:
-        message += f'. If it is in {abridge([str(a) for a in archives])}, give that as source'
+        # What is unpacked is removed, so its path would be of no use.
+        names = [f'{a.name} inside an archive' if a.is_relative_to(temporary) else str(a) for a in archives]
+        message += f'. If it is in {abridge(names)}, give that as source'
     return message + (f'. {info.page}: {info.download}' if info.page else '')
 
 
@@ -137,7 +142,7 @@ def _folder_names(info: SetInfo) -> set[str]:
 
 
 def _not_an_archive(path: Path, info: SetInfo) -> str:
-    if archive_extension(path, FOREIGN_EXTENSIONS):
+    if path.is_file() and archive_extension(path, FOREIGN_EXTENSIONS):
         return (
             f'{path}: RAR and 7z archives cannot be read; unpack it with "unrar x {path.name}" or "7z x {path.name}" '
             f'(of several parts the first), and give the folder'

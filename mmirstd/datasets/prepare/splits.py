@@ -7,8 +7,9 @@ import numpy as np
 
 from mmirstd.datasets.base import IRSTDDataset
 from mmirstd.datasets.prepare.checks import FileFinding
+from mmirstd.datasets.prepare.sets import SetInfo
 from mmirstd.datasets.published_splits import load_published, published_splits
-from mmirstd.io.ids import parse_ids
+from mmirstd.io.ids import read_ids, resolve_entries
 
 PARTS = ('train', 'val', 'test')
 
@@ -21,17 +22,31 @@ def published_ids(dataset: type[IRSTDDataset], ids: Sequence[str]) -> dict[str, 
     return splits
 
 
-def read_found_lists(found: Mapping[str, Path], ids: Sequence[str]) -> dict[str, list[str]]:
-    """Read list files that came with a set, by where they go; a text file with no known id in it is not one."""
-    lists, known = {}, set(ids)
+def list_suffixes(info: SetInfo) -> list[str]:
+    """What entries of a set's lists may have behind an id."""
+    parts = [part.source for layout in (*info.layouts, *info.copies) for part in layout]
+    return [suffix for layout in parts for suffix in (*layout.img_suffixes, *layout.mask_suffixes)]
+
+
+def read_found_lists(
+    found: Mapping[str, Path], ids: Sequence[str], suffixes: Sequence[str]
+) -> tuple[dict[str, list[str]], list[FileFinding]]:
+    """Read list files that came with a set, by where they go; a text file with no known id in it is not one.
+
+    Returns:
+        The ids of every list, and what is wrong with files that cannot be read.
+    """
+    lists, unreadable, known = {}, [], set(ids)
     for to, path in found.items():
         try:
-            listed = parse_ids(path.read_text(encoding='utf-8'), str(path))
-        except (ValueError, OSError):
+            listed = resolve_entries(read_ids(path), ids, str(path), suffixes)
+        except (ValueError, OSError) as error:
+            if not path.is_file() or path.stat().st_size:
+                unreadable.append(FileFinding('bad-list', to, str(error).removeprefix(str(path)).lstrip(':, ')))
             continue
         if known & set(listed):
             lists[to] = listed
-    return lists
+    return lists, unreadable
 
 
 def find_missing(splits: Mapping[str, Sequence[str]], ids: Sequence[str]) -> list[FileFinding]:

@@ -19,6 +19,7 @@ META_KEYS = (
     'flip',
     'flip_direction',
     'reduce_zero_label',
+    'sample_idx',
 )
 
 

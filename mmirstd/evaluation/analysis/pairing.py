@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmirstd.evaluation.analysis.predictions import ARRAY_EXTENSIONS, prediction_shape
-from mmirstd.io.ids import expand_folders
+from mmirstd.io.ids import resolve_entries
 from mmirstd.io.images import IMAGE_EXTENSIONS, read_header
 from mmirstd.utils.errors import UserError
 from mmirstd.utils.progress import progress_bar
@@ -134,7 +134,7 @@ def pair_files(
     if ids is None:
         ids = list(masks)
     else:
-        ids = [i if i in masks else file_id(i) for i in expand_folders(ids, masks, 'the split')]
+        ids = [i if i in masks else file_id(i) for i in resolve_entries(ids, masks, 'the split')]
         _refuse_missing(ids, masks, 'mask', mask_dir)
     images: dict[str, Path] = {}
     if img_dir is not None:

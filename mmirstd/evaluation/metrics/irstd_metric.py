@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from mmengine import fileio
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
@@ -13,10 +15,12 @@ from mmirstd.evaluation.analysis.results import ProtocolResult, text_table
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.protocols import PRESETS, EmptyPolicy, Protocol, ProtocolLike, get_protocols
+from mmirstd.io.files import refuse_overwriting, write_png
 from mmirstd.io.masks import MaskRule, read_mask
+from mmirstd.io.names import file_names, flat_name, image_id
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.pairs import split_labels
-from mmirstd.ops.samples import refuse_non_finite_output, to_array
+from mmirstd.ops.samples import probability_map, refuse_non_finite_output, to_array
 from mmirstd.registry import METRICS
 
 
@@ -30,14 +34,14 @@ class IRSTDMetric(BaseMetric):
 
     The protocol ``exact`` evaluates the labels of the samples, and its metrics have no name before theirs. Other
     presets are those of published evaluation code, named ``dnanet/IoU`` and so on, in the same table, see
-    :mod:`mmirstd.evaluation.functional.protocols`. They need probabilities (`seg_logits` of one channel), and the
+    :mod:`mmirstd.evaluation.functional.protocols`. They need probabilities (`seg_logits` of one or two logits), and the
     values of the mask file, ``seg_map_path``, which is read again because the codes differ in what they make
     of them. Where there is no such file, as for synthetic scenes, they get the labels of the sample.
 
     Args:
         presets: Names of presets, ``'all'``, or dicts such as ``dict(preset='dnanet', threshold=0.4)``.
-        threshold: Changes ``exact``, like the next three: a number in [0, 1) evaluates the pixels of `seg_logits` (one
-            channel of probabilities) above it; None evaluates `pred_sem_seg` as the segmentor made it.
+        threshold: Changes ``exact``, like the next three: a number in [0, 1) evaluates the pixels with a higher target
+            probability; None evaluates `pred_sem_seg` as the segmentor made it.
         distance: A target is detected by a component whose centroid is nearer than this, in pixels.
         connectivity: 4 or 8 neighbors make a component.
         empty: What an image with neither target nor prediction adds to nIoU: nothing (``'skip'``), 0 or 1.
@@ -46,9 +50,13 @@ class IRSTDMetric(BaseMetric):
         collect_dir: Shared directory they meet in where `collect_device` is ``'cpu'``; None: a temporary one.
         prefix: Put before each name, as in ``prefix/IoU``.
         backend_args: mmengine's file backend, for mask files.
+        output_dir: Empty folder for the predicted labels, 0 and 1, as MMSegmentation's ``test.py --out`` asks for them:
+            ``000012_ID.png``. The position in the dataset comes first, since ``confusion_matrix.py`` pairs by order.
+        keep_results: What ``test.py --out`` sets beside it. Nothing depends on it.
 
     Raises:
         ValueError: If there is no such preset, or a value is not allowed.
+        FileExistsError: If `output_dir` is not empty.
     """
 
     default_prefix = ''  # no prefix is meant: MMEngine warns where it is None
@@ -66,6 +74,8 @@ class IRSTDMetric(BaseMetric):
         collect_dir: str | None = None,
         prefix: str | None = None,
         backend_args: dict | None = None,
+        output_dir: str | None = None,
+        keep_results: bool = False,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         given = {'threshold': threshold, 'distance': distance, 'connectivity': connectivity, 'niou_empty': empty}
@@ -77,6 +87,10 @@ class IRSTDMetric(BaseMetric):
         )
         self.ignore_index = ignore_index
         self.backend_args = backend_args
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self._written = 0
+        if self.output_dir and is_main_process():
+            refuse_overwriting(self.output_dir)
 
     def process(self, data_batch: object, data_samples: Sequence[Mapping]) -> None:
         """Append the counts of each protocol for each sample, never fewer: MMEngine drops padding by counting.
@@ -86,11 +100,13 @@ class IRSTDMetric(BaseMetric):
         Raises:
             NonFiniteOutputError: If a prediction is NaN or infinite.
         """
-        if not self._has_masks:
-            return
         for sample in data_samples:
             name = sample.get('img_path') or sample.get('img_id', 'unnamed')
             refuse_non_finite_output(sample, name)
+            if self.output_dir:
+                self._write_labels(sample, name)
+            if not self._has_masks:
+                continue
             try:
                 self.results.append(self._count(sample, name))
             except ValueError as error:
@@ -143,15 +159,24 @@ class IRSTDMetric(BaseMetric):
             images[exact] = self._labeled(sample, name, labels) if exact else self._from_file(sample, name, labels)
         return [count_image(images[_is_exact(p)], p) for p in self.protocols]
 
+    def _write_labels(self, sample: Mapping, name: str) -> None:
+        labels = _map(sample, 'pred_sem_seg', name, 'the segmentor made no prediction').astype(np.uint8)
+        file = flat_name(*file_names([str(sample.get('img_id') or image_id(name))]))
+        if get_world_size() > 1 and 'sample_idx' not in sample:
+            raise KeyError(f'{name}: output_dir needs sample_idx in the meta_keys of the packing transform')
+        index = self._written if get_world_size() == 1 else sample['sample_idx']
+        write_png(self.output_dir / f'{index:06d}_{file}.png', labels, flush=False)
+        self._written += 1
+
     def _labeled(self, sample: Mapping, name: str, labels: np.ndarray) -> EvaluatedImage:
         if self.uses_masks:  # mmseg makes them floating 0 and 1
             prediction = _map(sample, 'pred_sem_seg', name, 'the segmentor made no prediction')
         else:
-            prediction = _map(sample, 'seg_logits', name, 'a threshold needs probabilities of one channel')
+            prediction = probability_map(sample, name)
         return EvaluatedImage.from_labels(prediction, labels, self.ignore_index)
 
     def _from_file(self, sample: Mapping, name: str, labels: np.ndarray) -> EvaluatedImage:
-        prediction = _map(sample, 'seg_logits', name, 'presets need probabilities of one channel')
+        prediction = probability_map(sample, name)
         mask, ignored = split_labels(labels, self.ignore_index)
         path = sample.get('seg_map_path')
         if path and fileio.isfile(path, backend_args=self.backend_args):

@@ -1,3 +1,4 @@
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 from prepare_sets import IDS, contents, picture, save, target, write_set, zip_folder
 
+from mmirstd.datasets import FolderDataset
 from mmirstd.datasets.prepare import (
     SETS,
     PrepareOptions,
@@ -20,8 +22,10 @@ from mmirstd.datasets.prepare import (
 from mmirstd.datasets.prepare.archives import is_litter
 from mmirstd.datasets.prepare.preparation import prepare_set
 from mmirstd.datasets.prepare.report import check_report_folder
+from mmirstd.datasets.prepare.sets import find_info
 from mmirstd.io.ids import read_ids
 from mmirstd.io.images import decode_image
+from mmirstd.utils.errors import ArgumentError
 
 PUBLIC = [key for key in SETS if key != 'folder']
 
@@ -535,3 +539,74 @@ def test_describe_sets():
             assert info.page in text
             assert f'{info.num:,}' in text
             assert info.license
+
+
+@pytest.mark.parametrize('name', ['NUDT-SIRST', 'nudt_sirst', 'NUDT', 'nudt-sirst'])
+def test_a_set_by_its_name_in_any_spelling(name):
+    assert find_info(name).key == 'nudt-sirst'
+
+
+def test_an_unknown_set():
+    with pytest.raises(ArgumentError, match=r"unknown set 'nudt-sirts'; known: .*; did you mean nudt-sirst"):
+        find_info('nudt-sirts')
+
+
+def test_lists_as_people_have_them(tmp_path):
+    """UTF-16, columns and suffixes are read; what cannot be read is named, and not taken for no list at all."""
+    source = write_set('folder', tmp_path / 'source')
+    first, second, *rest = IDS['folder']
+    (source / 'train.txt').write_text(f'images/{first}.png masks/{first}.png\n{second}.png 1\n', 'utf-16')
+    (source / 'test.txt').write_bytes('\n'.join([*rest, 'gr\xfcn']).encode('latin-1'))
+    report = prepare_set(SETS['folder'], [source], tmp_path / 'out')
+    assert report.usable
+    assert report.splits == {'all': 10, 'train.txt': 2}
+    (found,) = (f for f in report.findings if f.kind == 'bad-list')
+    assert found == ('bad-list', 'test.txt', found.detail)
+    assert found.detail.startswith('line 9: no text in UTF-8 or UTF-16')
+    assert (tmp_path / 'out/train.txt').read_bytes() == (source / 'train.txt').read_bytes()
+
+
+def test_special_files_in_a_source(tmp_path):
+    source = write_set('folder', tmp_path / 'source')
+    for name in ('images/pipe.png', 'masks/pipe.png', 'train.txt'):
+        os.mkfifo(source / name)
+    (source / 'images/up').symlink_to(source)
+    (source / 'masks/self.png').symlink_to('self.png')
+    report = prepare_set(SETS['folder'], [source], None)
+    errors = {f.file: f for f in report.findings if f.level == 'error'}
+    assert sorted(errors) == ['images/pipe.png', 'masks/pipe.png']
+    assert errors['images/pipe.png'].detail == 'not a readable image (no regular file)'
+    assert [f.file for f in report.findings if f.kind == 'no-image'] == ['masks/self.png']
+    assert [f.file for f in report.findings if f.kind == 'bad-list'] == ['train.txt']
+    os.mkfifo(tmp_path / 'set.zip')
+    with pytest.raises(SourceError, match=r'set\.zip is neither a folder nor a zip or tar archive'):
+        prepare_set(SETS['folder'], [tmp_path / 'set.zip'], None)
+
+
+def test_images_in_sub_folders(tmp_path):
+    ids = ['day/1', 'day/2', 'night/1']
+    source = write_set('folder', tmp_path / 'source', ids)
+    report = prepare_set(SETS['folder'], [source], tmp_path / 'out')
+    assert report.usable
+    assert FolderDataset(data_root=tmp_path / 'out').img_ids == ids
+
+
+def test_long_names_are_kept(tmp_path):
+    ids = [letter * 251 for letter in 'abc']
+    archive = zip_folder(write_set('folder', tmp_path / 'source', ids), tmp_path / 'set.zip')
+    assert prepare_set(SETS['folder'], [archive], tmp_path / 'out').usable
+    assert FolderDataset(data_root=tmp_path / 'out').img_ids == ids
+
+
+@pytest.mark.parametrize('depth', [1, 2, 3, 4, 12])
+def test_archives_in_archives(tmp_path, depth):
+    content = write_set('folder', tmp_path / 'source')
+    for level in range(depth):
+        archive = zip_folder(content, tmp_path / f'{level}/set.zip')
+        content = archive.parent
+    if depth <= 3:
+        assert prepare_set(SETS['folder'], [archive], tmp_path / 'out').usable
+    else:
+        with pytest.raises(SourceError, match=r'no folder in .*\. If it is in set\.zip inside an archive'):
+            prepare_set(SETS['folder'], [archive], tmp_path / 'out')
+        assert not (tmp_path / 'out').exists()

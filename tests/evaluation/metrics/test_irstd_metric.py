@@ -118,12 +118,17 @@ def with_data(sample, key, data):
     [
         (without(make_sample(2), 'gt_sem_seg'), {}, KeyError, 'images/000002.png: no gt_sem_seg'),
         (without(make_sample(2), 'pred_sem_seg'), {}, KeyError, '000002.png: no pred_sem_seg'),
-        (without(make_sample(2), 'seg_logits'), {'threshold': 0.5}, KeyError, '000002.png: no seg_logits'),
         (
-            with_data(make_sample(2), 'seg_logits', torch.zeros(2, 24, 24)),
+            without(make_sample(2), 'seg_logits'),
             {'threshold': 0.5},
             ValueError,
-            r'000002.png: seg_logits must be \(1, H, W\), got \(2, 24, 24\)',
+            '000002.png: target probabilities need',
+        ),
+        (
+            with_data(make_sample(2), 'seg_logits', torch.zeros(3, 24, 24)),
+            {'threshold': 0.5},
+            ValueError,
+            r'000002.png: target probabilities need .*, got seg_logits of \(3, 24, 24\)',
         ),
         (
             with_data(make_sample(2), 'seg_logits', torch.full((1, 24, 24), torch.nan)),
@@ -272,7 +277,7 @@ def test_results_stay_small():
 
 def test_presets_need_probabilities():
     sample = without(make_sample(2), 'seg_logits')
-    with pytest.raises(KeyError, match='no seg_logits to evaluate; presets need probabilities of one channel'):
+    with pytest.raises(ValueError, match=r'^images/000002.png: target probabilities need seg_logits .*, got none'):
         IRSTDMetric(presets='acm').process({}, [sample.to_dict()])
     sample = with_data(make_sample(2), 'seg_logits', torch.full((1, 24, 24), 2.0))
     with pytest.raises(ValueError, match=r'^images/000002.png: probabilities must lie in \[0, 1\], got \[2, 2\]'):
