@@ -79,7 +79,7 @@ test-wheel:
 test-interop: $(INTEROP_READY)
 	$(INTEROP_VENV)/bin/python -m pytest tests/interop tests/checkpoints/test_loading.py $(PARALLEL) $(DURATIONS) $(PYTEST_ARGS)
 
-# The table of how much each part of each config moves the logits: docs/results/perturbation.md. Some 10 minutes of a core.
+# The table of how much each part of each config moves the logits: docs/results/perturbation.md.
 perturbation: $(READY)
 	$(VENV)/bin/python tests/configs/perturbation_table.py
 

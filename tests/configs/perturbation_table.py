@@ -22,18 +22,20 @@ from mmirstd.io.tables import markdown_rows  # noqa: E402
 from mmirstd.utils.errors import UserError  # noqa: E402
 from mmirstd.utils.workers import map_in_processes  # noqa: E402
 
+# Levels of modules; the test goes down to single layers.
+DEPTH = 4
 TARGET = ROOT / 'docs/results/perturbation.md'
 PAGE = """# Perturbation of all configs
 
 A part that changes no prediction is a stub, however well the network trains. This table has the networks of all
 shipped configs, shrunk to a few channels. All their parameters and statistics are drawn at random. The parameters of
-one part at a time are drawn once more, down to single layers and query embeddings. The effect is the standard
+one part at a time are drawn once more, four levels of modules down, and query embeddings. The effect is the standard
 deviation of the change of the final logits, as a fraction of their own. In one draw a part may be silent by chance,
 so what is below 1 % is drawn up to three times, and the largest effect counts.
 
-`tests/configs/test_parts_of_configs.py` fails where an effect is below 1 %, unless the part stands on its list of parts
-that no prediction needs. Configs of one row have the same network when they are shrunk. `make perturbation` writes this
-page.
+`tests/configs/test_parts_of_configs.py` goes down to single layers, and fails where an effect is below 1 %, unless
+the part stands on its list of parts that no prediction needs. Configs of one row have the same network when they are
+shrunk. `make perturbation` writes this page.
 
 {table}
 
@@ -51,7 +53,7 @@ def measure(paths: list[Path]) -> tuple[dict[str, object], list[str]]:
     """Measure the network of these configs; returns a row of the table, and the parts that may not be so weak."""
     torch.set_num_threads(1)
     model = small_model(paths[0])
-    effects = part_effects(model, logits_of(paths[0], model), depth=99)
+    effects = part_effects(model, logits_of(paths[0], model), depth=DEPTH)
     allowed = allowed_here(effects, ALLOWED)
     weak = [f'{name(paths[0])}: {part} {effect:.2%}' for part, effect in stubs(effects, allowed).items()]
     needed = {part: effect for part, effect in effects.items() if not part.startswith(tuple(allowed))}
