@@ -96,7 +96,8 @@ class QueryEncoder(PretrainedBackbone):
             starts undisturbed. The released code does not.
         stem_names: see :func:`split_stages`.
         stage_names: see :func:`split_stages`.
-        norm_cfg: norm of the projections.
+        norm_cfg: norm of the projections; None takes BatchNorm.
+        act_cfg: activation of the projections; None takes GELU, as the released code.
         with_cp: recompute exchanges and updates in the backward pass instead of keeping their activations.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE_OR_URL)` takes a released SimIR model, of which it uses the
             backbone, or a distilled backbone without queries (`features.*` with `proj1..4.*`).
@@ -127,6 +128,7 @@ class QueryEncoder(PretrainedBackbone):
         stem_names: Sequence[str] | None = None,
         stage_names: Sequence[str] | None = None,
         norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -154,9 +156,9 @@ class QueryEncoder(PretrainedBackbone):
         widths = [stem_channels, *in_channels[1:]]
         self.embed_dims, self.zero_init, self.with_cp = embed_dims, zero_init, with_cp
         self.out_channels = [out_channels or embed_dims] * len(stages)
-        norm_cfg = norm_cfg or {'type': 'BN'}
+        layers = {'norm_cfg': norm_cfg or {'type': 'BN'}, 'act_cfg': act_cfg or {'type': 'GELU'}}
         self.maps = nn.ModuleList(
-            projection(a, b, norm_cfg) for a, b in zip(in_channels, self.out_channels, strict=True)
+            projection(a, b, **layers) for a, b in zip(in_channels, self.out_channels, strict=True)
         )
         self.sparse = SparseQueries(
             [widths[i] for i in self.query_places],
@@ -165,7 +167,7 @@ class QueryEncoder(PretrainedBackbone):
             num_heads,
             feedforward_channels,
             dropout,
-            norm_cfg,
+            **layers,
         )
         self.dense = None
         self.predict_mask = bool(dense_channels) and predict_mask
@@ -177,7 +179,7 @@ class QueryEncoder(PretrainedBackbone):
                 dense_update or {'type': 'mmirstd.DeformableDenseUpdate'},
                 dense_carry_all,
                 (embed_dims, early_channels, early_mlp_layers) if predict_mask else None,
-                norm_cfg,
+                **layers,
             )
 
     def init_weights(self) -> None:

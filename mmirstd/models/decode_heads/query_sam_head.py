@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn import build_activation_layer
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
@@ -46,6 +47,7 @@ class QuerySAMHead(BinaryHead):
             others 3x3; None leaves the dense prompt out.
         mask_channels: widths of the mask features, before and after their 3x3 convolution.
         upscale: factor by which the mask is finer than its map.
+        feature_act: activation of the prompt's convolutions and of the mask features; None takes GELU, as SAM.
         aux_weights: weights of the losses on the 'early' and 'neck' masks; a mask that is there but has no weight, or
             the other way round, is an error, since either would train less than the config says.
         with_cp: recompute transformer and mask features in the backward pass.
@@ -72,6 +74,7 @@ class QuerySAMHead(BinaryHead):
         prompt_channels: Sequence[int] | None = (4, 16),
         mask_channels: tuple[int, int] = (64, 32),
         upscale: int = 1,
+        feature_act: dict | None = None,
         aux_weights: dict[str, float] | None = None,
         with_cp: bool = False,
         **kwargs: object,
@@ -88,6 +91,8 @@ class QuerySAMHead(BinaryHead):
         self.upscale = upscale
         self.with_cp = with_cp
 
+        feature_act = feature_act or {'type': 'GELU'}
+        self.feature_act = build_activation_layer(feature_act)
         token_channels = token_channels or in_channels
         self.token_in = nn.Identity() if token_channels == channels else nn.Conv2d(token_channels, channels, 1)
         self.sparse_queries = nn.Parameter(torch.randn(1, num_queries, channels)) if query_source == 'learned' else None
@@ -100,7 +105,7 @@ class QuerySAMHead(BinaryHead):
             widths, layers = [1, *prompt_channels], []
             for i, (a, b) in enumerate(itertools.pairwise(widths)):
                 conv = nn.Conv2d(a, b, 3, padding=1) if i else nn.Conv2d(a, b, 1)
-                layers += [conv, LayerNorm2d(b, eps=1e-6), nn.GELU()]
+                layers += [conv, LayerNorm2d(b, eps=1e-6), build_activation_layer(feature_act)]
             self.prompt = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 1))
         hidden, out = mask_channels
         # Where the transformer ran on a coarser map, the finer one joins here.
@@ -111,19 +116,20 @@ class QuerySAMHead(BinaryHead):
         self.mask_mlp = MLP(channels, channels, out, 3)
 
     def mask_features(self, image: Tensor, fine: Tensor | None) -> Tensor:
-        """Turn the transformer's map (and the finer one) into mask features (B, mask_channels[1], H, W)."""
+        """Turn the transformer's map (and the finer one) into mask features (B, mask_channels[1] * upscale^2, H, W)."""
         x = self.mask_in(image)
         if fine is not None:
             x = resize_like(x, fine) + self.fine_in(fine)
-        x = self.mask_conv(F.gelu(self.mask_norm(x)))
-        return F.gelu(F.pixel_shuffle(x, self.upscale) if self.upscale > 1 else x)
+        return self.feature_act(self.mask_conv(self.feature_act(self.mask_norm(x))))
 
     def decode(self, image: Tensor, tokens: Tensor, fine: Tensor | None) -> Tensor:
         """Run transformer and mask features: logits (B, 1, H, W)."""
         pos = self.position(*image.shape[2:]).to(image.dtype)
         tokens, image = self.transformer(image, pos, tokens, self.token_pos)
-        features = self.mask_features(image, fine)
-        return torch.einsum('bc,bchw->bhw', self.mask_mlp(tokens[:, 0]), features)[:, None]
+        weight = self.mask_mlp(tokens[:, 0])
+        features = self.mask_features(image, fine).unflatten(1, (weight.shape[1], -1))
+        # Sub-pixels become pixels last: the mask is one channel of them, the features are many.
+        return F.pixel_shuffle(torch.einsum('bc,bcshw->bshw', weight, features), self.upscale)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Predict logits (B, 1, H * upscale, W * upscale), (H, W) being the size of the map at `in_index`."""

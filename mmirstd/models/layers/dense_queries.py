@@ -14,26 +14,27 @@ from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
 
 
-def projection(in_channels: int, out_channels: int, norm_cfg: dict) -> ConvModule:
-    """Make SimIR's projection: conv1x1, norm, GELU."""
-    return ConvModule(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg={'type': 'GELU'})
+def projection(in_channels: int, out_channels: int, norm_cfg: dict, act_cfg: dict) -> ConvModule:
+    """Make SimIR's projection: conv1x1, norm, activation."""
+    return ConvModule(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
 
 @MODELS.register_module()
 class ConvDenseUpdate(nn.Module):
     """Update dense queries by a convolution, as the paper says.
 
-    The features, resized, are added to the dense queries; conv3x3, norm and GELU make of the sum what is added to
+    The features, resized, are added to the dense queries; conv3x3, norm and activation make of the sum what is added to
     these. The features get the mean of the updated dense queries over each of their pixels.
 
     Args:
         channels: c.
         norm_cfg: norm of the convolution.
+        act_cfg: its activation.
     """
 
-    def __init__(self, channels: int, norm_cfg: dict) -> None:
+    def __init__(self, channels: int, norm_cfg: dict, act_cfg: dict) -> None:
         super().__init__()
-        self.conv = ConvModule(channels, channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg={'type': 'GELU'})
+        self.conv = ConvModule(channels, channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
     def forward(self, dense: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Update dense queries (B, c, H, W) and features (B, c, h, w)."""
@@ -49,6 +50,7 @@ class DeformableDenseUpdate(nn.Module):
     Args:
         channels: c, a multiple of `num_heads` and of 4.
         norm_cfg: unused; the layer has layer norms.
+        act_cfg: unused; the layer has ReLU.
         num_heads: heads of the attention.
         num_points: points that a head reads on each of the two maps.
         feedforward_channels: hidden width of the FFN.
@@ -59,6 +61,7 @@ class DeformableDenseUpdate(nn.Module):
         self,
         channels: int,
         norm_cfg: dict,
+        act_cfg: dict,
         num_heads: int = 8,
         num_points: int = 4,
         feedforward_channels: int = 2048,
@@ -82,12 +85,14 @@ class DenseQueries(nn.Module):
         channels: c, width of the dense queries.
         stem_channels: width of the stem's features.
         in_channels: widths of the features at the updates.
-        update: config of the update, of which each place has its own; it is given `channels` and `norm_cfg`.
+        update: config of the update, of which each place has its own; it is given `channels`, `norm_cfg` and
+            `act_cfg`.
         carry_all: whether every update changes the dense queries that the next one takes in. The released code
             carries the first update on alone; of the others the last makes the early mask.
         mask_cfg: (width of the sparse query, width in which sparse and dense are multiplied, layers of the MLP) for
             the early mask; None leaves it out.
         norm_cfg: norm of the projections.
+        act_cfg: their activation.
     """
 
     def __init__(
@@ -99,15 +104,15 @@ class DenseQueries(nn.Module):
         carry_all: bool,
         mask_cfg: tuple[int, int, int] | None,
         norm_cfg: dict,
+        act_cfg: dict,
     ) -> None:
         super().__init__()
         self.carry_all = carry_all
-        self.project_stem = projection(stem_channels, channels, norm_cfg)
-        self.project_in = nn.ModuleList(projection(width, channels, norm_cfg) for width in in_channels)
-        self.updates = nn.ModuleList(
-            MODELS.build({'channels': channels, 'norm_cfg': norm_cfg} | update) for _ in in_channels
-        )
-        self.project_out = nn.ModuleList(projection(channels, width, norm_cfg) for width in in_channels)
+        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        self.project_stem = projection(stem_channels, channels, **layers)
+        self.project_in = nn.ModuleList(projection(width, channels, **layers) for width in in_channels)
+        self.updates = nn.ModuleList(MODELS.build({'channels': channels} | layers | update) for _ in in_channels)
+        self.project_out = nn.ModuleList(projection(channels, width, **layers) for width in in_channels)
         self.mask_norm = None
         if mask_cfg is not None:
             sparse, width, layers = mask_cfg

@@ -21,6 +21,7 @@ class SparseQueries(nn.Module):
         feedforward_channels: hidden width of the queries' feed-forward network.
         dropout: dropout of the exchange.
         norm_cfg: norm of the projections.
+        act_cfg: their activation.
     """
 
     def __init__(
@@ -32,15 +33,16 @@ class SparseQueries(nn.Module):
         feedforward_channels: int,
         dropout: float,
         norm_cfg: dict,
+        act_cfg: dict,
     ) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(1, num_queries, embed_dims))
         self.query_pos = nn.Parameter(torch.randn(1, num_queries, embed_dims))
         # One for all places: the released code has four and adds the first everywhere.
         self.level_embed = nn.Parameter(torch.randn(embed_dims))
-        self.project_in = nn.ModuleList(projection(width, embed_dims, norm_cfg) for width in widths)
+        self.project_in = nn.ModuleList(projection(width, embed_dims, norm_cfg, act_cfg) for width in widths)
         self.interaction = QueryInteraction(embed_dims, num_heads, feedforward_channels, dropout)
-        self.project_out = nn.ModuleList(projection(embed_dims, width, norm_cfg) for width in widths)
+        self.project_out = nn.ModuleList(projection(embed_dims, width, norm_cfg, act_cfg) for width in widths)
 
     def exchange(self, index: int, queries: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Exchange at one place.

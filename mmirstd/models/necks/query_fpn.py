@@ -110,7 +110,7 @@ class QueryFPN(TinyFPN):
         dropout: dropout of the exchange.
         query_levels: levels (0 is the finest) at which queries exchange; None means all.
         shared_weights: one set of exchange weights for all levels, as a smaller model may have it.
-        mask_kernel: kernel size of the convolution that makes the mask features.
+        mask_kernel: kernel size of the convolution that makes the mask features; None takes the finest level as it is.
         predict_mask: make the intermediate mask. Turn it off before a head that does not use it.
         norm_cfg: norm of the convolutions; None takes GroupNorm with 32 groups.
         act_cfg: activation after the 3x3 convolutions.
@@ -134,7 +134,7 @@ class QueryFPN(TinyFPN):
         dropout: float = 0.5,
         query_levels: Sequence[int] | None = None,
         shared_weights: bool = False,
-        mask_kernel: int = 3,
+        mask_kernel: int | None = 3,
         predict_mask: bool = True,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
@@ -160,7 +160,9 @@ class QueryFPN(TinyFPN):
             QueryInteraction(out_channels, num_heads, feedforward_channels, dropout)
             for _ in (self.query_levels[:1] if shared_weights else self.query_levels)
         )
-        self.mask_conv = nn.Conv2d(out_channels, out_channels, mask_kernel, padding=mask_kernel // 2)
+        self.mask_conv = nn.Identity()
+        if mask_kernel is not None:
+            self.mask_conv = nn.Conv2d(out_channels, out_channels, mask_kernel, padding=mask_kernel // 2)
         self.mask_norm = None
         if predict_mask:
             self.mask_norm = nn.LayerNorm(out_channels)
