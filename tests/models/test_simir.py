@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
@@ -308,6 +310,52 @@ def test_the_fast_form():
     assert out.shape == (1, 1, 64, 64)
 
 
+def test_the_mask_of_sub_pixels_is_that_of_upscaled_features():
+    """Product, then pixel shuffle: the same as the shuffle of all features, then the product."""
+    model = randomize(MODELS.build(head(query_source='learned', prompt_channels=None, aux_weights={}, upscale=2)))
+    features, weight = [], []
+    model.mask_conv.register_forward_hook(lambda _, __, out: features.append(F.gelu(F.pixel_shuffle(out, 2))))
+    model.mask_mlp.register_forward_hook(lambda _, __, out: weight.append(out))
+    out = model((torch.randn(2, 16, 8, 8),))
+    torch.testing.assert_close(out, torch.einsum('bc,bchw->bhw', weight[0], features[0])[:, None])
+
+
+@pytest.mark.parametrize('act', [None, dict(type='ReLU', inplace=True)], ids=['GELU', 'ReLU'])
+def test_activations_are_an_option(act):
+    """Every projection, block and prompt has the activation; the parameters are the same."""
+    cfg = encoder(backbone=REPVIT | dict(act_cfg=act), dense_update=CONV, act_cfg=act)
+    model = segmentor(cfg, fpn(), head(feature_act=act))
+    kind = nn.GELU if act is None else nn.ReLU
+    projections = [m for m in model.backbone.modules() if isinstance(m, ConvModule)]
+    assert len(projections) == 3 + 6 + 1 + 3 * 2  # maps, sparse in and out, dense of the stem, in, update and out
+    assert all(type(m.activate) is kind for m in projections)
+    stem, *stages = model.backbone.backbone.stem, *model.backbone.backbone.stages
+    assert type(stem[1]) is kind
+    assert all(type(block.channel_mixer.act) is kind for stage in stages for block in stage)
+    assert type(model.decode_head.feature_act) is type(model.decode_head.prompt[2]) is kind
+    plain = segmentor(encoder(dense_update=CONV), fpn(), head())
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    _, unused = train_step(model)
+    assert not unused
+
+
+@pytest.mark.parametrize('size', [(64, 64), (37, 51)])
+def test_the_bottom_up_path_of_the_pyramid(size):
+    """It joins the levels up to the named one, leaves the finest and those above alone, and is trained."""
+    model = segmentor(encoder(), fpn(bottom_up=1, mask_kernel=None), head(token_index=1))
+    _, unused = train_step(model, size)
+    assert not unused
+    model.eval()
+    features = model.backbone(torch.randn(1, 3, *size))
+    joined = model.neck(features)
+    nn.init.zeros_(model.neck.downsamples[0].norm.weight)
+    alone = model.neck(features)
+    torch.testing.assert_close(joined[0], alone[0])
+    torch.testing.assert_close(joined[2], alone[2])
+    assert not torch.allclose(joined[1], alone[1], atol=1e-3)
+    assert model.neck.mask_conv(joined[0]) is joined[0]
+
+
 def test_mmsegmentations_head_stands_behind_simirs_necks():
     uper = dict(type='UPerHead', in_channels=[16] * 3, in_index=[0, 1, 2], channels=16, num_classes=2, out_channels=1)
     uper |= dict(threshold=0.5, norm_cfg=dict(type='BN'), loss_decode=dict(type='mmirstd.BinaryDiceLoss'))
@@ -354,6 +402,7 @@ def test_parts_that_do_not_fit_say_so(build, message):
         (lambda: head(aux_weights=dict(late=1)), r"unknown masks \['late'\]"),
         (lambda: fpn(num_queries=0), 'num_queries=0'),
         (lambda: fpn(query_levels=(3,)), 'query_levels'),
+        (lambda: fpn(bottom_up=3), 'bottom_up=3 is no level from 0 to 2'),
         (lambda: fpn(out_channels=[16, 16]), '2 out_channels for 3 in_channels'),
     ],
 )

@@ -4,7 +4,7 @@ On a CPU, time goes into passes over fine maps rather than into multiply-adds. S
 strides (2, 1)), has one block there, and activates by ReLU in place. Most multiply-adds are 3x3 convolutions of the
 pyramid, as in the full size. Sparse queries exchange at the two coarsest places of the trunk and levels of the pyramid,
 with one head. The dense queries, at stride 2, are updated by the paper's convolution. The two-way transformer runs at
-stride 8; its map joins the stride-2 one in the mask features, which sub-pixel convolution brings to the size of the image.
+stride 8; its map joins the stride-2 one in the mask features, which sub-pixel convolution brings to the size of images.
 """
 
 _base_ = './_segmentor.py'

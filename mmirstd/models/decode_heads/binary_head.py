@@ -47,7 +47,10 @@ class BinaryHead(BaseDecodeHead):
 
     def _at_label_size(self, logits: Tensor, label: Tensor) -> Tensor:
         size = label.shape[1:]
-        return F.interpolate(logits.float(), size, mode='bilinear', align_corners=self.align_corners)
+        logits = logits.float()
+        if logits.shape[2:] == size:
+            return logits
+        return F.interpolate(logits, size, mode='bilinear', align_corners=self.align_corners)
 
     def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Resize the logits to the images, in float32: half precision saturates the probabilities."""

@@ -1,6 +1,8 @@
 """SimIR's tiny FPN, and the same with FPN queries (Zhang et al., ACM MM 2024, Sec. 3 and Fig. 3)."""
 
+import itertools
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmirstd.models.layers import MLP, QueryFeatures, QueryInteraction, recompute, require_queries, sine_position
+from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
 
 
@@ -16,9 +19,9 @@ from mmirstd.registry import MODELS
 class TinyFPN(BaseModule):
     """A top-down feature pyramid: 1x1 laterals, nearest upsampling, one 3x3 convolution a level.
 
-    The paper's figure calls it bottom-up; its code runs from the coarsest level to the finest, and so does this.
-    Each level upsamples the finished level above it, as Mask2Former's pixel decoder does. The lateral of the coarsest
-    level has no norm.
+    The released code runs from the coarsest level to the finest, and so does this. Each level upsamples the finished
+    level above it, as Mask2Former's pixel decoder does. The lateral of the coarsest level has no norm. A caption of the
+    paper says "bottom-up information aggregation" and no more: `bottom_up` adds what the field calls so.
 
     Args:
         in_channels: widths of the input maps, fine to coarse.
@@ -26,6 +29,9 @@ class TinyFPN(BaseModule):
         norm_cfg: norm of the convolutions; None takes GroupNorm with 32 groups.
         act_cfg: activation after the 3x3 convolutions.
         depthwise: make the 3x3 convolutions depthwise-separable.
+        bottom_up: the level up to which a path from the finest level runs behind the top-down one (Liu et al., Path
+            Aggregation Network, CVPR 2018, Fig. 1b); 0 has none. It changes the levels from 1 to this one, so the head
+            must read this one, as QuerySAMHead does by `token_index`.
         with_cp: recompute the levels in the backward pass instead of keeping their activations.
         init_cfg: of MMEngine.
     """
@@ -37,6 +43,7 @@ class TinyFPN(BaseModule):
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         depthwise: bool = False,
+        bottom_up: int = 0,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -44,6 +51,8 @@ class TinyFPN(BaseModule):
         widths = [out_channels] * len(in_channels) if isinstance(out_channels, int) else list(out_channels)
         if len(widths) != len(in_channels):
             raise ValueError(f'{type(self).__name__}: {len(widths)} out_channels for {len(in_channels)} in_channels')
+        if not 0 <= bottom_up < len(widths):
+            raise ValueError(f'{type(self).__name__}: {bottom_up=} is no level from 0 to {len(widths) - 1}')
         self.in_channels, self.out_channels = list(in_channels), widths
         self.with_cp = with_cp
         norm_cfg = norm_cfg or {'type': 'GN', 'num_groups': 32}
@@ -63,6 +72,10 @@ class TinyFPN(BaseModule):
             if depthwise:
                 conv = nn.Sequential(nn.Conv2d(a, a, 3, padding=1, groups=a, bias=False), conv)
             self.convs.append(conv)
+        conv3x3 = partial(ConvModule, kernel_size=3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        steps = list(itertools.pairwise(widths[: bottom_up + 1]))
+        self.downsamples = nn.ModuleList(conv3x3(a, b, stride=2) for a, b in steps)
+        self.bottom_up_convs = nn.ModuleList(conv3x3(b, b) for _, b in steps)
 
     def merge(self, index: int, x: Tensor, above: Tensor | None) -> Tensor:
         """Compute one output level from its lateral and the level above it (None at the coarsest)."""
@@ -73,6 +86,13 @@ class TinyFPN(BaseModule):
     def level(self, index: int, x: Tensor, above: Tensor | None) -> Tensor:
         """Compute one output level from its input map and the level above it."""
         return self.merge(index, self.laterals[index](x), above)
+
+    def aggregate(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """Let each finished level join the next coarser one, up to level `bottom_up`."""
+        for i, (down, conv) in enumerate(zip(self.downsamples, self.bottom_up_convs, strict=True)):
+            coarse = pyramid[i + 1]
+            pyramid[i + 1] = conv(coarse + resize_like(down(pyramid[i]), coarse))
+        return pyramid
 
     def check(self, features: tuple[Tensor, ...]) -> None:
         """Raise ValueError if the number of maps or their widths are not those of `in_channels`."""
@@ -86,7 +106,9 @@ class TinyFPN(BaseModule):
         for i in reversed(range(len(features))):
             pyramid.insert(0, recompute(self, self.level, i, features[i], pyramid[0] if pyramid else None))
         return QueryFeatures(
-            pyramid, queries=getattr(features, 'queries', None), early_mask=getattr(features, 'early_mask', None)
+            self.aggregate(pyramid),
+            queries=getattr(features, 'queries', None),
+            early_mask=getattr(features, 'early_mask', None),
         )
 
 
@@ -115,6 +137,7 @@ class QueryFPN(TinyFPN):
         norm_cfg: norm of the convolutions; None takes GroupNorm with 32 groups.
         act_cfg: activation after the 3x3 convolutions.
         depthwise: make the 3x3 convolutions depthwise-separable.
+        bottom_up: see TinyFPN; the path begins before the convolution that makes the mask features.
         with_cp: recompute levels and exchanges in the backward pass instead of keeping their activations.
         init_cfg: of MMEngine.
 
@@ -139,10 +162,11 @@ class QueryFPN(TinyFPN):
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         depthwise: bool = False,
+        bottom_up: int = 0,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, norm_cfg, act_cfg, depthwise, with_cp, init_cfg)
+        super().__init__(in_channels, out_channels, norm_cfg, act_cfg, depthwise, bottom_up, with_cp, init_cfg)
         if num_queries < 1:
             raise ValueError(f'QueryFPN: num_queries={num_queries}; without queries use TinyFPN')
         levels = range(len(in_channels)) if query_levels is None else query_levels
@@ -208,6 +232,7 @@ class QueryFPN(TinyFPN):
             above = pyramid[0] if pyramid else None
             x, tokens = recompute(self, self.query_level, i, features[i], above, tokens)
             pyramid.insert(0, x)
+        pyramid = self.aggregate(pyramid)
         pyramid[0] = self.mask_conv(pyramid[0])
         mask = None
         if self.mask_norm is not None:
