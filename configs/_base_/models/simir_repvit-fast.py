@@ -2,9 +2,10 @@
 
 On a CPU, time goes into passes over fine maps rather than into multiply-adds. So the trunk starts at stride 2 (stem
 strides (2, 1)), has one block there, and activates by ReLU in place. Most multiply-adds are 3x3 convolutions of the
-pyramid, as in the full size. Sparse queries exchange at the two coarsest places of the trunk and levels of the pyramid,
-with one head. The dense queries, at stride 2, are updated by the paper's convolution. The two-way transformer runs at
-stride 8; its map joins the stride-2 one in the mask features, which sub-pixel convolution brings to the size of images.
+pyramid, as in the full size. Sparse queries exchange at the two coarsest places of the trunk and the coarsest level of
+the pyramid, with one head. The dense queries, at stride 2, are updated twice, by the paper's convolution. The two-way
+transformer runs at stride 8. Its map joins the stride-2 one in the mask features, which sub-pixel convolution brings to
+the size of the image.
 """
 
 _base_ = './_segmentor.py'
@@ -26,6 +27,7 @@ model = dict(
         feedforward_channels=256,
         query_places=(2, 3),
         dense_channels=8,
+        dense_places=(1, 2),
         dense_update=dict(type='mmirstd.ConvDenseUpdate'),
         dense_carry_all=True,
         early_channels=16,
@@ -36,7 +38,7 @@ model = dict(
         in_channels=[32, 32, 32, 32],
         out_channels=64,
         num_queries=4,
-        query_levels=(2, 3),
+        query_levels=(3,),
         num_heads=1,
         feedforward_channels=256,
         dropout=0.1,
