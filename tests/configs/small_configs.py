@@ -119,11 +119,11 @@ def shrink(cfg):
         cfg.model.neck.channels = head.in_channels = 8
     small = dict(num_heads=2, feedforward_channels=32)
     if backbone.type == 'mmirstd.QueryEncoder':
-        backbone.update(small, embed_dims=16)
-        neck.in_channels = [16] * len(neck.in_channels)
-        neck.query_channels = 16
+        backbone.update(small, embed_dims=16, out_channels=16)
+        neck.update(in_channels=[16] * len(neck.in_channels), out_channels=16)
     if neck.get('type') == 'mmirstd.QueryFPN':
-        neck.update(small, out_channels=16, norm_cfg=neck.get('norm_cfg') or dict(type='GN', num_groups=4))
+        norm_cfg = neck.get('norm_cfg') or dict(type='GN', num_groups=4)
+        neck.update(small, out_channels=16, query_channels=16, norm_cfg=norm_cfg)
     if head.type == 'mmirstd.QuerySAMHead':
         head.update(small, in_channels=16, channels=16, mask_channels=(16, 8))
     if inner.type == 'ResNetV1c':
