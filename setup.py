@@ -59,6 +59,7 @@ setup(
     # OpenCV comes with either stack; which of its distributions is the user's choice.
     install_requires=[
         f'torch>={STACK["MIN_TORCH"]}',
+        'filelock>=3.20',
         'numpy>=1.26',
         'scipy>=1.11',
         'matplotlib>=3.8',

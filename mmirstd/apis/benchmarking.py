@@ -102,6 +102,7 @@ def benchmark(
     cfg_options: CfgOptions | None = None,
     accuracy: str | Path | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Measure speed and memory of models side by side.
 
@@ -125,7 +126,8 @@ def benchmark(
         memory: Measure the peak memory, on a CPU in a process per model.
         cfg_options: Changes of all configs: dotted keys and values, or ``'KEY=VALUE'`` texts.
         accuracy: JSON file ``{"IoU on ...": {config name: value}}`` for a picture; needs ``out``.
-        out: Folder for ``benchmark.{json,csv,md}`` and, with ``accuracy``, ``benchmark.png``; replaces no file.
+        out: Folder for ``benchmark.{json,csv,md}`` and, with ``accuracy``, ``benchmark.png``.
+        overwrite: Allow replacing them.
 
     Returns:
         Settings, machine and one row per model, in plain values: times in seconds, sizes in bytes.
@@ -161,7 +163,7 @@ def benchmark(
             check_checkpoint(model.checkpoint)
     values = read_accuracy(accuracy, models) if accuracy else {}
     if out:
-        refuse_overwriting(Path(out) / name for name in FILES)
+        refuse_overwriting((Path(out) / name for name in FILES), overwrite, [accuracy] if accuracy else [])
     with _settings_of_torch(settings.threads):
         result = measure_contenders(models, place, settings, memory)
     if out:

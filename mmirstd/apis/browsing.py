@@ -23,6 +23,7 @@ from mmirstd.datasets.statistics_report import (
     target_rows,
 )
 from mmirstd.io.files import refuse_overwriting, write_atomically, write_png
+from mmirstd.io.names import sample_files
 from mmirstd.io.tables import csv_rows, json_bytes
 from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import ImageStatistics, image_statistics, target_statistics
@@ -102,7 +103,8 @@ def browse(
     parts = load_datasets(cfg, split)
     files = picture_files(choose(parts, num, ids, seed), per_picture, parts)
     names = [name for name, _ in files]
-    refuse_overwriting([folder / name for name in [*names, *(STATISTICS_FILES if stats else ())]], overwrite)
+    read = [file for part in parts for file in sample_files(part.dataset)]
+    refuse_overwriting([folder / name for name in [*names, *(STATISTICS_FILES if stats else ())]], overwrite, read)
     for name, samples in progress_bar(files, 'pictures'):
         traced = [(part.names[i], trace(part, i, (seed, parts.index(part), i))) for part, i in samples]
         heading = f'{samples[0][0].name} in {os.path.basename(cfg.filename or "config")}, {split}, seed {seed}'

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmirstd.checkpoints.loading import use_strict_loader
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine.provenance import allowed_names
 from mmirstd.io.files import refuse_no_folder
@@ -47,6 +48,7 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
         ConfigNotFoundError: If there is no such config.
         OptionError: If an option would have no effect.
     """
+    use_strict_loader()  # of whatever the config has built
     cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(find_config(config))
     options = parse_options(cfg_options)
     for key in options:

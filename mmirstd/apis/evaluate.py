@@ -208,6 +208,9 @@ def evaluate_predictions(
         nested=nested,
         key=key,
     )
+    if json or out:
+        read = [file for p in pairing.pairs for file in (p.prediction, p.mask, p.image) if file is not None]
+        refuse_overwriting([path for path in (out, json) if path], overwrite, read)
     refuse_misfits(pairing, missing=missing != 'refuse', extra=allow_extra, sizes=allow_sizes)
     pairs = [p for p in pairing.pairs if p.prediction is not None or missing == 'empty']
     predictions = [p.prediction for p in pairs if p.prediction is not None]

@@ -92,7 +92,8 @@ def infer(
     files = {
         s['img_id']: {f: out / f / f'{s["img_id"]}.{extension}' for f, extension in folders.items()} for s in samples
     }
-    refuse_overwriting([*tables, *(path for paths in files.values() for path in paths.values())], overwrite)
+    read = [*(s['img_path'] for s in samples if 'img_path' in s), checkpoint]
+    refuse_overwriting([*tables, *(path for paths in files.values() for path in paths.values())], overwrite, read)
     refuse_no_folder(out)
 
     if checkpoint is None and (checkpoint := own_weights(model)) is None:

@@ -1,9 +1,11 @@
 """Synthetic scenes on disk, in the layout of NUDT-SIRST."""
 
+import json
 import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
@@ -21,7 +23,9 @@ from mmirstd.io.tables import json_bytes
 from mmirstd.synthesis.config import MIN_SIZE, SceneConfig
 from mmirstd.synthesis.scenes import PARTS, render_scene, scene_generator
 from mmirstd.utils.errors import ArgumentError, UserError
+from mmirstd.utils.locks import output_lock
 from mmirstd.utils.progress import progress_bar
+from mmirstd.utils.text import abridge
 from mmirstd.version import __version__
 
 RECORD = 'scenes.json'
@@ -81,17 +85,20 @@ def synthesize(
     if out.exists() and not (out / RECORD).is_file():
         raise SynthesisError(f'{out} exists, and its content was not written by mmirstd synthesize')
     refuse_overwriting(out, overwrite)
+    if out.exists() and (others := _files_of_others(out)):
+        raise SynthesisError(f'{out} holds {abridge(others)}, not written by mmirstd synthesize; move that away first')
     parameters = {'version': __version__, 'seed': seed, 'size': size, 'num': nums, 'scene': asdict(cfg)}
     work = out.with_name(out.name + '.unfinished')
-    _open_work_folder(work, json_bytes(parameters))
-    jobs = list(_list_jobs(nums))
-    todo = [job for job in jobs if not (work / 'masks' / f'{job[2]}.png').is_file()]
-    if len(todo) < len(jobs):
-        say(f'{len(jobs) - len(todo)} of {len(jobs)} scenes are there from an earlier run')
-    _render(todo, partial(write_scene, folder=work, seed=seed, size=size, cfg=cfg), workers, len(jobs) - len(todo))
-    for part in PARTS:
-        write_atomically(work / f'{part}.txt', ''.join(f'{name}\n' for p, _, name in jobs if p == part))
-    _move_into_place(work, out)
+    with output_lock(out):
+        _open_work_folder(work, json_bytes(parameters))
+        jobs = list(_list_jobs(nums))
+        todo = [job for job in jobs if not (work / 'masks' / f'{job[2]}.png').is_file()]
+        if len(todo) < len(jobs):
+            say(f'{len(jobs) - len(todo)} of {len(jobs)} scenes are there from an earlier run')
+        _render(todo, partial(write_scene, folder=work, seed=seed, size=size, cfg=cfg), workers, len(jobs) - len(todo))
+        for part in PARTS:
+            write_atomically(work / f'{part}.txt', ''.join(f'{name}\n' for p, _, name in jobs if p == part))
+        _move_into_place(work, out)
     return out
 
 
@@ -152,11 +159,25 @@ def _render(todo: list, write: partial, workers: int, done: int) -> None:
             bar.update()
 
 
+def _files_of_others(folder: Path) -> list[str]:
+    """Name what is in a folder of scenes beside them; none of it may go with them."""
+    try:
+        num = json.loads((folder / RECORD).read_bytes())['num']
+        ids = [name for _, _, name in _list_jobs({part: int(num[part]) for part in PARTS})]
+    except (ValueError, KeyError, TypeError):
+        return [RECORD]
+    own = {
+        RECORD,
+        *(f'{part}.txt' for part in PARTS),
+        *(f'{kind}/{i}.png' for kind in ('images', 'masks') for i in ids),
+    }
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob('*') if not p.is_dir() or p.is_symlink())
+    return sorted(set(found) - own)
+
+
 def _move_into_place(work: Path, out: Path) -> None:
     if out.exists():
-        old = out.with_name(out.name + '.old')
-        if (old / RECORD).is_file():
-            shutil.rmtree(old)
+        old = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', suffix='.old', dir=out.parent))
         os.replace(out, old)
         os.replace(work, out)
         shutil.rmtree(old)

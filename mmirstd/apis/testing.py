@@ -38,6 +38,7 @@ def test(
     out: str | Path | None = None,
     out_format: str = 'png',
     tta: bool = False,
+    overwrite: bool = False,
     launcher: str = 'none',
 ) -> EvaluationResult:
     """Evaluate a model, folded as it is deployed, on the test set of its config.
@@ -51,16 +52,19 @@ def test(
         allow_overlap: Names of datasets, or of splits of them, that the model may have been trained on.
         show_dir: Draw every image with its detections into this folder.
         presets: Evaluate as published code does, side by side: names of protocols, or ``'all'``.
-        out: Save the predictions into this folder; no file is replaced.
+        out: Save the predictions into this folder.
         out_format: ``'png'``: 255 * p, at least 128 where p > 0.5; ``'npz'``: the probabilities.
         tta: Average the probabilities over the image and its two mirror images, or over what the config's
             ``tta_pipeline`` and ``tta_model`` say.
+        overwrite: Allow replacing files in ``show_dir`` and ``out``; images and masks of the set are never replaced.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
 
     Returns:
         The metrics, and the log file.
 
     Raises:
+        FileExistsError: If a file would be replaced, before the first image.
+        FolderInUseError: If another process runs in ``work_dir``.
         CheckpointError: If the checkpoint is missing or does not fit.
         OverlapError: If the model was trained on images of the test set.
     """
@@ -77,6 +81,8 @@ def test(
     check_checkpoint(str(checkpoint))
     for folder in filter(None, (out, show_dir)):
         refuse_no_folder(folder)
+    if out and show_dir and out_format == 'png' and osp.realpath(out) == osp.realpath(show_dir):
+        raise OptionError(f'--out and --show-dir are both {out}: pictures and predictions have the same names')
     cfg.load_from, cfg.resume = str(checkpoint), False
     hooks = list(cfg.get('custom_hooks') or [])
     if not any(h.get('type') == 'mmirstd.SwitchToDeployHook' for h in hooks):
@@ -86,13 +92,16 @@ def test(
     if tta:
         use_tta(cfg)
     if out:
-        hooks.append(dict(type='mmirstd.SavePredictionsHook', out_dir=str(out), out_format=out_format))
+        saving = dict(out_dir=str(out), out_format=out_format, overwrite=overwrite)
+        hooks.append(dict(type='mmirstd.SavePredictionsHook', **saving))
     cfg.custom_hooks = hooks
     # Without a folder nothing is drawn: a config's own drawing is for validation, and a test set is large.
     defaults = cfg.setdefault('default_hooks', {})
     defaults.pop('visualization', None)
     if show_dir:
-        defaults['visualization'] = dict(type='mmirstd.IRSTDVisualizationHook', draw=True, show_dir=str(show_dir))
+        defaults['visualization'] = dict(
+            type='mmirstd.IRSTDVisualizationHook', draw=True, show_dir=str(show_dir), overwrite=overwrite
+        )
     with running(cfg) as runner:
         metrics = runner.test()
     return EvaluationResult(metrics, osp.join(runner.log_dir, f'{runner.timestamp}.log'))

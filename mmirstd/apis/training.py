@@ -10,8 +10,9 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
 from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, run_config
-from mmirstd.apis.running import running, say
+from mmirstd.apis.running import checkpoint_settings, running, say
 from mmirstd.checkpoints.loading import latest_checkpoint
+from mmirstd.engine.run_files import checkpoint_folder, stands_in
 from mmirstd.utils.text import as_list
 
 
@@ -107,14 +108,16 @@ def set_start(cfg: Config, resume: bool | str | Path, overwrite: bool) -> None:
     """
     if not resume and cfg.get('resume'):  # as MMEngine understands it: this checkpoint, or the latest
         resume = cfg.get('load_from') or True
-    found = sorted(f for f in os.listdir(cfg.work_dir) if f.endswith('.pth')) if osp.isdir(cfg.work_dir) else []
-    checkpoint = latest_checkpoint(cfg.work_dir) if resume is True else str(resume) if resume else None
+    hook = checkpoint_settings(cfg)
+    folder = checkpoint_folder(cfg.work_dir, hook.get('out_dir'))
+    endings = '.pth', osp.splitext(hook.get('filename_tmpl') or 'iter.pth')[1]
+    found = sorted(f for f in os.listdir(folder) if f.endswith(endings)) if osp.isdir(folder) else []
+    checkpoint = latest_checkpoint(cfg.work_dir, folder) if resume is True else str(resume) if resume else None
     if resume:
-        say(f'resuming from {checkpoint}' if checkpoint else f'nothing to resume in {cfg.work_dir}: starting anew')
-    same_run = checkpoint and osp.realpath(osp.dirname(checkpoint)) == osp.realpath(cfg.work_dir)
-    if found and not same_run and not overwrite:
+        say(f'resuming from {checkpoint}' if checkpoint else f'nothing to resume in {folder}: starting anew')
+    if found and not (checkpoint and stands_in(checkpoint, folder)) and not overwrite:
         raise FileExistsError(
-            f'{cfg.work_dir} holds checkpoints of an earlier run ({", ".join(found[:3])}): continue it with '
+            f'{folder} holds checkpoints of an earlier run ({", ".join(found[:3])}): continue it with '
             '--resume, choose another --work-dir, or allow replacing them with --overwrite'
         )
     if checkpoint:

@@ -10,6 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
 from torch import Tensor, nn
 
+from mmirstd.checkpoints.resumable import ResumeFields
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.utils.text import abridge, first_line
 
@@ -60,7 +61,10 @@ def check_average(checkpoint: Mapping[str, Any], model: nn.Module, source: str) 
         CheckpointError: If keys or shapes differ, or shapes from those of the model; names the first of them.
     """
     weights = checkpoint_weights(checkpoint, source)
-    average = {k.removeprefix('module.'): v for k, v in checkpoint['ema_state_dict'].items() if k != 'steps'}
+    average = ResumeFields(source).mapping(checkpoint['ema_state_dict'], 'ema_state_dict')
+    if wrong := [k for k, v in average.items() if not isinstance(v, Tensor)]:
+        ResumeFields(source).fail(f'ema_state_dict[{wrong[0]!r}]', average[wrong[0]], 'a tensor')
+    average = {k.removeprefix('module.'): v for k, v in average.items() if k != 'steps'}
     wrong = [k for k in weights if k not in average] + [k for k in average if k not in weights]
     if wrong := wrong or other_shapes(weights, average):
         raise CheckpointError(
@@ -75,23 +79,28 @@ def check_optimizer(checkpoint: Mapping[str, Any], optim_wrapper: Any, source: s
     """See that the optimizer's state belongs to the optimizer of the run that resumes.
 
     Raises:
-        CheckpointError: If groups of parameters or shapes differ.
+        CheckpointError: If groups of parameters, shapes or kinds of settings differ, or a field is malformed.
     """
     if not isinstance(optim_wrapper, OptimWrapper) or not hasattr(optim_wrapper, 'optimizer'):
         return
     if 'optimizer' not in checkpoint:
         return
-    state = checkpoint['optimizer']
+    fields = ResumeFields(source)
+    states, saved = fields.optimizer(checkpoint['optimizer'])
     # The wrapper's own list has one group more with paramwise_cfg, for the learning rate without multipliers.
     own = [[tuple(p.shape) for p in group['params']] for group in optim_wrapper.optimizer.param_groups]
-    groups = [group['params'] for group in state['param_groups']]
+    groups = [group['params'] for group in saved]
     if list(map(len, groups)) != list(map(len, own)):
         raise CheckpointError(
             f'cannot resume from {source}: its optimizer has {sum(map(len, groups))} parameters in {len(groups)} '
             f'groups, that of the config {sum(map(len, own))} in {len(own)}; was optim_wrapper.paramwise_cfg changed?'
         )
-    for index, shape in zip(chain(*groups), chain(*own), strict=True):
-        for name, value in state['state'].get(index, {}).items():
+    fields.optimizer_settings(saved, optim_wrapper.optimizer.param_groups)
+    shapes = dict(zip(chain(*groups), chain(*own), strict=True))
+    if others := [index for index in states if index not in shapes]:
+        fields.fail(f'optimizer.state[{others[0]!r}]', states[others[0]], 'of a parameter that the optimizer has')
+    for index, shape in shapes.items():
+        for name, value in states.get(index, {}).items():
             if isinstance(value, Tensor) and value.ndim and tuple(value.shape) != shape:
                 raise CheckpointError(
                     f'cannot resume from {source}: {name} of parameter {index} in its optimizer is '

@@ -8,6 +8,8 @@ checkpoints a model comes from.
 
 import hashlib
 import json
+import logging
+import ntpath
 import os
 import os.path as osp
 import re
@@ -30,6 +32,8 @@ from mmengine.runner.checkpoint import get_external_models, get_torchvision_mode
 from torch import Tensor, nn
 
 from mmirstd.checkpoints.fitting import load_fitting, other_shapes
+from mmirstd.checkpoints.integrity import check_content, check_file
+from mmirstd.checkpoints.resumable import RUN_ID
 from mmirstd.checkpoints.sources import describe_source
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.utils.text import abridge, first_line
@@ -91,20 +95,50 @@ def _safe_globals() -> list:
 def load_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any:
     """Read what ``torch.save`` wrote, with ``weights_only=True`` and MMEngine's log buffers allowed, or safetensors.
 
+    Checksums are verified, and sizes compared with that of the file, see :mod:`mmirstd.checkpoints.integrity`.
+
     Of safetensors, the weights are under ``state_dict`` and the header's text under ``meta``; values under
     ``JSON_KEYS`` there are read as JSON.
 
     Raises:
-        CheckpointError: If the file is missing, empty, cut off, no checkpoint, or holds anything but plain data.
+        CheckpointError: If the file is missing, empty, damaged, cut off, no checkpoint, holds anything but plain data,
+            or would take more memory than its size.
     """
     path = osp.expanduser(os.fspath(path))
     if not osp.isfile(path):
         raise CheckpointError(f'there is no checkpoint file {path}{describe_source(path)}')
     if path.endswith('.safetensors'):
         return load_safetensors(path)
+    check_file(path)
+    content = _read_plain_data(path, map_location)
+    check_content(content, osp.getsize(path), path)
+    return content
+
+
+def read_meta(path: str | os.PathLike) -> Mapping[str, Any]:
+    """Read the ``meta`` of a file that ``torch.save`` wrote, without its tensors; empty if there is none.
+
+    Raises:
+        CheckpointError: See :func:`load_file`; damage of tensors is not found.
+    """
+    if not osp.isfile(path):
+        raise CheckpointError(f'there is no checkpoint file {path}')
+    return meta_of(_read_plain_data(os.fspath(path), 'cpu', mmap=True))
+
+
+def meta_of(content: Any) -> Mapping[str, Any]:
+    """The ``meta`` of what a checkpoint held; empty if there is none, or something else in its place."""
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    return meta if isinstance(meta, Mapping) else {}
+
+
+def _read_plain_data(path: str, map_location: MapLocation, **kwargs: Any) -> Any:
+    HistoryBuffer()  # registers its statistics
+    # All buffers share them, and take others from a file.
+    statistics = HistoryBuffer._statistics_methods.copy()
     try:
         with torch.serialization.safe_globals(_safe_globals()):
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(path, map_location=map_location, weights_only=True, **kwargs)
     except UnpicklingError as e:
         reasons = r'GLOBAL [\w.]+|unrecognized function .*?>|Can only (?:build|create) .*?>|getattr\(.*?\)'
         if found := re.search(reasons, ' '.join(str(e).split())):
@@ -113,9 +147,12 @@ def load_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any
                 f'({found[0]})'
             ) from e
         raise CheckpointError(f'{path} is no checkpoint: not written by torch.save') from e
-    except (OSError, RuntimeError, EOFError, LookupError, ValueError, AssertionError) as e:
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AssertionError, MemoryError) as e:
         kind = f'damaged: {first_line(e)}' if zipfile.is_zipfile(path) else 'no checkpoint, or cut off'
         raise CheckpointError(f'{path} ({osp.getsize(path)} bytes) is {kind}') from e
+    finally:
+        HistoryBuffer._statistics_methods.clear()
+        HistoryBuffer._statistics_methods.update(statistics)
 
 
 def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
@@ -161,14 +198,20 @@ def _download(url: str) -> str:
 def load_checkpoint(filename: str | os.PathLike, map_location: MapLocation = 'cpu', logger: Any = None) -> Any:
     """Read a checkpoint from a path or an ``http(s)://``, ``torchvision://`` or ``open-mmlab://`` address.
 
+    ``meta['config']``, which a runner of MMEngine would execute as Python when it resumes, is dropped; MMEngine itself
+    writes no such entry.
+
     Raises:
         CheckpointError: See :func:`load_file`; also for an address of another kind, or an unknown model name.
     """
     filename = os.fspath(filename)
     content = load_file(_fetch(filename), map_location)
-    meta = content.get('meta') if isinstance(content, Mapping) else None
+    meta = meta_of(content)
+    if 'config' in meta:
+        del meta['config']
+        print_log(f"{filename}: meta['config'] is dropped, MMEngine would execute it", 'current', logging.WARNING)
     for loads in _recorders:
-        loads.append(Load(filename, meta if isinstance(meta, Mapping) else {}))
+        loads.append(Load(filename, meta))
     return content
 
 
@@ -235,29 +278,40 @@ def load_state_dict_file(path: str | os.PathLike, map_location: MapLocation = 'c
     return checkpoint_weights(load_checkpoint(path, map_location), os.fspath(path))
 
 
-def latest_checkpoint(work_dir: str) -> str | None:
-    """Find the newest checkpoint of a run, also when its folder was moved since.
+def latest_checkpoint(work_dir: str, folder: str | None = None) -> str | None:
+    """Find the newest checkpoint of a run in its own folder, also when that was moved or copied since.
+
+    The file ``last_checkpoint`` names it: whatever path is there counts as the name of a file within the folder. Where
+    a run was killed before it wrote that line, the newest of the checkpoints there is taken.
+
+    Args:
+        work_dir: Where ``last_checkpoint`` stands.
+        folder: Where the checkpoints stand; by default there, too.
 
     Raises:
-        CheckpointError: If the file ``last_checkpoint`` names one that is gone.
+        CheckpointError: If ``last_checkpoint`` names a file that is not there, or checkpoints of several runs are.
     """
+    folder = osp.abspath(folder or work_dir)
     try:
-        with open(osp.join(work_dir, 'last_checkpoint')) as f:
-            path = f.read().strip()
-    except FileNotFoundError:
-        path = ''
-    if not path:  # a run that was killed in the instant between a checkpoint and the line that names it
-        steps = {
-            int(m[1]): m[0] for m in map(re.compile(r'(?:iter|epoch)_(\d+)\.pth').fullmatch, _files(work_dir)) if m
-        }
-        return osp.join(work_dir, steps[max(steps)]) if steps else None
-    if osp.isfile(path):
-        return path
-    moved = osp.join(work_dir, osp.basename(path))
-    if osp.isfile(moved):
-        return moved
-    raise CheckpointError(f'{work_dir}/last_checkpoint names {path}, which does not exist')
+        with open(osp.join(work_dir, 'last_checkpoint'), encoding='utf-8', errors='surrogateescape') as f:
+            named = f.read(1 << 16).strip()
+    except (FileNotFoundError, NotADirectoryError):
+        named = ''
+    if not named:
+        return _newest(folder)
+    path = osp.join(folder, ntpath.basename(named))  # of either separator
+    if not osp.isfile(path):
+        raise CheckpointError(f'{work_dir}/last_checkpoint names {" ".join(named.split())[:200]}, which is not there')
+    return path
 
 
-def _files(folder: str) -> list[str]:
-    return os.listdir(folder) if osp.isdir(folder) else []
+def _newest(folder: str) -> str | None:
+    names = os.listdir(folder) if osp.isdir(folder) else []
+    steps = {int(m[1]): m[0] for m in map(re.compile(r'(?:iter|epoch)_(\d+)\.pth').fullmatch, names) if m}
+    paths = [osp.join(folder, steps[step]) for step in sorted(steps)]
+    runs = {read_meta(path).get(RUN_ID) for path in paths}
+    if len(runs) > 1:
+        raise CheckpointError(
+            f'{folder} holds checkpoints of {len(runs)} runs and no last_checkpoint: name one to resume'
+        )
+    return paths[-1] if paths else None

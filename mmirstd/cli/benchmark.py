@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='do not measure memory (CPU: a process per model)',
     )
     add('--out', metavar='DIR', help='write benchmark.{json,csv,md} and, with --accuracy, .png there')
+    add('--overwrite', action='store_true', help='allow replacing files in --out')
     add_cfg_options(parser)
 
 

@@ -20,12 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help='evaluate as published code does, side by side: exact (the default), dnanet, basicirstd, ..., or all',
     )
-    parser.add_argument('--out', metavar='DIR', help='save the predictions into this folder; replaces no file')
+    parser.add_argument('--out', metavar='DIR', help='save the predictions into this folder')
     parser.add_argument(
         '--out-format',
         choices=['png', 'npz'],
         default='png',
         help='png: 255 * p, at least 128 where p > 0.5 (default); npz: the probabilities',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='allow replacing files in the folders of --show-dir and --out'
     )
     parser.add_argument(
         '--tta',

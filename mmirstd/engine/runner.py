@@ -21,7 +21,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmirstd.checkpoints.fitting import check_average, check_optimizer, load_fitting, load_strict
-from mmirstd.checkpoints.loading import Load, load_checkpoint, recording, use_strict_loader
+from mmirstd.checkpoints.loading import Load, load_checkpoint, meta_of, recording, use_strict_loader
+from mmirstd.checkpoints.resumable import ResumeFields
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.engine.config_checks import check_channels, check_config, check_training
 from mmirstd.engine.distributed import start_gloo_on_cpu
@@ -30,6 +31,7 @@ from mmirstd.engine.hooks.resumable_checkpoint import ResumableCheckpointHook
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
 from mmirstd.engine.provenance import leaves
 from mmirstd.engine.resuming import ResumedRates, refuse_other_schedules, resume_report
+from mmirstd.engine.run_files import OwnFilesMixin
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
 from mmirstd.io.files import whole_file
 from mmirstd.io.mask_content import MaskSetError
@@ -47,8 +49,8 @@ def _belongs_on_screen(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(FILE_ONLY)
 
 
-class StrictRunnerMixin:
-    """What :class:`StrictRunner` and :class:`~mmirstd.engine.StrictFlexibleRunner` add for data and hooks."""
+class StrictRunnerMixin(OwnFilesMixin):
+    """What :class:`StrictRunner` and :class:`~mmirstd.engine.StrictFlexibleRunner` add for data, hooks and files."""
 
     _signals: PendingSignal | None = None
     started = False  # whether a batch came: failures before that are a matter of set-up
@@ -165,7 +167,10 @@ class StrictRunner(StrictRunnerMixin, Runner):
         """Build from a config; a resumed run without a seed of its own takes that of the checkpoint from the start."""
         if cfg.get('resume') and cfg.get('load_from') and cfg.get('randomness', {}).get('seed') is None:
             use_strict_loader()
-            seed = load_checkpoint(cfg.load_from).get('meta', {}).get('seed')
+            content = load_checkpoint(cfg.load_from)
+            seed = meta_of(content).get('seed')
+            if seed is not None:
+                ResumeFields(cfg.load_from).count(seed, 'meta.seed', 2**32 - 1)
             cfg = copy.deepcopy(cfg)
             cfg.setdefault('randomness', ConfigDict())['seed'] = seed
         return super().from_cfg(cfg)
@@ -299,9 +304,6 @@ class StrictRunner(StrictRunnerMixin, Runner):
             load_strict(model, weights, filename)  # where they do not fit, EMAHook prints all keys
         # Hooks such as EMAHook read and change this entry.
         checkpoint = {**content, 'state_dict': weights} if 'state_dict' in content else {'state_dict': weights}
-        # MMEngine's resume() would execute it as Python; MMEngine itself writes no such entry.
-        if isinstance(meta := checkpoint.get('meta'), dict):  # other people's may be anything
-            meta.pop('config', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
 
         if strict:
@@ -316,6 +318,8 @@ class StrictRunner(StrictRunnerMixin, Runner):
             refuse_other_schedules(content, self.param_schedulers, filename)
         if 'optimizer' in self._required:
             check_optimizer(content, self.optim_wrapper, filename)
+        if 'param_schedulers' in self._required:
+            ResumeFields(filename).schedulers(content['param_schedulers'], self.param_schedulers)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

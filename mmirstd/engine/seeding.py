@@ -16,6 +16,8 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
+from mmirstd.utils.text import first_line
+
 RNGState = dict[str, Any]
 
 
@@ -35,6 +37,29 @@ def set_rng_state(state: RNGState) -> None:
     torch.set_rng_state(state['torch'].cpu())
     if 'cuda' in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def check_rng_state(state: Any) -> None:
+    """See that :func:`set_rng_state` can take a state, without touching the generators of this process.
+
+    Raises:
+        ValueError: Naming the generator whose state is broken.
+    """
+    for name in ('python', 'numpy', 'torch'):
+        if not isinstance(state, Mapping) or name not in state:
+            raise ValueError(f'{name} is missing')
+        try:
+            if name == 'python':
+                version, internal, gauss = state[name]
+                random.Random().setstate((version, tuple(internal), gauss))
+            elif name == 'numpy':
+                np.random.RandomState().set_state(tuple(state[name]))
+            else:
+                torch.Generator().set_state(state[name].cpu())
+        except (TypeError, ValueError, RuntimeError, AttributeError, OverflowError, IndexError, KeyError) as e:
+            raise ValueError(f'{name}: {first_line(e)}') from None
+    if 'cuda' in state and not isinstance(state['cuda'], torch.Tensor):
+        raise ValueError('cuda: no tensor')
 
 
 def seed_generators(*key: int) -> None:

@@ -133,10 +133,7 @@ class StrictFlexibleRunner(StrictRunnerMixin, FlexibleRunner):
 
     def call_hook(self, fn_name: str, **kwargs: object) -> None:
         """Call the hooks; checkpoints are brought into the form of StrictRunner's."""
-        if fn_name == 'after_load_checkpoint':
-            # MMEngine's resume() would execute it as Python; MMEngine itself writes no such entry.
-            kwargs['checkpoint'].get('meta', {}).pop('config', None)
-        elif fn_name == 'before_save_checkpoint':
+        if fn_name == 'before_save_checkpoint':
             kwargs['checkpoint']['meta'].update(self._counts)
         super().call_hook(fn_name, **kwargs)
 

@@ -47,8 +47,10 @@ class VerifiedFiles:
     def _read(self) -> dict[str, State]:
         try:
             content = json.loads(self._file.read_text(encoding='utf-8')) if self._file else {}
-            return content['files'] if content.get('version') == _version() else {}
-        except (OSError, ValueError, AttributeError, KeyError):  # none yet, or not ours: all is verified again
+            files = content['files'] if content.get('version') == _version() else {}
+            return dict(files.items())
+        # None yet, or not ours: all is verified again.
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
             return {}
 
     def __contains__(self, path: str) -> bool:

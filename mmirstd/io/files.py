@@ -18,26 +18,42 @@ if TYPE_CHECKING:
 PNG_COMPRESSION = 3
 
 
-def refuse_overwriting(paths: str | Path | Iterable[str | Path], overwrite: bool = False) -> None:
+def refuse_overwriting(
+    paths: str | Path | Iterable[str | Path], overwrite: bool = False, inputs: Iterable[str | Path] = ()
+) -> None:
     """Raise an error if an output is there already, before time is spent on making it.
+
+    Every writer asks this first, so that no file is replaced which it did not write itself.
 
     Args:
         paths: Files, or folders that have to be empty.
-        overwrite: The user's permission: nothing is refused.
+        overwrite: The user's permission: nothing is refused but to replace an input.
+        inputs: Files that are read to make the outputs.
 
     Raises:
         FileExistsError: Naming what would be replaced.
 
     >>> refuse_overwriting(['not_there.csv', 'not_there/'])
     """
+    paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    read = {identity for path in inputs if (identity := _file_identity(path))}
+    if read and (same := [str(p) for p in paths if not p.is_dir() and _file_identity(p) in read]):
+        raise FileExistsError(f'{abridge(same)}: would replace what is read here; choose another place')
     if overwrite:
         return
-    paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     if found := [str(p) for p in paths if os.path.lexists(p) and not (p.is_dir() and not any(p.iterdir()))]:
         raise FileExistsError(
             f'{abridge(found)} {"exists" if len(found) == 1 else "exist"}: choose another place, or allow replacing '
             f'with --overwrite (overwrite=True)'
         )
+
+
+def _file_identity(path: str | Path) -> tuple[int, int] | None:
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):  # not there, or an address
+        return None
+    return state.st_dev, state.st_ino
 
 
 def refuse_no_folder(path: str | Path) -> None:

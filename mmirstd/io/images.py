@@ -25,6 +25,8 @@ from mmirstd.io.tiff import TiffImage
 
 # A header costs nothing to write: refused above this, before memory is asked for (11,585 x 11,585).
 MAX_PIXELS = 2**27
+# Bytes of pixels that any file may hold, and how many times its own size a larger file may.
+MAX_BYTES, MAX_EXPANSION = 2**28, 16
 IMAGE_EXTENSIONS = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff')
 
 _PILLOW_READERS = {'PNG': PngImageFile, 'JPEG': JpegImageFile, 'BMP': BmpImageFile}
@@ -140,6 +142,8 @@ def parse_header(content: Any) -> Header:
         raise ValueError(f'size {header.width}x{header.height}')
     if header.width * header.height > MAX_PIXELS:
         raise ValueError(f'{header.width}x{header.height} is more than the {MAX_PIXELS} pixels that are allowed')
+    shape = f'{header.width}x{header.height}x{header.channels} {header.dtype}'
+    refuse_expansion(header.width * header.height * header.channels * header.dtype.itemsize, len(content), shape)
     return header
 
 
@@ -147,6 +151,21 @@ def _refuse_special_file(path: str | Path) -> None:
     """Raise ValueError for a pipe, a socket or a device: reading it may never end."""
     if osp.exists(path) and not osp.isfile(path) and not osp.isdir(path):
         raise ValueError(f'{path}: not a readable image (no regular file)')
+
+
+def refuse_expansion(declared: int, stored: int, what: str) -> None:
+    """Refuse what takes far more memory than its file has bytes, before the memory is taken.
+
+    Args:
+        declared: Bytes that the content takes by its header.
+        stored: Bytes of the file.
+        what: Size and type, for the message.
+
+    Raises:
+        ValueError: If it is more than ``MAX_BYTES`` and ``MAX_EXPANSION`` times the file.
+    """
+    if declared > max(MAX_BYTES, MAX_EXPANSION * stored):
+        raise ValueError(f'{what} takes {declared} bytes, from a file of {stored}: more than is allowed')
 
 
 def _guarded(function: Callable, content: Any, source: str) -> Any:

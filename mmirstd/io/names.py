@@ -67,6 +67,12 @@ def sample_names(dataset: Any) -> dict[str, str]:
     return dict(zip((info['img_path'] for info in infos), names, strict=True))
 
 
+def sample_files(dataset: Any) -> list[str]:
+    """The files that an MMEngine dataset reads: image and mask of every sample."""
+    infos = (dataset.get_data_info(i) for i in range(len(dataset)))
+    return [info[key] for info in infos for key in ('img_path', 'seg_map_path') if isinstance(info.get(key), str)]
+
+
 def _safe_name(img_id: str) -> str:
     parts = PurePosixPath(img_id.replace('\\', '/')).parts
     return '/'.join(_shorten(_UNSAFE.sub('_', p)) for p in parts if p not in ('..', '/')) or '_'

@@ -1,9 +1,11 @@
 """TIFF through tifffile, as strict as the other formats: what tifffile would read in part is an error here."""
 
 import logging
+import lzma
 import math
 import struct
 import threading
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +15,9 @@ from PIL import Image
 
 _GRAY_INVERTED, _GRAY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
 _UNCOMPRESSED, _FAX, _JPEG, _PACKBITS = 1, (2, 3, 4), 7, 32773
+# Kinds that tifffile inflates without a bound, and how far they can.
+_BOUNDLESS = {8: (zlib.decompressobj, 1040), 32946: (zlib.decompressobj, 1040), 34925: (lzma.LZMADecompressor, 8192)}
+_SMALL = 2**24
 _CHANNELS = {_GRAY_INVERTED: (1, 2), _GRAY: (1, 2), _RGB: (3, 4), _PALETTE: (1,), _CMYK: (4,), _YCBCR: (3,)}
 # tifffile passes on whatever type a damaged file gives to these.
 _WHOLE = (
@@ -118,6 +123,10 @@ class TiffImage:
         end = max(map(sum, zip(offsets, sizes, strict=True)))
         if end > len(self._content):
             raise ValueError(f'truncated: {len(self._content)} bytes, its pixels go to {end}')
+        if page.compression in _BOUNDLESS:
+            expected = math.prod(page.chunks) * page.dtype.itemsize
+            for offset, size in zip(offsets, sizes, strict=True):
+                _refuse_inflation(bytes(self._content[offset : offset + size]), page.compression, expected)
 
     def _fax(self) -> np.ndarray:
         """Decode CCITT fax compression by Pillow, since most versions of tifffile cannot."""
@@ -141,6 +150,25 @@ class TiffImage:
         first = img if img.ndim == 2 else img[..., 0]  # not alpha
         np.subtract(2 ** max(self.bits, 8) - 1, first, out=first, casting='unsafe')
         return img
+
+
+def _refuse_inflation(part: bytes, kind: int, expected: int) -> None:
+    """Refuse a part that inflates to more than the image says: without imagecodecs, tifffile inflates it at once."""
+    new_decompressor, ratio = _BOUNDLESS[kind]
+    if len(part) * ratio <= expected + _SMALL:
+        return
+    decompressor, done, data = new_decompressor(), 0, part
+    while not decompressor.eof:
+        try:
+            more = len(decompressor.decompress(data, _SMALL))
+        except (zlib.error, lzma.LZMAError):
+            return  # the decoder says what is wrong with it
+        done += more
+        if done > expected:
+            raise ValueError(f'TIFF with a part that inflates to more than its {expected} bytes')
+        if not more:
+            return
+        data = getattr(decompressor, 'unconsumed_tail', b'')  # LZMA keeps it
 
 
 def _only_page(content: Any) -> tifffile.TiffPage:

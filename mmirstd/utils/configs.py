@@ -13,6 +13,7 @@ from mmirstd.utils.text import did_you_mean
 
 CONFIGS_DIR = Path(__file__).resolve().parents[1] / '.mim/configs'
 PREFIX = 'mmirstd::'
+CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # what MMEngine reads
 # What finds targets right after installation: one model for images of any camera.
 DEFAULT_MODEL = 'sgem_unet-s_joint'
 
@@ -63,8 +64,12 @@ def find_config(config: str | Path) -> Path:
         ConfigNotFoundError: If it is none of these; names close to it are in the message.
     """
     text = str(config)
-    if Path(text).is_file():
-        return Path(text)
+    if (path := Path(text)).is_file():
+        if path.suffix not in CONFIG_SUFFIXES:
+            raise ConfigNotFoundError(
+                f'{text} is no config file: its name ends in none of {", ".join(CONFIG_SUFFIXES)}'
+            )
+        return path
     name = text.removeprefix(PREFIX)
     if text.startswith(PREFIX):
         name = name.removesuffix('.py')  # without the prefix, a name with it is a file that is not there

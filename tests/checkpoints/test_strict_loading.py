@@ -8,15 +8,19 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 from mmseg.apis import init_model
 
+from mmirstd.apis.running import RunnerTypeError, use_strict_runner
 from mmirstd.checkpoints.loading import use_strict_loader
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.cli import main
+from mmirstd.engine import StrictRunner
 from mmirstd.registry import RUNNERS
 
 ROOT = Path(__file__).resolve().parents[2]
 RESUME = 'resume = True\n'
+PLAIN = "runner_type = 'Runner'\n"  # as where MMSegmentation's runtime is the base
 INIT = "model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint={!r}{})\n"
 EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.5)]\n"
 NAMES = (f'strict{i}' for i in itertools.count())
@@ -82,6 +86,8 @@ WAYS = {
     "MMEngine's publishing": publish_hook,
     "MMSegmentation's API": segmentation_api,
     'mmirstd train --resume': lambda make, path, config: command('train', config(), '--resume', path),
+    'mmirstd train, any runner': lambda make, path, config: command('train', config(PLAIN), '--resume', path),
+    'mmirstd test, any runner': lambda make, path, config: command('test', config(PLAIN), path),
     'mmirstd test': lambda make, path, config: command('test', config(), path),
     'mmirstd publish': lambda make, path, config: command('publish', path, 'out.pth'),
 }
@@ -103,6 +109,34 @@ def test_the_attack_works_on_a_loader_that_is_not_strict(tmp_path):
     torch.save({'meta': Attack(tmp_path / 'ran')}, tmp_path / 'evil.pth')
     torch.load(tmp_path / 'evil.pth', weights_only=False)
     assert (tmp_path / 'ran').exists()
+
+
+def test_the_tools_are_strict_whatever_the_config_says(tiny_config, tmp_path, capsys):
+    cfg = Config.fromfile(tiny_config(PLAIN))
+    use_strict_runner(cfg)
+    assert cfg.runner_type == 'mmirstd.StrictRunner'
+    assert 'mmirstd.StrictRunner takes the place of Runner' in capsys.readouterr().out
+    cfg.pop('runner_type')
+    use_strict_runner(cfg)
+    assert cfg.runner_type == 'mmirstd.StrictRunner'
+    cfg.runner_type = 'FlexibleRunner'
+    use_strict_runner(cfg)
+    assert cfg.runner_type == 'mmirstd.StrictFlexibleRunner'
+    for kind in (Derived, StrictRunner):
+        cfg.runner_type = kind
+        use_strict_runner(cfg)
+        assert cfg.runner_type is kind
+    cfg.runner_type = Foreign
+    with pytest.raises(RunnerTypeError, match=r'derive Foreign from mmirstd\.engine\.StrictRunner'):
+        use_strict_runner(cfg)
+
+
+class Derived(StrictRunner):
+    pass
+
+
+class Foreign(Runner):
+    pass
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmirstd.utils.locks import folder_lock
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -206,3 +208,10 @@ def test_demo(tiny_config, tmp_path, monkeypatch, capfd):
     assert 'Iter(train) [4/4]' in out
     assert f'5 pictures in\n  {run.resolve()}/pictures' in out
     assert torch.load(run / 'iter_4.pth', weights_only=False)['param_schedulers'][0]['end'] == 13  # 20 * 4 / 6
+
+
+def test_a_work_dir_is_for_one_run(call, train, tiny_config, monkeypatch):
+    monkeypatch.setattr('mmirstd.utils.locks.PATIENCE', 0)
+    with folder_lock('run'):
+        assert f'{Path("run").absolute()} is in use by another process, which writes there' in train()
+    assert not list(Path('run').glob('*.pth'))

@@ -2,13 +2,16 @@
 
 ``python tests/engine/kill_and_resume.py --kills 50``. Half of the kills come after a random time, half at a random one
 of the file operations in the work dir (just before it: an open, rename or removal). After every kill each file under a
-checkpoint's name must load. At the end weights, averaged weights, optimizer, generators and the best checkpoint must
-be equal, bit for bit, and the same files be there. Processes are forked from this one, which has imported everything;
-the children run ``mmirstd train`` as it is.
+checkpoint's name must load. Before it is resumed, the work dir may be moved, or copied and the copy resumed, or the
+metadata of its last checkpoint name files of others. None of those may change: files beside the work dir, the user's
+own within it, and the folders that were copied. At the end weights, averaged weights, optimizer, generators and the
+best checkpoint must be equal, bit for bit, and the same files be there. Processes are forked from this one, which has
+imported everything; the children run ``mmirstd train`` as it is.
 """
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -180,6 +183,48 @@ def result(work_dir: Path, max_iters: int) -> dict:
         p.name for p in work_dir.iterdir() if p.is_file())}  # fmt: skip
 
 
+def contents(folder: Path) -> dict[str, str]:
+    """Hashes of all files below a folder."""
+    files = sorted(p for p in folder.rglob('*') if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def make_victims(folder: Path) -> None:
+    """Write files that no run may touch, though some have names of a run's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ('notes.txt', '.notes.tmp', 'user/data.txt'):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def make_checkpoint_of_the_user(folder: Path) -> None:
+    """Write a checkpoint of another run; before the first of its own, a run would refuse the folder for it."""
+    torch.save({'state_dict': {}, 'meta': {'run_id': 'of another'}}, folder / 'best_of_the_user.pth')
+
+
+def rewrite(work_dir: Path, outside: Path) -> bool:
+    """Have the metadata of the last checkpoint name files outside, and the user's; their own names stay the same."""
+    line = work_dir / 'last_checkpoint'
+    if not line.exists() or not line.read_text().strip():
+        return False
+    path = work_dir / Path(line.read_text().strip()).name
+    content = torch.load(path, weights_only=False)
+    info = content['message_hub']['runtime_info']
+    for key in ('best_ckpt', 'last_ckpt'):
+        if info.get(key):
+            info[key] = str(outside / Path(info[key]).name)
+            shutil.copy(path, info[key])  # what would be removed
+    content['meta']['outdated'] = [
+        *content['meta'].get('outdated', ()), *map(str, outside.iterdir()), '../outside/notes.txt', 'notes.txt', 'user',
+        'best_of_the_user.pth', '.notes.tmp',
+    ]  # fmt: skip
+    content['meta']['config'] = f"open({str(outside / 'ran')!r}, 'w').close()"
+    info['keep_ckpt_ids'] = [1, 2, 3, *info.get('keep_ckpt_ids', ())]
+    torch.save(content, path)
+    line.write_text(str(outside / path.name))
+    return True
+
+
 def main(kills: int, seed: int, max_iters: int = 24) -> dict:
     """Run it.
 
@@ -197,10 +242,32 @@ def main(kills: int, seed: int, max_iters: int = 24) -> dict:
     expected = result(folder / 'alone', max_iters)
 
     done = {'time': 0, 'event': 0, 'runs': 0, 'checkpoints_loaded': 0, 'resumed': 0}
+    done |= {'moved': 0, 'copied': 0, 'rewritten': 0}
+    copies: dict[Path, dict] = {}
+    outside = folder / 'outside'
+    make_victims(outside)
+    make_checkpoint_of_the_user(outside)
     while done['time'] + done['event'] < kills:
         work_dir = folder / f'killed_{done["runs"]}'
+        make_victims(work_dir)
+        mine = contents(work_dir)
         status, left = None, chance.randint(2, 8)
         while status is None:
+            change = chance.choice(['nothing', 'moved', 'copied', 'rewritten'])
+            if change in ('moved', 'copied'):
+                before, work_dir = work_dir, folder / f'{change}_{done["runs"]}_{done["moved"] + done["copied"]}'
+                if change == 'moved':
+                    before.rename(work_dir)
+                else:
+                    shutil.copytree(before, work_dir)
+                    copies[before] = contents(before)
+                done[change] += 1
+            elif change == 'rewritten':
+                done[change] += rewrite(work_dir, outside)
+            if (work_dir / 'last_checkpoint').exists() and 'best_of_the_user.pth' not in mine:
+                make_checkpoint_of_the_user(work_dir)
+                mine['best_of_the_user.pth'] = contents(work_dir)['best_of_the_user.pth']
+            others = contents(outside)
             last = left <= 0 or done['time'] + done['event'] >= kills
             kind = None if last else chance.choice(['time', 'event'])
             event = chance.randint(1, 60) if kind == 'event' else 0
@@ -213,11 +280,17 @@ def main(kills: int, seed: int, max_iters: int = 24) -> dict:
             for path in work_dir.glob('*.pth'):
                 load_file(path)
                 done['checkpoints_loaded'] += 1
+            assert contents(outside) == others, 'a file outside was changed'
+            here = contents(work_dir)
+            assert all(here.get(name) == digest for name, digest in mine.items()), "a file of the user's was changed"
         assert status == 0, log.read_text()[-3000:]
+        for name in mine:
+            (work_dir / name).unlink()
         found = differences(expected, result(work_dir, max_iters))
         assert not found, f'run {done["runs"]} ends differently: {found[:5]}'
         done['runs'] += 1
         print(f'\r{done["time"] + done["event"]} of {kills} kills', end='', file=sys.stderr, flush=True)
+    assert all(contents(path) == files for path, files in copies.items()), 'a folder was changed that was copied'
     shutil.rmtree(folder)
     return done
 

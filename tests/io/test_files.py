@@ -133,3 +133,16 @@ def test_pixels_of_a_figure():
     assert pixels.shape == (50, 100, 3)
     assert pixels.dtype == np.uint8
     assert pixels[25, 50].tolist() == [255, 0, 0]
+
+
+def test_what_is_read_is_never_replaced(tmp_path):
+    source, other = tmp_path / 'a.pth', tmp_path / 'b.pth'
+    for path in (source, other):
+        path.write_text('x')
+    (tmp_path / 'link').symlink_to(source)
+    for out in (source, tmp_path / 'link'):
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match='would replace what is read here; choose another place'):
+                refuse_overwriting(out, overwrite, inputs=[source, 'https://example.org/a.pth'])
+    refuse_overwriting(other, True, inputs=[source, tmp_path / 'none'])
+    refuse_overwriting(tmp_path / 'none', inputs=[tmp_path / 'none'])

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from mmirstd.datasets.published_splits import SPLITS_DIR, choose_val
+from mmirstd.io.files import refuse_overwriting
 from mmirstd.io.ids import read_ids
 
 PUBLISHED_VAL = ('NUAA-SIRST/idx_427', 'NUAA-SIRST/idx_320', 'SIRST-v2/full', 'SIRST-v2/v1', 'SIRST-v2/v1fullv2target')
@@ -43,12 +44,15 @@ def main() -> None:
     parser.add_argument('--fraction', type=float, default=0.1)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--check', action='store_true', help='compare with the files there instead of writing them')
+    parser.add_argument('--overwrite', action='store_true', help='replace files that differ')
     args = parser.parse_args()
     if not 0 < args.fraction < 1:
         parser.error(f'--fraction must lie between 0 and 1, got {args.fraction}')
     splits = draw_splits(args.splits_dir, args.fraction, args.seed)
     if not splits:
         parser.error(f'no DATASET/SOURCE/train.txt below {args.splits_dir}')
+    if not args.check:
+        refuse_overwriting([t for t, ids in splits.items() if t.exists() and read_ids(t) != ids], args.overwrite)
     for target, ids in splits.items():
         name = target.relative_to(args.splits_dir)
         if not args.check:

@@ -15,7 +15,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mmirstd.io.files import write_atomically
+from mmirstd.io.files import refuse_overwriting, write_atomically
 
 METRICS = ('IoU', 'nIoU', 'Pd')
 
@@ -71,7 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Plot training curves.')
     parser.add_argument('work_dirs', nargs='+', type=Path, metavar='WORK_DIR')
     parser.add_argument('--out', type=Path, required=True, help='PNG, PDF or SVG to write')
+    parser.add_argument('--overwrite', action='store_true', help='replace the file if it exists')
     args = parser.parse_args()
+    refuse_overwriting(args.out, args.overwrite)
     figure = plot(args.work_dirs)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     picture = BytesIO()

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.transforms import InfraredPhotometric, LoadIRImage, LoadTargetMask
 from mmirstd.engine.seeding import seed_generators
-from mmirstd.io.files import figure_pixels, write_png
+from mmirstd.io.files import figure_pixels, refuse_overwriting, write_png
 from mmirstd.ops.target_statistics import target_statistics
 from mmirstd.synthesis.scenes import render_scene
 from mmirstd.utils.progress import progress_bar
@@ -131,10 +131,12 @@ def main() -> None:
     """Draw the picture and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='PNG to write')
+    parser.add_argument('--overwrite', action='store_true', help='replace the file if it exists')
     parser.add_argument('--data-root', type=Path, help='holds ' + ', '.join(SETS) + '; without it, no table')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--num', type=int, default=200, help='images per dataset, at random (default: 200)')
     args = parser.parse_args()
+    refuse_overwriting(args.out, args.overwrite)
     write_png(args.out, draw(args.seed), 'rgb')
     print(args.out)
     if args.data_root:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset, SyntheticIRSTDDataset
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
-from mmirstd.io.files import figure_pixels, write_png
+from mmirstd.io.files import figure_pixels, refuse_overwriting, write_png
 from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import signal_to_clutter
 from mmirstd.ops.target_statistics import target_statistics as measure
@@ -144,7 +144,9 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('docs/pictures/synthetic_vs_real.png'))
     parser.add_argument('--seed', type=int, default=0, help='of the choice of real images and of the scenes')
     parser.add_argument('--num', type=int, default=1000, help='images per dataset at most, for the table')
+    parser.add_argument('--overwrite', action='store_true', help='replace the picture if it exists')
     args = parser.parse_args()
+    refuse_overwriting(args.out, args.overwrite)
     rng = np.random.default_rng(args.seed)
     real, load_pair = {}, [LoadIRImage(channels=1), LoadTargetMask()]
     for name, dataset_type in REAL.items():

@@ -19,7 +19,7 @@ from scipy import ndimage, optimize
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.transforms import WPMD, LoadIRImage, LoadTargetMask
-from mmirstd.io.files import write_atomically
+from mmirstd.io.files import refuse_overwriting, write_atomically
 from mmirstd.models.layers import wavelet_diffusion
 from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import noise_level, target_statistics
@@ -235,11 +235,14 @@ def main() -> None:
     parser.add_argument('--num', type=int, default=0, help='images per set to measure, at random')
     parser.add_argument('--time', action='store_true', help='measure milliseconds per image')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--overwrite', action='store_true', help='replace pictures that exist')
     args = parser.parse_args()
     if (args.num or args.out_dir is None) and args.data_root is None and not args.time:
         parser.error('nothing to do: give --out-dir, --num with --data-root, or --time')
     if args.out_dir:
         args.out_dir.mkdir(parents=True, exist_ok=True)
+        names = ['wpmd_step.png', *(['wpmd_clutter.png'] if args.data_root else [])]
+        refuse_overwriting([args.out_dir / name for name in names], args.overwrite)
         pictures = {'wpmd_step.png': step_picture(args.seed)}
         if args.data_root:
             transform = WPMD(k=args.k, num_steps=args.num_steps)

@@ -129,7 +129,7 @@ def convert_checkpoint(
         CheckpointError: If the file cannot be read, or its weights are of another model.
         FileExistsError: If ``out`` exists.
     """
-    refuse_overwriting(out, overwrite)
+    refuse_overwriting(out, overwrite, [checkpoint])
     try:
         converted = convert_weights(source, load_checkpoint(checkpoint), prefix)
     except ArgumentError:

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from mmirstd.datasets.prepare.splits import (
 from mmirstd.datasets.prepare.writing import Link, OutputFile, compare, write
 from mmirstd.io.masks import MASK_THRESHOLD
 from mmirstd.utils.errors import ArgumentError
+from mmirstd.utils.locks import output_lock
 from mmirstd.utils.progress import progress_bar
 from mmirstd.utils.text import abridge
 
@@ -106,6 +108,7 @@ def prepare(
         PrepareError: If the sources do not hold the set (:class:`SourceError`), or an archive is damaged or not to be
             trusted (:class:`ArchiveError`).
         FileExistsError: If something that is not from here would be replaced or removed; nothing is written then.
+        FolderInUseError: If another process prepares a set in ``out``.
         OSError: If the disk is full or fails.
     """
     info = find_info(name)
@@ -129,11 +132,12 @@ def prepare(
     level = logger.level
     logger.setLevel('ERROR')
     try:
-        report = prepare_set(info, sources, out, options)
+        with output_lock(out) if out else nullcontext():
+            report = prepare_set(info, sources, out, options)
+            if folder:
+                report.write(folder, overwrite)
     finally:
         logger.setLevel(level)
-    if folder:
-        report.write(folder, overwrite)
     return report
 
 

@@ -11,7 +11,7 @@ from mmseg.structures import SegDataSample
 
 from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.io.files import refuse_overwriting
-from mmirstd.io.names import sample_names
+from mmirstd.io.names import sample_files, sample_names
 from mmirstd.ops.samples import probability_map
 from mmirstd.registry import HOOKS
 
@@ -30,7 +30,8 @@ class SavePredictionsHook(Hook):
         overwrite: Whether files may be replaced.
 
     Raises:
-        FileExistsError: Before the first image, if one of the files is there already.
+        FileExistsError: Before the first image, if one of the files is there already and may not be replaced; one that
+            the test reads never may.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SavePredictionsHook(Hook):
         """Name the files, and see that none of them is there."""
         names = sample_names(runner.test_dataloader.dataset)
         self._files = {path: self.out_dir / f'{name}.{self.out_format}' for path, name in names.items()}
-        refuse_overwriting(self._files.values(), self.overwrite)
+        refuse_overwriting(self._files.values(), self.overwrite, sample_files(runner.test_dataloader.dataset))
         barrier()  # no process writes before all have looked
 
     def after_test_iter(

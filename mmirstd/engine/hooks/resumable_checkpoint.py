@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from mmengine import fileio
@@ -11,6 +10,7 @@ from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from mmirstd.engine.run_files import half_written, in_folder, was_written_by
 from mmirstd.engine.seeding import rng_state, set_rng_state
 from mmirstd.registry import HOOKS
 
@@ -37,10 +37,11 @@ class ResumableCheckpointHook(CheckpointHook):
         """Remove what an interrupted run left half-written, and validate if it still had to."""
         super().before_train(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
-            outdated = (Path(self.out_dir, name) for name in (self._resumed or {}).get('outdated', ()))
-            for path in (*Path(self.out_dir).glob('.*.tmp'), *filter(Path.is_file, outdated)):
+            outdated = (in_folder(name, self.out_dir) for name in (self._resumed or {}).get('outdated') or ())
+            own = [path for path in outdated if was_written_by(getattr(runner, 'run_id', None), path)]
+            for path in (*half_written(self.out_dir), *own):
                 runner.logger.info(f'removing {path}, which an interrupted run left behind')
-                path.unlink()
+                os.remove(path)
         if self._resumed is not None and _validation_due(runner):
             runner.logger.info(f'the validation due at iteration {runner.iter} comes first')
             runner.val_loop.run()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.structures import SegDataSample
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mmirstd.datasets.transforms.loading import LoadIRImage
 from mmirstd.engine.provenance import leaves
-from mmirstd.io.names import flat_name, sample_names
+from mmirstd.io.files import refuse_overwriting
+from mmirstd.io.names import flat_name, sample_files, sample_names
 from mmirstd.registry import HOOKS
 
 
@@ -33,6 +34,11 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         show_dir: Folder that pictures of a test are written to as ``ID.png``, by every process. None: the first process
             hands its own to the visualizer's backends.
         backend_args: mmengine's file backend.
+        overwrite: Whether files in `show_dir` may be replaced.
+
+    Raises:
+        FileExistsError: Before the first image of a test, if a picture is there already and may not be replaced; a file
+            that the test reads never may.
     """
 
     def __init__(
@@ -43,11 +49,13 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         wait_time: float = 0.0,
         show_dir: str | None = None,
         backend_args: dict | None = None,
+        overwrite: bool = False,
     ) -> None:
         if interval < 1:
             raise ValueError(f'IRSTDVisualizationHook: interval must be at least 1, not {interval}')
         super().__init__(draw=draw, interval=interval, show=show, wait_time=wait_time, backend_args=backend_args)
         self.show_dir = show_dir
+        self.overwrite = overwrite
         self._names: dict[str, str] = {}
         self._load = LoadIRImage(backend_args=backend_args)
 
@@ -59,8 +67,17 @@ class IRSTDVisualizationHook(SegVisualizationHook):
     def before_test_epoch(self, runner: Runner) -> None:
         """Name the pictures."""
         self._test_index = 0
-        if self.draw:
-            self._start(runner.test_dataloader.dataset)
+        if not self.draw:
+            return
+        dataset = runner.test_dataloader.dataset
+        self._start(dataset)
+        if self.show_dir:
+            pictures = [self._picture(name) for name in self._names.values()]
+            refuse_overwriting(pictures, self.overwrite, sample_files(dataset))
+            barrier()  # no process draws before all have looked
+
+    def _picture(self, name: str) -> str:
+        return str(Path(self.show_dir, f'{name}.png'))
 
     def _start(self, dataset: Any) -> None:
         self._names = sample_names(dataset)
@@ -86,7 +103,7 @@ class IRSTDVisualizationHook(SegVisualizationHook):
             self._test_index += 1
             name = self._names[sample.img_path]
             if self.show_dir:
-                self._draw(name, data_batch, outputs, position, 0, str(Path(self.show_dir, f'{name}.png')))
+                self._draw(name, data_batch, outputs, position, 0, self._picture(name))
             else:
                 self._draw(f'test_{flat_name(name)}', data_batch, outputs, position, self._test_index)
 

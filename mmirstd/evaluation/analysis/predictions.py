@@ -9,18 +9,21 @@ A prediction is read as probabilities (H, W):
   image would hold it.
 """
 
+import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from mmirstd.io.files import encode_png, write_atomically
-from mmirstd.io.images import IMAGE_EXTENSIONS, read_header, read_image
+from mmirstd.io.images import IMAGE_EXTENSIONS, read_header, read_image, refuse_expansion
 from mmirstd.ops.pairs import check_probabilities
 
+_MAT_BYTES = {'single': 4, 'double': 8, 'logical': 1}
 ARRAY_EXTENSIONS = ('.npz', '.npy', '.mat')
 # Where an array file holds several: RPCANet's, mmirstd's and other usual names.
 _KEYS = ('probability', 'T', 'prob', 'pred', 'prediction', 'mask', 'arr_0')
@@ -125,17 +128,35 @@ def write_prediction(path: Path, probabilities: np.ndarray, dtype: Literal['floa
 def _read_array(path: Path, key: str | None) -> np.ndarray:
     extension = path.suffix.lower()
     if extension == '.npy':
+        with open(path, 'rb') as file:
+            _refuse_large_array(file, path)
         values = np.load(path, allow_pickle=False)
     elif extension == '.npz':
         with np.load(path, allow_pickle=False) as file:
-            values = file[_choose(file.files, key)]
+            name = _choose(file.files, key)
+            with file.zip.open(name if name in file.zip.namelist() else f'{name}.npy') as member:
+                _refuse_large_array(member, path)
+            values = file[name]
     else:
-        content = {k: v for k, v in loadmat(path).items() if not k.startswith('__')}
-        values = content[_choose(list(content), key)]
+        arrays = {name: (shape, kind) for name, shape, kind in whosmat(path)}
+        name = _choose(list(arrays), key)
+        shape, kind = arrays[name]
+        # Names of whole numbers end in their bits.
+        itemsize = _MAT_BYTES.get(kind) or int(re.search(r'\d*$', kind)[0] or 64) // 8
+        refuse_expansion(math.prod(shape) * itemsize, path.stat().st_size, f'{"x".join(map(str, shape))} {kind}')
+        values = loadmat(path, variable_names=[name])[name]
     squeezed = values.squeeze(tuple(i for i, n in enumerate(values.shape) if n == 1 and values.ndim > 2))
     if squeezed.ndim != 2 or not squeezed.size:
         raise ValueError(f'one map (H, W) is needed, got an array of shape {values.shape}')
     return squeezed
+
+
+def _refuse_large_array(file: BinaryIO, path: Path) -> None:
+    """Refuse by its header an array that takes far more memory than its file, see :func:`refuse_expansion`."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    refuse_expansion(math.prod(shape) * dtype.itemsize, path.stat().st_size, f'{"x".join(map(str, shape))} {dtype}')
 
 
 def _choose(names: Sequence[str], key: str | None) -> str:
