@@ -26,8 +26,6 @@ from mmirstd.io.files import write_atomically
 
 # First line of a config that a run writes, with the hash of what follows.
 _MARK = '# Written by a run of mmirstd. A later one replaces this file if it is unchanged: sha256 '
-# What whole_file() calls a checkpoint that is being written.
-_HALF_WRITTEN = re.compile(r'\..+\.pth\.\d+\.tmp')
 
 
 def checkpoint_folder(work_dir: str, out_dir: str | os.PathLike | None) -> str:
@@ -61,9 +59,22 @@ def was_written_by(run_id: str | None, path: str) -> bool:
         return False
 
 
-def half_written(folder: str) -> list[Path]:
-    """Checkpoints of which a killed run wrote a part only. No other run is writing while the folder is locked."""
-    return [path for path in Path(folder).iterdir() if _HALF_WRITTEN.fullmatch(path.name) and path.is_file()]
+def half_written(folder: str, name: str = r'.+\.pth') -> list[Path]:
+    """Files of which a killed run wrote a part only. No other run is writing while the folder is locked.
+
+    Args:
+        folder: Where they are.
+        name: A regular expression for what they were to be; by default checkpoints.
+    """
+    unfinished = re.compile(rf'\.{name}\.\d+\.tmp')  # as whole_file() calls them
+    return [path for path in Path(folder).iterdir() if unfinished.fullmatch(path.name) and path.is_file()]
+
+
+def checkpoints_in_use(info: dict[str, Any], folder: str, template: str) -> set[str]:
+    """The last, the best and the kept checkpoints that a message hub names, see :func:`own_entries`."""
+    named = [v for k, v in info.items() if k == 'last_ckpt' or k.startswith('best_ckpt')]
+    kept = [template.format(step) for step in info.get('keep_ckpt_ids', ())]
+    return {in_folder(name, folder) for name in (*named, *kept) if name}
 
 
 def marked(text: str) -> str:
@@ -161,6 +172,8 @@ class OwnFilesMixin:
         """Write the config to the work dir; to the folder of the log where a file stands that no run wrote."""
         name = f'{Path(self.cfg.filename).stem if self.cfg.filename else self.timestamp}.py'
         path = Path(self.work_dir, name)
+        for leftover in half_written(self.work_dir, re.escape(name)):
+            leftover.unlink()
         if not may_replace(path):
             path = Path(self.log_dir, name)
             self.logger.info(f'{name} in {self.work_dir} was not written by a run, or was changed: see {path}')

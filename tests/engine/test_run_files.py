@@ -124,6 +124,16 @@ def test_a_best_checkpoint_that_is_named_but_not_the_runs_own(make, begun, tmp_p
     assert 'best_IoU_iter_2.pth' in names(tmp_path / 'a')
 
 
+def test_what_a_checkpoint_needs_is_never_outdated(make, begun, tmp_path):
+    change(begun, lambda content, info: content['meta'].update(outdated=['best_IoU_iter_3.pth', 'iter_3.pth']))
+    (tmp_path / 'a/.tiny.py.12.tmp').write_text('half')
+    run = make('a', 'resume = True\ndefault_hooks["checkpoint"].update(max_keep_ckpts=-1)\n')
+    run.train()
+    assert 'iter_3.pth' in names(tmp_path / 'a')
+    assert Path(run.message_hub.get_info('best_ckpt')).is_file()
+    assert not (tmp_path / 'a/.tiny.py.12.tmp').exists()
+
+
 def test_runs_of_one_name_in_one_process(make, begun, tmp_path):
     """MMEngine gives them one message hub, in which the first leaves the name of its best checkpoint."""
     run = make('b')

@@ -10,7 +10,7 @@ from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmirstd.engine.run_files import half_written, in_folder, was_written_by
+from mmirstd.engine.run_files import checkpoints_in_use, half_written, in_folder, was_written_by
 from mmirstd.engine.seeding import rng_state, set_rng_state
 from mmirstd.registry import HOOKS
 
@@ -38,7 +38,9 @@ class ResumableCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
             outdated = (in_folder(name, self.out_dir) for name in (self._resumed or {}).get('outdated') or ())
-            own = [path for path in outdated if was_written_by(getattr(runner, 'run_id', None), path)]
+            kept = checkpoints_in_use(runner.message_hub.runtime_info, self.out_dir, self.filename_tmpl)
+            run_id = getattr(runner, 'run_id', None)
+            own = [path for path in outdated if path not in kept and was_written_by(run_id, path)]
             for path in (*half_written(self.out_dir), *own):
                 runner.logger.info(f'removing {path}, which an interrupted run left behind')
                 os.remove(path)
