@@ -67,7 +67,8 @@ def test_commands_and_their_options_exist(page):
         asked = {word.split('=')[0] for word in words if word.startswith('--')}
         assert asked <= known, (name, asked - known)
         for action in parser._actions:  # configs by name
-            if action.dest in ('config', 'configs') and not action.option_strings:
+            optional = action.nargs == '?' and words[0].startswith('--')
+            if action.dest in ('config', 'configs') and not action.option_strings and not optional:
                 config = words[0].split('@')[0]
                 assert config in ('CONFIG', 'my_config.py', 'my_images.py') or '$' in config or find_config(config), (
                     config
@@ -81,7 +82,9 @@ def test_sessions_print_what_is_shown(page):
     assert doctest.DocTestRunner().run(test) == (0, len(test.examples))
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if ' = init_model(' in read(page)])
+@pytest.mark.parametrize(
+    'page', [page for page in PAGES if ' = init_model(' in read(page) or 'predict(init_model(' in read(page)]
+)
 def test_snippets_with_a_model_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -89,7 +92,7 @@ def test_snippets_with_a_model_run(page, tmp_path, monkeypatch):
         Path(name).parent.mkdir(exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (64, 80), dtype=np.uint8)).save(name)
     for text in re.findall(r'```python\n(.*?)```', read(page), flags=re.DOTALL):
-        if not (asked := re.search(r"init_model\('([^']+)'(?:, '([^']+)')?", text)):
+        if not (asked := re.search(r"init_model\((?:'([^']+)'(?:, '([^']+)')?|\))", text)):
             continue
         if asked[2]:
             cfg = Config.fromfile(find_config(asked[1]))

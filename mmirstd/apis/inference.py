@@ -98,6 +98,8 @@ def init_model(
         meta = content.get('meta')
         model.dataset_meta = (meta.get('dataset_meta') if isinstance(meta, Mapping) else None) or model.dataset_meta
     model.cfg = cfg
+    if any('ChannelsLastHook' in str(hook.get('type')) for hook in cfg.get('custom_hooks') or ()):
+        model.to(memory_format=torch.channels_last)  # as in a test
     model.to(device).eval()
     switch_to_deploy(model)
     return model

@@ -1,4 +1,7 @@
-"""List the shipped configs, which the other commands take by name, with what is published of them."""
+"""List the shipped configs, which the other commands take by name, with what is published of them.
+
+Of a single one, also say what its weights come from, if some come with the package.
+"""
 
 import argparse
 import json
@@ -7,7 +10,7 @@ import sys
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument('pattern', nargs='?', help="a part of the name, or wildcards such as 'simir_*_nudt'")
+    parser.add_argument('pattern', nargs='?', help="a name, a part of it, or wildcards such as 'simir_*_nudt'")
     parser.add_argument('--json', action='store_true', help='print JSON')
 
 
@@ -16,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from mmirstd.utils.configs import describe_configs
 
     found = describe_configs(args.pattern)
+    found = [row for row in found if row['name'] == args.pattern] or found
     if args.json:
         print(json.dumps(found, indent=2))
     elif not found:
@@ -26,5 +30,10 @@ def run(args: argparse.Namespace) -> int:
             metrics = ', '.join(
                 f'{key} {value:g}{"e-6" if key == "Fa" else " %"}' for key, value in row['metrics'].items()
             )
-            print(f'{row["name"]:<{width}}  {row["dataset"] or "":<12}  {metrics}'.rstrip())
+            marks = '  weights in the package' if row['weights'] else ''
+            print(f'{row["name"]:<{width}}  {row["dataset"] or "":<12}  {metrics}{marks}'.rstrip())
+        if len(found) == 1 and found[0]['weights']:
+            from mmirstd.utils.configs import describe_weights
+
+            print(describe_weights(found[0]['name']))
     return 0 if found else 1

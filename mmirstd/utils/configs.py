@@ -4,6 +4,7 @@ Installed, they lie in ``mmirstd/.mim/configs``, where MMEngine looks for ``mmir
 is a link to the checkout.
 """
 
+import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -128,3 +129,21 @@ def packaged_weights(config: str | Path) -> PackagedWeights | None:
     if entry['weights'] is None:
         return None
     return PackagedWeights(CONFIGS_DIR.parents[2] / entry['weights'], entry['sha256'])
+
+
+def describe_weights(name: str) -> str:
+    """Say in a few lines what the weights that come with the package for a model are, from what stands in the file."""
+    from safetensors import safe_open  # without torch
+
+    weights = packaged_weights(name)
+    with safe_open(weights.path, framework='np') as file:
+        meta = file.metadata()
+    trained_on = [f'{e["dataset"]} {e["name"]}: {e["num"]} images, sha256 of the ids {e["sha256"]}'
+                  for e in json.loads(meta['trained_on'])]  # fmt: skip
+    lines = [
+        ('file', f'{weights.path}, {weights.path.stat().st_size / 1e6:.1f} MB'),
+        ('sha256', weights.sha256),
+        *(('trained on', line) for line in trained_on),
+        ('notice', (weights.path.parent / 'NOTICE').read_text(encoding='utf-8').replace('\n', ' ').strip()),
+    ]
+    return '\n'.join(f'  {key + ":":<12}{value}' for key, value in lines)
