@@ -51,9 +51,10 @@ def run(args: argparse.Namespace) -> None:
     else:
         from mmirstd.apis import finetune
 
-        given = {key for key in ('data_root', 'allow_overlap', 'resume') if options.pop(key)}
-        if options.pop('launcher') != 'none' or given:
-            raise ArgumentError('--finetune does not go with --data-root, --allow-overlap, --resume or --launcher')
+        options['launcher'] = options['launcher'].replace('none', '')
+        for key in ('data_root', 'allow_overlap', 'resume', 'resume_anew', 'launcher'):
+            if options.pop(key):
+                raise ArgumentError(f'--finetune does not go with --{key.replace("_", "-")}')
         options['config'] = args.config or DEFAULT_MODEL
         result = finetune(folder, checkpoint=checkpoint, **options).training
     report(**result._asdict())

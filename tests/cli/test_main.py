@@ -41,7 +41,12 @@ def test_the_module_runs():
 
 @pytest.mark.parametrize(
     ('argv', 'line'),
-    [([], 'required: COMMAND'), (['trian'], "invalid choice: 'trian'"), (['train'], 'required: config')],
+    [
+        ([], 'required: COMMAND'),
+        (['trian'], "invalid choice: 'trian'"),
+        (['train'], 'train CONFIG, or train --finetune'),
+        (['test'], 'required: config'),
+    ],
 )
 def test_wrong_commands(argv, line, capsys):
     with pytest.raises(SystemExit) as info:
