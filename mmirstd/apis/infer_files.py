@@ -84,6 +84,8 @@ def infer(
         raise OptionError(f'--min-area and --batch-size are at least 1; got {min_area} and {batch_size}')
     if probabilities not in (None, 'png', 'npz'):
         raise OptionError(f"--probabilities are 'png' or 'npz', not {probabilities!r}")
+    if checkpoint is None and (checkpoint := own_weights(model)) is None:
+        raise CheckpointError(f'no weights come with {_name(model)}: give --checkpoint, the weights of a training')
     samples = list_images(images)
     out = Path(out)
     folders = {'masks': 'png'} | ({'pictures': 'png'} if pictures else {})
@@ -96,8 +98,6 @@ def infer(
     refuse_overwriting([*tables, *(path for paths in files.values() for path in paths.values())], overwrite, read)
     refuse_no_folder(out)
 
-    if checkpoint is None and (checkpoint := own_weights(model)) is None:
-        raise CheckpointError(f'no weights come with {_name(model)}: give --checkpoint, the weights of a training')
     inferencer = IRSTDInferencer(model, checkpoint, device, cfg_options, show_progress, tta)
     summary = InferenceSummary(out)
     rows, reports = [], []  # not the maps, so that any number of images has room

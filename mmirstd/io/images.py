@@ -60,9 +60,8 @@ def read_header(path: str, backend_args: dict | None = None, verify: bool = Fals
             names the file.
     """
     path = str(path)
-    _refuse_special_file(path)
     if not osp.isfile(path):
-        return _header(fileio.get(path, backend_args=backend_args), path, verify)
+        return _header(_read(path, backend_args), path, verify)
     with open(path, 'rb') as file:
         if not osp.getsize(path):
             raise ValueError(f'{path}: not a readable image (empty file)')
@@ -77,8 +76,7 @@ def read_image(path: str | Path, backend_args: dict | None = None) -> np.ndarray
         OSError: If the file cannot be read.
         ValueError: As :func:`decode_image`; the message names the file.
     """
-    _refuse_special_file(path)
-    return decode_image(fileio.get(path, backend_args=backend_args), str(path))
+    return decode_image(_read(path, backend_args), str(path))
 
 
 def read_verified(path: str, backend_args: dict | None = None) -> tuple[Header, np.ndarray]:
@@ -89,7 +87,7 @@ def read_verified(path: str, backend_args: dict | None = None) -> tuple[Header, 
         ValueError: As both; the message names the file.
     """
     path = str(path)
-    content = fileio.get(path, backend_args=backend_args)
+    content = _read(path, backend_args)
     header = _guarded(parse_header, content, path)
     if _kind(content) == 'PNG':
         _guarded(_check_png, content, path)
@@ -147,10 +145,11 @@ def parse_header(content: Any) -> Header:
     return header
 
 
-def _refuse_special_file(path: str | Path) -> None:
-    """Raise ValueError for a pipe, a socket or a device: reading it may never end."""
+def _read(path: str | Path, backend_args: dict | None) -> bytes:
+    """Content of a file; ValueError for a pipe, a socket or a device, since reading one may never end."""
     if osp.exists(path) and not osp.isfile(path) and not osp.isdir(path):
         raise ValueError(f'{path}: not a readable image (no regular file)')
+    return fileio.get(path, backend_args=backend_args)
 
 
 def refuse_expansion(declared: int, stored: int, what: str) -> None:
