@@ -27,11 +27,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         width = max(len(row['name']) for row in found)
         for row in found:
-            metrics = ', '.join(
-                f'{key} {value:g}{"e-6" if key == "Fa" else " %"}' for key, value in row['metrics'].items()
-            )
             marks = '  weights in the package' if row['weights'] else ''
-            print(f'{row["name"]:<{width}}  {row["dataset"] or "":<12}  {metrics}{marks}'.rstrip())
+            for dataset, metrics in (row['results'] or {'': {}}).items():
+                text = ', '.join(f'{key} {value:g}{"e-6" if key == "Fa" else " %"}' for key, value in metrics.items())
+                print(f'{row["name"]:<{width}}  {dataset:<12}  {text}{marks}'.rstrip())
         if len(found) == 1 and found[0]['weights']:
             from mmirstd.utils.configs import describe_weights
 

@@ -88,9 +88,9 @@ def describe_configs(pattern: str | None = None) -> list[dict[str, Any]]:
         pattern: See :func:`list_configs`.
 
     Returns:
-        One ``dict(name, config, collection, dataset, metrics, weights, sha256)`` for each, sorted by name. ``config``
-        is the path below the configs, ``weights`` that of a file below the repository, which is in the package;
-        what is not in a metafile is None, or an empty dict for ``metrics`` (in percent, Fa in 1e-6).
+        One ``dict(name, config, collection, results, weights, sha256)`` for each, sorted by name. ``config`` is the
+        path below the configs, ``results`` the metrics for each dataset (in percent, Fa in 1e-6), ``weights`` the path
+        of a file below the repository, which is in the package; what is not in a metafile is None.
     """
     import yaml  # comes with MMEngine
 
@@ -101,14 +101,13 @@ def describe_configs(pattern: str | None = None) -> list[dict[str, Any]]:
     described = []
     for name in list_configs(pattern):
         path, entry = find_config(f'{PREFIX}{name}'), entries.get(name, {})
-        result = next(iter(entry.get('Results') or []), {})
+        results = {r['Dataset']: r.get('Metrics') or {} for r in entry.get('Results') or []}
         described.append(
             {
                 'name': name,
                 'config': path.relative_to(CONFIGS_DIR).as_posix(),
                 'collection': entry.get('In Collection'),
-                'dataset': result.get('Dataset'),
-                'metrics': result.get('Metrics') or {},
+                'results': results,
                 'weights': entry.get('Weights'),
                 'sha256': entry.get('SHA256'),
             }
