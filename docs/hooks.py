@@ -142,11 +142,15 @@ def configs_page() -> str:
     for folder in sorted({path.parent for path in ROOT.glob('configs/[!_]*/*.py')}):
         metafile = folder / 'metafile.yml'
         models = yaml.safe_load(metafile.read_text(encoding='utf-8'))['Models'] if metafile.exists() else []
-        metrics = {model['Name']: model['Results'][0]['Metrics'] for model in models}
+        metrics = {model['Name']: model.get('Results') or [] for model in models}
         title = f'[{folder.name}](configs/{folder.name}.md)' if folder.name in FAMILIES else folder.name
         parts += [f'\n## {title}\n', '| config | what it is | bases | metrics |\n|---|---|---|---|']
         for path in sorted(folder.glob('*.py')):
-            values = ', '.join(f'{name} {value}' for name, value in (metrics.get(path.stem) or {}).items())
+            values = '; '.join(
+                ', '.join(f'{name} {value}' for name, value in result['Metrics'].items())
+                + (f' ({result["Dataset"]})' if len(metrics[path.stem]) > 1 else '')
+                for result in metrics.get(path.stem, ())
+            )
             parts.append(f'| `{path.stem}` | {_cell(_purpose(path))} | {_bases(path)} | {values} |')
     return '\n'.join(parts) + '\n'
 
