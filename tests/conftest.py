@@ -67,6 +67,7 @@ def own_mmengine_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Config, 'pretty_text', plain)
     managers = (MMLogger, MessageHub, DefaultScope, Visualizer)
     saved = [dict(m._instance_dict) for m in managers]
+    Visualizer._instance_dict.clear()  # one of the same name would draw into its own folder
     schemes = CheckpointLoader._schemes.copy()
     initializers = WEIGHT_INITIALIZERS._module_dict.copy()
     yield

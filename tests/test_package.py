@@ -50,6 +50,7 @@ def test_wheel_holds_the_package_and_its_configs_tools_and_splits(wheel):
         n for n in files('tools', '*.*') if not n.startswith(('tools/figures/', 'tools/benchmarks/', 'tools/demo'))
     }
     expected |= {f'mmirstd/.mim/{n}' for n in files('configs', '*.*') | tools | {'model-index.yml'}}
+    expected |= {n for n in files('mmirstd/weights', '*') if (ROOT / n).is_file()}
     assert ours == expected
     assert {'mmirstd/.mim/tools/train.py', 'mmirstd/.mim/tools/dist_train.sh'} <= ours
     assert any('splits' in n for n in ours)

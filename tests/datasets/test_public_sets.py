@@ -122,8 +122,10 @@ def test_mdfa_leaves_its_damaged_pairs_out(tmp_path, log):
     (tmp_path / 'own.txt').write_text('training/000239\ntraining/000240\ntraining/000245')
     assert MDFADataset(data_root=tmp_path, ann_file='own.txt').img_ids == ['training/000240']
     assert left_out.format('own.txt') in log
-    (tmp_path / 'own.txt').write_text('000240')
-    with pytest.raises(FileNotFoundError, match=r"own\.txt: ids begin with 'training/' or 'test/', unlike 000240"):
+    (tmp_path / 'own.txt').write_text('000240')  # one image has that name
+    assert MDFADataset(data_root=tmp_path, ann_file='own.txt').img_ids == ['training/000240']
+    (tmp_path / 'own.txt').write_text('123456')
+    with pytest.raises(FileNotFoundError, match=r"own\.txt: ids begin with 'training/' or 'test/', unlike 123456"):
         MDFADataset(data_root=tmp_path, ann_file='own.txt')
     log.clear()
     assert MDFADataset(data_root=tmp_path, split='official/test').img_ids == ['test/00239']
@@ -243,7 +245,7 @@ def test_base_configs_load_batches(name, tmp_path, monkeypatch):
             loader.update(num_workers=0, persistent_workers=False)
             dataset_config.data_root = str(tmp_path)
             loader = Runner.build_dataloader(loader, seed=0)
-            assert loader.dataset.split_info['name'] == split
+            assert getattr(loader.dataset, 'dataset', loader.dataset).split_info['name'] == split
             assert cls.OFFICIAL_PARTS or asked.pop() == (dataset, split)
             batch = next(iter(loader))
             shape = (128, 128) if part == 'train' else (40, 43)

@@ -16,6 +16,7 @@ from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine import ShardedOptimWrapper
 from mmirstd.engine import distributed as dist
+from mmirstd.io.files import replace_durably
 from mmirstd.utils.data_root import set_data_root
 
 CONFIG = Path(__file__).with_name('simir_tiny.py')
@@ -82,8 +83,10 @@ def test_one_process(config, tmp_path):
 
 
 def test_full_disk(config, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, 'No space left on device')
+    def full(temporary, path):
+        if path.suffix == '.pth':
+            raise OSError(28, 'No space left on device')
+        replace_durably(temporary, path)
 
     monkeypatch.setattr('mmirstd.io.files.replace_durably', full)
     with pytest.raises(CheckpointError, match=r'cannot write .*iter_1.pth: No space left'):

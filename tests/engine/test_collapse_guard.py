@@ -118,6 +118,7 @@ HEADS = {
     'mmirstd.ConvHead': dict(in_channels=8, in_index=0),
     'mmirstd.GranularityAwareHead': dict(in_channels=8, channels=8, early_channels=8, early_index=0, in_index=1,
                                          num_heads=2, feedforward_channels=8),
+    'mmirstd.EfficientSAMHead': dict(fuse='deep', in_channels=8, channels=8, in_index=0, num_heads=2, feedforward_channels=8),
     'mmirstd.QuerySAMHead': dict(
         in_channels=8, channels=8, in_index=0, num_heads=2, feedforward_channels=8, mask_channels=(8, 4),
         prompt_channels=None, query_source='learned', num_queries=2, aux_weights=dict(),
@@ -199,7 +200,7 @@ def test_every_head_is_watched(name, logits):
     forward = head.forward
     with mock.patch.object(head, 'forward', lambda *args: seen.append(forward(*args)) or seen[-1]):
         losses = head.loss(features_, *before, [sample, sample], None)
-    if name == 'mmirstd.GranularityAwareHead':  # its loss does not pass `forward`
+    if name in ('mmirstd.GranularityAwareHead', 'mmirstd.EfficientSAMHead'):  # its loss does not pass `forward`
         seen = [head(features_)]
     out = seen[0] if torch.is_tensor(seen[0]) else seen[0][{'PIDHead': 1, 'IterativeDecodeHead': -1}.get(name, 0)]
     out = torch.nn.functional.interpolate(out, (32, 32), mode='bilinear', align_corners=head.align_corners)

@@ -19,7 +19,7 @@ def test_names_are_those_of_the_files_and_unique():
     ('pattern', 'names'),
     [
         (NAME, [NAME]),
-        ('simir_*-fast_n*', ['simir_repvit-fast_nuaa', NAME]),
+        ('simir_*-fast_nu*', ['simir_repvit-fast_nuaa', NAME]),
         ('NO SUCH', []),
         ('fsdp', ['simir_repvit_nudt_fsdp']),
     ],
@@ -38,9 +38,13 @@ def test_shipped_configs_are_found_anywhere(form, tmp_path, monkeypatch):
 
 def test_a_file_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    path = Path(f'{NAME}.py')
+    path.touch()
+    assert find_config(path) == path
+    assert find_config(tmp_path / path) == tmp_path / path
     Path(NAME).touch()
-    assert find_config(NAME) == Path(NAME)
-    assert find_config(tmp_path / NAME) == tmp_path / NAME
+    with pytest.raises(ConfigNotFoundError, match=f'{NAME} is no config file: its name ends in none of .py'):
+        find_config(NAME)
 
 
 @pytest.mark.parametrize(
