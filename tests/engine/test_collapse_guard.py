@@ -118,7 +118,8 @@ HEADS = {
     'mmirstd.ConvHead': dict(in_channels=8, in_index=0),
     'mmirstd.GranularityAwareHead': dict(in_channels=8, channels=8, early_channels=8, early_index=0, in_index=1,
                                          num_heads=2, feedforward_channels=8),
-    'mmirstd.EfficientSAMHead': dict(fuse='deep', in_channels=8, channels=8, in_index=0, num_heads=2, feedforward_channels=8),
+    'mmirstd.EfficientSAMHead': dict(fuse='deep', in_channels=8, channels=8, in_index=0,
+                                     num_heads=2, feedforward_channels=8),
     'mmirstd.QuerySAMHead': dict(
         in_channels=8, channels=8, in_index=0, num_heads=2, feedforward_channels=8, mask_channels=(8, 4),
         prompt_channels=None, query_source='learned', num_queries=2, aux_weights=dict(),
