@@ -1,5 +1,6 @@
 """Which parts of a model change its prediction: a part that changes none is a stub, however well it trains."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
@@ -9,7 +10,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def draw(name: str, like: Tensor, seed: int = 0) -> Tensor:
-    """Draw a parameter or statistic from its name and a seed, at a scale that keeps activations near 1."""
+    """Draw a parameter or statistic from its name and a seed, at a scale that keeps activations near 1.
+
+    Tables of tokens are standard normal, as trained ones nearly are: tokens near 0 attend to all pixels alike.
+    """
+    name = re.sub(r'((?:token|\.no_)\w*)\.weight$', r'\1', name)
     return drawn(f'{seed}.{name}', tuple(like.shape)).to(like)
 
 
