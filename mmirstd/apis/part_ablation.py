@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, run_config
 from mmirstd.apis.inference import init_model
 from mmirstd.apis.model_parts import ModelPart, Replacement, list_parts, trace_outputs
+from mmirstd.engine.provenance import leaves
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.metrics import compute_metrics
@@ -249,8 +250,5 @@ def _count_batch(model: nn.Module, data: dict[str, Any], variant: tuple[ModelPar
 
 
 def _data_name(dataset: Any) -> str:
-    names = []
-    for part in getattr(dataset, 'datasets', [dataset]):
-        split = part.metainfo.get('split') or {}
-        names.append(f'{split["dataset"]} {split["name"]}' if 'name' in split else type(part).__name__)
-    return ', '.join(names)
+    splits = [getattr(part, 'split_info', None) for part in leaves(dataset)]
+    return ', '.join(f'{s["dataset"]} {s["name"]}' if s else type(dataset).__name__ for s in splits)

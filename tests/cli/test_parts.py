@@ -55,7 +55,7 @@ def test_parts_without_effect_are_named(call, sgem, capsys):
         report['IoU'] + rows['decode_head.conv_seg']['zero_change']
     )
     shown = capsys.readouterr().out
-    assert f'sgem.pth: IoU {report["IoU"]:.4f} on 5 images of' in shown
+    assert f'sgem.pth: IoU {report["IoU"]:.4f} on 5 images of tiny all' in shown
     assert 'ineffective: a constant' in shown
 
 
