@@ -24,8 +24,7 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
         test_divisor: test images are padded to multiples of this, best the largest stride of the network.
         test_pad_mode: 'replicate', 'reflect' or 'constant' (zero after normalization).
         min_std: if given, each image is standardized by its own mean and standard deviation over pixels and channels,
-            or by `min_std` gray levels where it has less, before `mean` and `std`, which then may be left out. What
-            a network learns on one camera then holds on another of other levels and contrast.
+            or by `min_std` gray levels where it has less, before `mean` and `std`, which then may be left out.
         inside_size: what the network sees is resized (bilinear, averaged where it shrinks) so that the longer side has
             this many pixels, after `size` or `size_divisor` in training and before `test_divisor` otherwise. Labels
             stay as they are, and predictions are brought back to the size of the image.
