@@ -1,8 +1,10 @@
 """Shared fixtures: where the real data is, and a job small enough to run for real."""
 
+import logging
 import os
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Set before torch is imported: with tiny tensors more threads only cost.
@@ -49,6 +51,33 @@ def real_data() -> Path:
     if asked:
         pytest.fail(f'MMIRSTD_DATA={asked} holds no NUDT-SIRST')
     pytest.skip('no real data: set MMIRSTD_DATA')
+
+
+@contextmanager
+def _logged(level: int) -> Iterator[list[str]]:
+    from mmengine.logging import MMLogger
+
+    lines: list[str] = []
+    handler = logging.Handler(level)
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """Lines that go to the current logger."""
+    with _logged(logging.NOTSET) as lines:
+        yield lines
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[str]]:
+    """Warnings that go to the current logger."""
+    with _logged(logging.WARNING) as lines:
+        yield lines
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """What a config says is checked by key before the first step."""
 
-import logging
-
 import pytest
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 
 from mmirstd.engine.config_checks import ConfigValueError, check_channels, check_config, check_training
 
@@ -19,17 +16,6 @@ def config(tiny_config):
         return cfg
 
     return changed
-
-
-@pytest.fixture
-def warnings():
-    lines = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield lines
-    logger.removeHandler(handler)
 
 
 def check(cfg):

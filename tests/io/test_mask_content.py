@@ -1,25 +1,11 @@
 """What masks hold, judged over a set."""
 
-import logging
-
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 
 from mmirstd.io.mask_content import MaskContent, MaskSetError, judge_masks, mask_content, mask_contents
 from mmirstd.io.masks import MaskRule, mask_labels
-
-
-@pytest.fixture
-def warnings():
-    lines = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield lines
-    logger.removeHandler(handler)
 
 
 def mask(*patches, background=0, dtype=np.uint8):
