@@ -6,4 +6,3 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
-optim_wrapper = dict(optimizer=dict(lr=4e-3))

@@ -6,5 +6,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
 default_hooks = dict(checkpoint=dict(interval=700))

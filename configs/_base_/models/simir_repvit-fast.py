@@ -1,11 +1,11 @@
 """SimIR made fast: thin where maps are fine, wide where the mask is made.
 
-On a CPU, time goes into passes over fine maps rather than into multiply-adds. So the trunk starts at stride 2 (stem
-strides (2, 1)), has one block there, and activates by ReLU in place. Most multiply-adds are 3x3 convolutions of the
-pyramid, as in the full size. Sparse queries exchange at the two coarsest places of the trunk and the coarsest level of
-the pyramid, with one head. The dense queries, at stride 2, are updated twice, by the paper's convolution. The two-way
-transformer runs at stride 8. Its map joins the stride-2 one in the mask features, which sub-pixel convolution brings to
-the size of the image.
+On a CPU, time goes into passes over fine maps rather than into multiply-adds. So the trunk runs at stride 2 behind the
+stem's first convolution, has one block there, and activates by ReLU in place. Most multiply-adds are 3x3 convolutions
+of the pyramid, as in the full size. Sparse queries exchange at the two coarsest places of the trunk and the coarsest
+level of the pyramid, with one head. The dense queries, at stride 2, are updated twice, by the paper's convolution. The
+two-way transformer runs at stride 8. Its map joins the stride-2 one in the mask features, which sub-pixel convolution
+brings to the size of the image. The logits begin at -4: from 0, a short training learns the background and little else.
 """
 
 _base_ = './_segmentor.py'
@@ -17,7 +17,7 @@ model = dict(
         backbone=dict(
             type='mmirstd.RepViT',
             arch=dict(embed_dims=(24, 64, 96, 128), depths=(1, 2, 3, 1)),
-            stem_strides=(2, 1),
+            stem_strides=(1, 2),
             act_cfg=relu,
         ),
         embed_dims=64,
@@ -55,6 +55,7 @@ model = dict(
         prompt_channels=(4, 16),
         mask_channels=(48, 12),
         upscale=2,
+        prior_logit=-4.0,
         feature_act=relu,
         aux_weights=dict(early=0.3, neck=0.3),
         loss_decode=[

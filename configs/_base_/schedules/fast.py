@@ -2,7 +2,7 @@
 
 _base_ = './_adamw.py'
 max_iters = 2200
-lr = 2e-3
+lr = 4e-3
 optim_wrapper = dict(
     optimizer=dict(lr=lr, weight_decay=0.01),
     clip_grad=dict(max_norm=5.0),

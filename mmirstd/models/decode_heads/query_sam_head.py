@@ -47,6 +47,8 @@ class QuerySAMHead(BinaryHead):
             others 3x3; None leaves the dense prompt out.
         mask_channels: widths of the mask features, before and after their 3x3 convolution.
         upscale: factor by which the mask is finer than its map.
+        prior_logit: a learned number begins at this and is added to the logits of the mask, so that an untrained
+            network finds next to nothing (Lin et al., Focal Loss, ICCV 2017, Sec. 4.1); None is without, as SAM.
         feature_act: activation of the prompt's convolutions and of the mask features; None takes GELU, as SAM.
         aux_weights: weights of the losses on the 'early' and 'neck' masks; a mask that is there but has no weight, or
             the other way round, is an error, since either would train less than the config says.
@@ -74,6 +76,7 @@ class QuerySAMHead(BinaryHead):
         prompt_channels: Sequence[int] | None = (4, 16),
         mask_channels: tuple[int, int] = (64, 32),
         upscale: int = 1,
+        prior_logit: float | None = None,
         feature_act: dict | None = None,
         aux_weights: dict[str, float] | None = None,
         with_cp: bool = False,
@@ -113,7 +116,13 @@ class QuerySAMHead(BinaryHead):
         self.mask_in = nn.Conv2d(channels, hidden, 1)
         self.mask_norm = LayerNorm2d(hidden, eps=1e-6)
         self.mask_conv = nn.Conv2d(hidden, out * upscale**2, 3, padding=1)
+        with torch.no_grad():
+            # Sub-pixels begin alike, or a grid of them lasts far into the training (Aitken et al., 2017).
+            for parameter in (self.mask_conv.weight, self.mask_conv.bias):
+                pixels = parameter.unflatten(0, (out, -1))
+                pixels.copy_(pixels[:, :1].expand_as(pixels))
         self.mask_mlp = MLP(channels, channels, out, 3)
+        self.mask_bias = None if prior_logit is None else nn.Parameter(torch.tensor(float(prior_logit)))
 
     def mask_features(self, image: Tensor, fine: Tensor | None) -> Tensor:
         """Turn the transformer's map (and the finer one) into mask features (B, mask_channels[1] * upscale^2, H, W)."""
@@ -129,7 +138,8 @@ class QuerySAMHead(BinaryHead):
         weight = self.mask_mlp(tokens[:, 0])
         features = self.mask_features(image, fine).unflatten(1, (weight.shape[1], -1))
         # Sub-pixels become pixels last: the mask is one channel of them, the features are many.
-        return F.pixel_shuffle(torch.einsum('bc,bcshw->bshw', weight, features), self.upscale)
+        logits = F.pixel_shuffle(torch.einsum('bc,bcshw->bshw', weight, features), self.upscale)
+        return logits if self.mask_bias is None else logits + self.mask_bias
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Predict logits (B, 1, H * upscale, W * upscale), (H, W) being the size of the map at `in_index`."""

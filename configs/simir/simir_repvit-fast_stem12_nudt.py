@@ -1,4 +1,0 @@
-"""Ablation: the first convolution of the stem at full resolution."""
-
-_base_ = './simir_repvit-fast_nudt.py'
-model = dict(backbone=dict(backbone=dict(stem_strides=(1, 2))))
