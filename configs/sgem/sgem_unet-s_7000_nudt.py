@@ -6,3 +6,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
+default_hooks = dict(checkpoint=dict(interval=500))

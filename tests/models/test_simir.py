@@ -320,6 +320,34 @@ def test_the_mask_of_sub_pixels_is_that_of_upscaled_features():
     torch.testing.assert_close(out, torch.einsum('bc,bchw->bhw', weight[0], features[0])[:, None])
 
 
+@pytest.mark.parametrize('upscale', [2, 3])
+def test_sub_pixels_begin_alike(upscale):
+    """An untrained head makes a mask of blocks of `upscale` x `upscale` equal pixels; trained ones differ."""
+    model = MODELS.build(head(query_source='learned', prompt_channels=None, aux_weights={}, upscale=upscale))
+    x = (torch.randn(2, 16, 7, 5),)
+    out = model(x)
+    assert out.shape == (2, 1, 7 * upscale, 5 * upscale)
+    assert out.std() > 0
+    torch.testing.assert_close(out, F.interpolate(out[..., ::upscale, ::upscale], scale_factor=upscale))
+    randomize(model)
+    out = model(x)
+    assert not torch.allclose(out, F.interpolate(out[..., ::upscale, ::upscale], scale_factor=upscale))
+
+
+def test_the_logits_begin_at_the_prior():
+    """`prior_logit` is added to every logit and is learned."""
+    cfg = head(query_source='learned', prompt_channels=None, aux_weights={})
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    torch.manual_seed(0)
+    other = MODELS.build(cfg | dict(prior_logit=-4.0))
+    x = (torch.randn(2, 16, 8, 8),)
+    torch.testing.assert_close(other(x), model(x) - 4)
+    other(x).sum().backward()
+    assert other.mask_bias.grad == 2 * 8 * 8
+    assert 'mask_bias' not in model.state_dict()
+
+
 @pytest.mark.parametrize('act', [None, dict(type='ReLU', inplace=True)], ids=['GELU', 'ReLU'])
 def test_activations_are_an_option(act):
     """Every projection, block and prompt has the activation; the parameters are the same."""
