@@ -18,7 +18,8 @@ from torch import nn
 from mmirstd.apis.configuration import CfgOptions, check_checkpoint, read_config
 from mmirstd.apis.tta import use_tta
 from mmirstd.checkpoints.fitting import load_strict
-from mmirstd.checkpoints.loading import load_checkpoint, use_strict_loader
+from mmirstd.checkpoints.loading import load_checkpoint, meta_of, use_strict_loader
+from mmirstd.checkpoints.operating_point import CalibratedThreshold
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.datasets.base import IRSTDDataset
 from mmirstd.engine.config_checks import check_channels
@@ -63,7 +64,8 @@ def init_model(
 
     Returns:
         The segmentor, which keeps its config as ``cfg`` and the classes as ``dataset_meta``, so that MMSegmentation's
-        ``inference_model`` takes it, too.
+        ``inference_model`` takes it, too; and as ``operating_point`` the threshold that was stored with its weights,
+        or None.
 
     Raises:
         ConfigNotFoundError: If there is no such config.
@@ -85,7 +87,7 @@ def init_model(
     check_tta_model(model)
     if str(device) == 'cpu':
         model = revert_sync_batchnorm(model)
-    model.dataset_meta = IRSTDDataset.METAINFO
+    model.dataset_meta, model.operating_point = IRSTDDataset.METAINFO, None
     if checkpoint is None:
         warnings.warn(
             f'{cfg.filename or "the model"}: no checkpoint is given, so the weights are random and the predictions '
@@ -95,8 +97,9 @@ def init_model(
     else:
         content = load_checkpoint(checkpoint)
         load_strict(model, checkpoint_weights(content, str(checkpoint)), str(checkpoint))
-        meta = content.get('meta')
-        model.dataset_meta = (meta.get('dataset_meta') if isinstance(meta, Mapping) else None) or model.dataset_meta
+        meta = meta_of(content)
+        model.dataset_meta = meta.get('dataset_meta') or model.dataset_meta
+        model.operating_point = CalibratedThreshold.of(meta, str(checkpoint))
     model.cfg = cfg
     if any('ChannelsLastHook' in str(hook.get('type')) for hook in cfg.get('custom_hooks') or ()):
         model.to(memory_format=torch.channels_last)  # as in a test
@@ -123,6 +126,21 @@ def own_weights(config: str | Path | Config) -> str | None:
     return str(own.path)
 
 
+def own_threshold(model: nn.Module) -> float:
+    """The threshold that a model predicts with: that stored with its weights, or else that of its head."""
+    model = getattr(model, 'module', model)
+    point = getattr(model, 'operating_point', None)
+    return head_threshold(model) if point is None else point.threshold
+
+
+def head_threshold(model: nn.Module) -> float:
+    """The threshold of a model's head, by the config; 0.5 where it has none, as with two logits."""
+    head = getattr(model, 'module', model).decode_head
+    head = head[-1] if isinstance(head, nn.ModuleList) else head
+    threshold = getattr(head, 'threshold', None)
+    return 0.5 if threshold is None else threshold
+
+
 def check_device(device: str | torch.device) -> None:
     """See that a device is there.
 
@@ -147,7 +165,7 @@ def image_pipeline(cfg: Config) -> list[dict[str, Any]]:
         raise ValueError(f'{cfg.filename or "the config"} has no test_dataloader with a pipeline')
     steps = pipelines[0]
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
-        if not steps or not issubclass(_transform_class(steps[0]), LoadImageFromFile):
+        if not steps or not issubclass(transform_class(steps[0]), LoadImageFromFile):
             first = steps[0].get('type') if steps else 'nothing'
             raise ValueError(
                 f'{cfg.filename or "the config"}: the test pipeline must begin with LoadIRImage, not {first}'
@@ -162,7 +180,7 @@ def _without_annotations(steps: Sequence[Any]) -> list[Any]:
             if inner := _without_annotations(step):
                 kept.append(inner)
             continue
-        cls = _transform_class(step)
+        cls = transform_class(step)
         if issubclass(cls, LoadAnnotations):
             continue
         step = dict(step)
@@ -174,7 +192,8 @@ def _without_annotations(steps: Sequence[Any]) -> list[Any]:
     return kept
 
 
-def _transform_class(step: Mapping[str, Any]) -> type:
+def transform_class(step: Mapping[str, Any]) -> type:
+    """The class of a step of a pipeline."""
     kind = step['type']
     if not isinstance(kind, str):
         return kind

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmirstd.apis.configuration import CfgOptions, read_config
-from mmirstd.apis.inference import image_pipeline, init_model, own_weights
+from mmirstd.apis.inference import image_pipeline, init_model, own_threshold, own_weights
 from mmirstd.apis.tta import use_tta
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks.visualization_hook import shown_image
@@ -174,7 +174,7 @@ class IRSTDInferencer(BaseInferencer):
             NonFiniteOutputError: If the network predicts NaN or infinity, and there are no ``failures``.
         """
         self.model.eval()  # a model that is being trained would predict from the statistics of the batch
-        threshold = self._own_threshold() if threshold is None else threshold
+        threshold = own_threshold(self.model) if threshold is None else threshold
         groups: dict[Any, list[int]] = {}
         for i, item in enumerate(inputs):
             groups.setdefault(item['inputs'].shape if isinstance(item['inputs'], Tensor) else i, []).append(i)
@@ -273,12 +273,6 @@ class IRSTDInferencer(BaseInferencer):
         own = cfg.get('visualizer') or {}
         drawing = {k: v for k, v in own.items() if k in ('panel_size', 'max_insets')}
         return IRSTDVisualizer(f'inferencer-{id(self)}', **drawing if 'IRSTDVisualizer' in str(own.get('type')) else {})
-
-    def _own_threshold(self) -> float:
-        head = getattr(self.model, 'module', self.model).decode_head
-        head = head[-1] if isinstance(head, nn.ModuleList) else head
-        threshold = getattr(head, 'threshold', None)
-        return 0.5 if threshold is None else threshold
 
 
 def predict(

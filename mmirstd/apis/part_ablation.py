@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, run_config
+from mmirstd.apis.configuration import CfgOptions, check_checkpoint, run_config
 from mmirstd.apis.inference import init_model
 from mmirstd.apis.model_parts import ModelPart, Replacement, list_parts, trace_outputs
+from mmirstd.apis.validation import validation_loader
 from mmirstd.engine.provenance import leaves
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
@@ -178,15 +178,11 @@ def ablate_parts(
             raise ArgumentError(f'--out {out}: the name must end in {", ".join(FORMATS)}')
         refuse_overwriting(out, overwrite)
     cfg = run_config(config, ('val',), cfg_options=cfg_options, data_root=data_root)
-    if not cfg.get('val_dataloader'):
-        raise OptionError(f'{cfg.filename or "the config"} has no val_dataloader, so no split to validate on')
     check_checkpoint(str(checkpoint))
+    loader = validation_loader(cfg)
     model = init_model(cfg, checkpoint, device)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')), torch.no_grad():
-        loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
         dataset = loader.dataset
-        if not dataset.metainfo.get('has_masks', True):
-            raise OptionError(f'{cfg.filename or "the config"}: its validation split has no masks to compare with')
         found = _find_parts(model, dataset[0], depth, as_list(parts))
         variants: list[tuple[ModelPart, Replacement] | None] = [None]
         variants += [(part, by) for part in found for by in ('zero', 'mean') if by == 'zero' or part.mean_over]

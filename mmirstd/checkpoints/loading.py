@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from mmirstd.checkpoints.fitting import load_fitting, other_shapes
 from mmirstd.checkpoints.integrity import check_content, check_file
+from mmirstd.checkpoints.operating_point import META_KEY
 from mmirstd.checkpoints.resumable import RUN_ID
 from mmirstd.checkpoints.sources import describe_source
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
@@ -48,7 +49,7 @@ SCHEMES = (
 
 # What of ``meta`` a published safetensors file holds as JSON; the rest is text.
 JSON_KEYS = frozenset(
-    {'trained_on', 'unknown_splits', 'allowed_overlaps', 'split', 'dataset_meta', 'epoch', 'iter', 'seed'}
+    {'trained_on', 'unknown_splits', 'allowed_overlaps', 'split', 'dataset_meta', 'epoch', 'iter', 'seed', META_KEY}
 )
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mmirstd.checkpoints.loading import JSON_KEYS, load_checkpoint, load_file, load_safetensors
+from mmirstd.checkpoints.operating_point import META_KEY, CalibratedThreshold
 from mmirstd.checkpoints.provenance import Provenance
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.io.files import refuse_overwriting, whole_file
@@ -59,7 +60,13 @@ class Published:
         return '\n'.join(lines)
 
 
-def publish(source: str | Path, destination: str | Path, overwrite: bool = False, half: bool = False) -> Published:
+def publish(
+    source: str | Path,
+    destination: str | Path,
+    overwrite: bool = False,
+    half: bool = False,
+    operating_point: CalibratedThreshold | None = None,
+) -> Published:
     """Write the weights that a test uses, with their provenance, config, split and versions.
 
     With ``EMAHook`` these are the averaged weights. Optimizer, schedulers and log are left out.
@@ -69,6 +76,7 @@ def publish(source: str | Path, destination: str | Path, overwrite: bool = False
         destination: The file to write; it ends in ``.safetensors`` or ``.pth``.
         overwrite: Replace it if it exists.
         half: Round the weights to float16, which halves the file. They are loaded into the type of the model.
+        operating_point: The threshold that goes with the weights; by default that of the source, if it has one.
 
     Returns:
         What was written.
@@ -86,6 +94,8 @@ def publish(source: str | Path, destination: str | Path, overwrite: bool = False
     if half:
         weights = {k: _halved(v, k, source) for k, v in weights.items()}
     meta = published_meta(content.get('meta'))
+    if operating_point is not None:
+        meta[META_KEY] = operating_point.as_meta()
     try:
         with whole_file(destination) as temporary:
             if destination.suffix == '.safetensors':

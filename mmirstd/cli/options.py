@@ -54,6 +54,14 @@ def at_least(least: float, kind: type = int) -> Callable[[str], float]:
     return number
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """Type of an option: height and width as ``HxW``."""
+    height, times, width = text.lower().partition('x')
+    if not (times and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f'must be HxW such as 512x640, got {text}')
+    return int(height), int(width)
+
+
 def keywords(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of an API function that has them under the destinations of the options."""
     return {key: value for key, value in vars(args).items() if key not in ('command_line', 'local_rank')}

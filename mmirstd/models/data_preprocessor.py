@@ -98,9 +98,42 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
             })  # fmt: skip
         return data
 
+    def network_input(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Prepare test images of one size as :meth:`forward` does, by operations that an export can hold.
+
+        Args:
+            images: (B, C, H, W) float32, in BGR order.
+
+        Returns:
+            (B, C, H', W') as the network sees them, and their height and width without the padding.
+        """
+        if self.min_std is not None:
+            images = self._standardize(images)
+        if self._channel_conversion and images.shape[1] == 3:
+            images = images[:, [2, 1, 0]]
+        if self._enable_normalize:
+            images = ((images - self.mean) / self.std).to(self.mean.dtype)
+        if self.inside_size is not None:
+            images = self._resize(images)
+        return self._index_to_pad(images), tuple(images.shape[2:])
+
+    def _index_to_pad(self, images: Tensor) -> Tensor:
+        """Pad to the divisor by picking rows and columns: where sizes are open, no other way exports."""
+        for axis in (2, 3):
+            size = images.shape[axis]
+            padded = (size + self.test_divisor - 1) // self.test_divisor * self.test_divisor
+            place = torch.arange(padded, device=images.device)
+            last = size - 1
+            picked = last - (last - place).abs() if self.test_pad_mode == 'reflect' else place.clamp(max=last)
+            images = images.index_select(axis, picked)
+            if self.test_pad_mode == 'constant':
+                inside = (place <= last).to(images.dtype)
+                images = images * (inside[:, None] if axis == 2 else inside)
+        return images
+
     def _standardize(self, image: Tensor) -> Tensor:
         image = image.to(self.device, torch.float32)
-        std, mean = torch.std_mean(image, correction=0)
+        std, mean = torch.std_mean(image, dim=(-3, -2, -1), correction=0, keepdim=True)
         return (image - mean) / std.clamp(min=self.min_std)
 
     def _resize(self, images: Tensor) -> Tensor:
@@ -118,3 +151,9 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
                 "they must agree with each other and with the backbone's in_channels; images have the channels of the "
                 "pipelines' LoadIRImage (channels=1 or 3)"
             )
+
+
+def index_to_crop(images: Tensor, height: int, width: int) -> Tensor:
+    """The upper left part of (B, C, H, W); a slice of open sizes would not export."""
+    rows, columns = (torch.arange(size, device=images.device) for size in (height, width))
+    return images.index_select(2, rows).index_select(3, columns)
