@@ -21,7 +21,7 @@ INTEROP_READY := $(INTEROP_VENV)/.ready
 OPENMMLAB_READY := $(OPENMMLAB_VENV)/.ready
 DOCS_READY := $(DOCS_VENV)/.ready
 
-.PHONY: install demo test test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation
+.PHONY: install demo test test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation exports
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -82,6 +82,10 @@ test-interop: $(INTEROP_READY)
 # The table of how much each part of each config moves the logits: docs/results/perturbation.md.
 perturbation: $(READY)
 	$(VENV)/bin/python tests/configs/perturbation_table.py
+
+# The table of which configs export: docs/results/export.md.
+exports: $(READY)
+	$(VENV)/bin/python tests/configs/export_table.py
 
 # The same tests on the original packages; see docs/get-started/install.md.
 test-openmmlab: $(OPENMMLAB_READY)
