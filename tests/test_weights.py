@@ -57,6 +57,19 @@ def test_the_default_model_finds_targets_of_scenes_it_has_not_seen():
     assert found >= 5, (found, missed)
 
 
+def test_the_default_model_computes_what_was_trained():
+    """The logits are those of commit fe52820: another config might load the weights and compute something else."""
+    y, x = torch.meshgrid(*(torch.arange(64, dtype=torch.float64),) * 2, indexing='ij')
+    target = 4 * torch.exp(-((y - 20) ** 2 + (x - 40) ** 2) / 4)
+    image = torch.stack([target + torch.sin(x / (9 + c)) * torch.cos(y / 7) / 2 for c in range(3)])
+    with torch.no_grad():
+        logits = init_model(device='cpu').double()(image[None])[0, 0]
+    row = [-66.249163, -50.104324, 17.850102, 80.287838, 97.865562, 81.146707, 18.905415, -41.587807, -63.179654]
+    torch.testing.assert_close(logits[20, 36:45], torch.tensor(row, dtype=torch.float64), rtol=0, atol=1e-4)
+    assert logits.mean().item() == pytest.approx(-18.013087, abs=1e-4)
+    assert logits.std().item() == pytest.approx(11.018584, abs=1e-4)
+
+
 def test_infer_needs_an_image_alone(call, tmp_path, capsys):
     Image.fromarray(scene(1, 64)[0]).save(tmp_path / 'a.png')
     assert call('infer', 'a.png', '--out', 'found') in (None, 0)

@@ -6,5 +6,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
-model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}), neck=dict(sgem=dict(reading='additive')))
 default_hooks = dict(checkpoint=dict(interval=800))

@@ -15,7 +15,7 @@ from mmirstd.io.tables import csv_rows
 
 SGEM = """
 model['backbone'] = dict(type='mmirstd.UNetEncoder', channels=(4, 8, 8))
-model['neck'] = dict(type='mmirstd.SGEM', in_channels=[4, 8, 8], sgem_levels=(1,))
+model['neck'] = dict(type='mmirstd.SGEM', in_channels=[4, 8, 8], sgem_levels=(1,), sgem=dict(reading='additive'))
 model['decode_head'] = dict(type='mmirstd.ConvHead', in_channels=4, in_index=0,
                             loss_decode=dict(type='mmirstd.SoftIoULoss'))
 """

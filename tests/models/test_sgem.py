@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmirstd.models.backbones import UNetEncoder
-from mmirstd.models.layers.reparam import switch_to_deploy
+from mmirstd.models.layers.reparam import ConvBN, switch_to_deploy
 from mmirstd.models.losses import BinaryCrossEntropyLoss, SoftIoULoss
 from mmirstd.models.necks import SGEM, DenseNestedDecoder, SemanticGapElimination
 
@@ -25,8 +25,11 @@ DECODERS = {
     'grid': lambda: SGEM(WIDTHS, sgem=dict(channels=4, num_tokens=4, linearization='grid')),
     'all levels': lambda: SGEM(WIDTHS, sgem_levels=range(4), sgem=dict(channels=4, num_tokens=4)),
     'kept skip': lambda: SGEM(WIDTHS, keep_skip=True, sgem=dict(channels=4, num_tokens=4)),
-    'value': lambda: SGEM(WIDTHS, sgem=dict(channels=4, num_tokens=4, reading='value')),
-    'value grid': lambda: SGEM(WIDTHS, sgem=dict(channels=4, num_tokens=4, reading='value', linearization='grid')),
+    'additive': lambda: SGEM(WIDTHS, sgem=dict(channels=4, num_tokens=4, reading='additive')),
+    'norm': lambda: SGEM(WIDTHS, sgem=dict(channels=4, num_tokens=4, norm=True)),
+    'additive grid': lambda: SGEM(
+        WIDTHS, sgem=dict(channels=4, num_tokens=4, reading='additive', linearization='grid')
+    ),
     'plain': lambda: SGEM(WIDTHS, sgem_levels=()),
     'bare': lambda: SGEM(WIDTHS, sgem_levels=(), bare_levels=(2,)),
     'narrow': lambda: SGEM(WIDTHS, narrow=True, sgem=dict(channels=4, num_tokens=4)),
@@ -64,15 +67,20 @@ def trained(model, seed=0):
 @pytest.mark.parametrize('softmax', ['channel', 'space'])
 @pytest.mark.parametrize('linearization', ['tokens', 'grid'])
 @pytest.mark.parametrize('out_channels', [7, 5])
-@pytest.mark.parametrize('reading', ['additive', 'value'])
-def test_sgem_equals_the_equations(linearization, softmax, out_channels, reading):
+@pytest.mark.parametrize(('reading', 'norm'), [('additive', False), ('value', False), ('value', True)])
+def test_sgem_equals_the_equations(linearization, softmax, out_channels, reading, norm):
     torch.manual_seed(0)
     shallow = torch.randn(2, 6, 12, 8, dtype=torch.float64)
     deep = torch.randn(2, 7, 6, 4, dtype=torch.float64)
-    sgem = SemanticGapElimination(6, 7, out_channels, 3, 4, linearization, softmax, reading).double()
+    sgem = SemanticGapElimination(6, 7, out_channels, 3, 4, linearization, softmax, reading, norm).double()
     trained(sgem)
 
     def conv1x1(conv, x):
+        if isinstance(conv, ConvBN):
+            bn, weight = conv.bn, conv.conv.weight[:, :, 0, 0]
+            scale = bn.weight / (bn.running_var + bn.eps).sqrt()
+            shift = bn.bias - scale * bn.running_mean
+            return torch.einsum('o,oc,bchw->bohw', scale, weight, x) + shift[:, None, None]
         return torch.einsum('oc,bchw->bohw', conv.weight[:, :, 0, 0], x) + conv.bias[:, None, None]
 
     def normalize(x, dims):
@@ -100,15 +108,26 @@ def test_sgem_equals_the_equations(linearization, softmax, out_channels, reading
     # The residual: D at E's size, projected where its width differs.
     residual = deep
     if out_channels != 7:
-        bn, weight = sgem.residual.bn, sgem.residual.conv.weight[:, :, 0, 0]
-        scale = bn.weight / (bn.running_var + bn.eps).sqrt()
-        residual = torch.einsum('o,oc,bchw->bohw', scale, weight, deep)
-        residual = residual + (bn.bias - scale * bn.running_mean)[:, None, None]
+        residual = conv1x1(sgem.residual, deep)
     residual = nn.Upsample(scale_factor=2, mode='bilinear')(residual)
     added = matrix
     if reading == 'value':
         added = torch.einsum('bcr,brhw->bchw', tokens(conv1x1(sgem.value, deep)), matrix)
     torch.testing.assert_close(sgem(shallow, deep), added + residual)
+
+
+@pytest.mark.parametrize('norm', [True, False])
+def test_batch_norm_keeps_the_softmax_open(norm):
+    """Weights that have grown choose one token at each pixel and get no gradient, unless the logits are normalized."""
+    torch.manual_seed(0)
+    sgem = SemanticGapElimination(6, 7, 5, 3, 4, norm=norm)
+    with torch.no_grad():
+        for conv in (sgem.query, sgem.key):
+            conv.weight *= 1e4
+    shallow, deep = torch.rand(2, 6, 12, 8), torch.rand(2, 7, 6, 4)
+    sgem(shallow, deep).square().sum().backward()
+    effect = (sgem.query.weight.grad * sgem.query.weight).abs().max()  # of a relative change of a weight
+    assert (effect > 1e-3) == norm
 
 
 def test_a_bare_level_sees_no_encoder_map():
@@ -279,7 +298,7 @@ def test_sgem_keeps_the_layout(layout, reading):
 
 
 @pytest.mark.parametrize(
-    'decoder', ['value', *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ('sgem', 'grid', 'nested'))]
+    'decoder', ['sgem', *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ('additive', 'grid', 'nested'))]
 )
 def test_export_is_one_graph_with_equal_outputs(decoder):
     torch.manual_seed(0)

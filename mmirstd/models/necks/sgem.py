@@ -15,23 +15,24 @@ from mmirstd.registry import MODELS
 
 
 class SemanticGapElimination(nn.Module):
-    """SGEM: what a shallow map shares with a deep one is added to the deep one.
+    """SGEM: each pixel of a shallow map takes from a deep map what the two have in common.
 
     With E the shallow and D the deep map (the paper's E3 and D1), n and m their numbers of pixels::
 
         Q = Linearization(Conv1x1(E))           d x n    (1)
         K = Linearization(Conv1x1(D))           d x r    (2)
         M = Softmax(Conv1x1(Q^T K / sqrt(d)))   r x n    (3)
+        V = Linearization(Conv1x1(D))           C' x r
         output = V M + D, upsampled to E        C' x n
 
-    The product is an n x r matrix, that is r maps of E's size. An n x m matrix is never formed: work and memory grow
-    with n + m. The constant 1 / sqrt(d) is not in the paper; the convolution behind it could learn it, but the softmax
-    would begin saturated.
+    The product Q^T K is an n x r matrix, that is r maps of E's size. An n x m matrix is never formed: work and memory
+    grow with n + m. The constant 1 / sqrt(d) is not in the paper; the convolution behind it could learn it, but the
+    softmax would begin saturated.
 
     The paper says that features are modeled as Q, K and V and that linearized attention is performed; its equations
-    name no V. Both readings are here. `reading='value'`: V = Linearization(Conv1x1(D)), C' x r, and M says for each
-    pixel of E how much of each vector of V it takes. `reading='additive'`: the convolution of (3) turns the r maps into
-    C' and M itself is added, as the equations say; trained so, M becomes constant over the image, a bias.
+    name no V. `reading='value'` has one: M says for each pixel of E how much of each vector of V it takes.
+    `reading='additive'` has none: the convolution of (3) turns the r maps into C', and M + D is the output. Trained so,
+    M becomes constant over the image, a bias.
 
     The paper leaves open what follows too. Q is linearized by flattening its pixels. K is also reduced to r vectors, or
     the product would be quadratic; a linear layer over the pixels would fix the size of the image, so they are
@@ -48,7 +49,9 @@ class SemanticGapElimination(nn.Module):
         softmax: axis of (3). 'channel': each pixel has a distribution over the channels of M, that is over the vectors
             of V or, additive, over the C' channels. 'space': each channel has one over the pixels, whose values are of
             the order of 1 / n.
-        reading: 'additive' or 'value', see above.
+        reading: 'value' or 'additive', see above.
+        norm: batch norm behind the convolution of (3). Without one the logits may grow in training until the softmax
+            chooses the same channel at each pixel, and passes no gradient any more.
     """
 
     def __init__(
@@ -60,7 +63,8 @@ class SemanticGapElimination(nn.Module):
         num_tokens: int = 64,
         linearization: Literal['tokens', 'grid'] = 'tokens',
         softmax: Literal['channel', 'space'] = 'channel',
-        reading: Literal['additive', 'value'] = 'additive',
+        reading: Literal['value', 'additive'] = 'value',
+        norm: bool = False,
     ) -> None:
         super().__init__()
         if linearization not in ('tokens', 'grid'):
@@ -77,7 +81,8 @@ class SemanticGapElimination(nn.Module):
         self.key = nn.Conv2d(deep_channels, channels, 1)
         self.pool = nn.Conv2d(channels, num_tokens, 1) if linearization == 'tokens' else None
         self.value = nn.Conv2d(deep_channels, out_channels, 1) if reading == 'value' else None
-        self.restore = nn.Conv2d(num_tokens, out_channels if self.value is None else num_tokens, 1)
+        convolution = ConvBN if norm else nn.Conv2d
+        self.restore = convolution(num_tokens, out_channels if self.value is None else num_tokens, 1)
         self.residual = nn.Identity() if out_channels == deep_channels else ConvBN(deep_channels, out_channels, 1)
 
     def linearize(self, key: Tensor, *others: Tensor) -> list[Tensor]:
