@@ -1,6 +1,7 @@
 """MMEngine's inferencer for infrared small targets: folders, files and arrays in, detections and pictures out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +15,17 @@ from torch import Tensor, nn
 
 from mmirstd.apis.configuration import CfgOptions, read_config
 from mmirstd.apis.inference import image_pipeline, init_model, own_threshold, own_weights
+from mmirstd.apis.tiled import AUTOMATIC_PIXELS, LargeImage, detect_by_tiles, tiling_of
 from mmirstd.apis.tta import use_tta
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks.visualization_hook import shown_image
+from mmirstd.io.images import read_header
 from mmirstd.io.inputs import Image, is_single, list_images
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import Detections, detect_targets
 from mmirstd.ops.samples import NonFiniteOutputError, non_finite_weights, probability_map, refuse_non_finite_output
 from mmirstd.utils.configs import DEFAULT_MODEL
+from mmirstd.utils.errors import describe
 from mmirstd.utils.progress import progress_bar
 from mmirstd.visualization import IRSTDVisualizer, draw_detections
 
@@ -38,7 +42,8 @@ class IRSTDInferencer(BaseInferencer):
 
     The four steps of MMEngine's inferencers: :meth:`preprocess` reads images and makes batches, :meth:`forward` runs
     the network and makes :class:`~mmirstd.ops.detections.Detections`, :meth:`visualize` draws, :meth:`postprocess`
-    returns. :meth:`stream` does the first two for any number of images in constant memory.
+    returns. :meth:`stream` does the first two for any number of images in constant memory. Large images go through the
+    network by tiles, see :mod:`mmirstd.ops.tiles`.
 
     Args:
         model: Name of a model, path of a config or a config, as :func:`mmirstd.apis.init_model` takes it; or a model
@@ -48,9 +53,15 @@ class IRSTDInferencer(BaseInferencer):
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         show_progress: Show a progress bar where stderr is a terminal.
         tta: Test-time augmentation, see :func:`mmirstd.apis.init_model`.
+        tile: Longest side of a tile; larger images are cut. None: 1,024 for images of more than 1,536 x 1,536 pixels.
+            0: never.
+        overlap: Pixels that neighboring tiles share; by default a quarter of a tile.
+
+    Raises:
+        ArgumentError: If there is no room for such tiles.
     """
 
-    forward_kwargs: set = {'threshold', 'connectivity', 'min_area'}  # noqa: RUF012 - as MMEngine declares them
+    forward_kwargs: set = {'threshold', 'connectivity', 'min_area', 'keep_probability'}  # noqa: RUF012 - as MMEngine declares them
     visualize_kwargs: set = {'return_vis', 'show', 'wait_time'}  # noqa: RUF012
 
     def __init__(
@@ -61,7 +72,11 @@ class IRSTDInferencer(BaseInferencer):
         cfg_options: CfgOptions | None = None,
         show_progress: bool = True,
         tta: bool = False,
+        tile: int | None = None,
+        overlap: int | None = None,
     ) -> None:
+        self._tile = tile
+        tiling = tiling_of(tile, overlap)
         self._given = model if isinstance(model, nn.Module) else None
         if self._given is not None and not hasattr(model, 'cfg'):
             raise TypeError('IRSTDInferencer takes a model from init_model: this one has no config (model.cfg)')
@@ -75,6 +90,10 @@ class IRSTDInferencer(BaseInferencer):
         if tta:
             use_tta(cfg)
         super().__init__(cfg, None if weights is None else str(weights), device, 'mmseg', show_progress)
+        self._preprocessor = getattr(self.model, 'module', self.model).data_preprocessor
+        divisor = getattr(self._preprocessor, 'test_divisor', 1)
+        # MMSegmentation's preprocessor does not know the strides of the network: 32 is a multiple of most.
+        self._tiling = replace(tiling, align=divisor if divisor > 1 else min(32, max(tiling.size // 8, 1)))
 
     def __call__(
         self,
@@ -143,13 +162,15 @@ class IRSTDInferencer(BaseInferencer):
 
         def pack() -> Iterator[dict[str, Any]]:
             for image in inputs:
+                named = {'name': image['img_id'], 'source': image.get('img', image.get('img_path'))}
                 try:
-                    packed = self.pipeline(dict(image))
-                    yield packed | {'name': image['img_id'], 'source': image.get('img', image.get('img_path'))}
-                except (OSError, ValueError) as error:
+                    # A large one is read when its turn comes.
+                    packed = {'inputs': None} if self._is_large(image) else self.pipeline(dict(image))
+                    yield packed | named
+                except Exception as error:  # of readers, OpenCV or a codec
                     if failures is None:
                         raise
-                    failures[image.get('img_path') or image['img_id']] = ' '.join(str(error).split())
+                    _report(failures, named, error)
 
         yield from self._get_chunk_data(pack(), batch_size)
 
@@ -160,6 +181,7 @@ class IRSTDInferencer(BaseInferencer):
         connectivity: Connectivity = 8,
         min_area: int = 1,
         failures: dict[str, str] | None = None,
+        keep_probability: bool = True,
     ) -> list[Prediction | None]:
         """Run the network, and find the targets in what it predicts.
 
@@ -169,33 +191,79 @@ class IRSTDInferencer(BaseInferencer):
             connectivity: 4 or 8 neighbors make a target.
             min_area: Targets of fewer pixels are left out.
             failures: See :meth:`stream`; in the place of such an image stands None.
+            keep_probability: Whether detections in images that are predicted by tiles hold the probability map.
 
         Raises:
             NonFiniteOutputError: If the network predicts NaN or infinity, and there are no ``failures``.
         """
         self.model.eval()  # a model that is being trained would predict from the statistics of the batch
-        threshold = own_threshold(self.model) if threshold is None else threshold
+        options = {
+            'threshold': own_threshold(self.model) if threshold is None else threshold,
+            'connectivity': connectivity,
+            'min_area': min_area,
+        }
         groups: dict[Any, list[int]] = {}
         for i, item in enumerate(inputs):
             groups.setdefault(item['inputs'].shape if isinstance(item['inputs'], Tensor) else i, []).append(i)
         predictions: list[Any] = [None] * len(inputs)
         for indices in groups.values():
+            if inputs[indices[0]]['inputs'] is None:
+                predictions[indices[0]] = self._by_tiles(inputs[indices[0]], failures, keep_probability, options)
+                continue
             for i, sample in zip(indices, self._samples([inputs[i] for i in indices], failures), strict=True):
                 if sample is None:
                     continue
                 item, name = inputs[i], inputs[i]['name']
                 packed = item['inputs'] if isinstance(item['inputs'], Tensor) else None
                 image = shown_image(packed, sample.ori_shape, item['source'], self._load)
-                found = detect_targets(
-                    probability_map(sample, name),
-                    image[..., ::-1],
-                    threshold=threshold,
-                    connectivity=connectivity,
-                    min_area=min_area,
-                    name=name,
-                )
+                found = detect_targets(probability_map(sample, name), image[..., ::-1], name=name, **options)
                 predictions[i] = Prediction(found, image)
         return predictions
+
+    def _by_tiles(
+        self, item: Mapping[str, Any], failures: dict[str, str] | None, keep_probability: bool, options: dict[str, Any]
+    ) -> Prediction | None:
+        def predict(packed: Mapping[str, Any]) -> np.ndarray:
+            (sample,) = self._samples([packed], None)
+            return probability_map(sample, item['name'])
+
+        try:
+            large = LargeImage(
+                item['source'],
+                item['name'],
+                self.pipeline,
+                self._tiling.size,
+                getattr(self._preprocessor, 'min_std', None) is not None,
+            )
+            found = detect_by_tiles(
+                large,
+                item['name'],
+                predict,
+                self._tiling,
+                keep_probability=keep_probability,
+                show_progress=self.show_progress,
+                **options,
+            )
+        except Exception as error:
+            if failures is None:
+                raise
+            _report(failures, item, error, self._reason(error))
+            return None
+        return Prediction(found, large.image[..., ::-1])
+
+    def _is_large(self, image: Mapping[str, Any]) -> bool:
+        if self._tile == 0:
+            return False
+        if isinstance(image.get('img'), np.ndarray):
+            height, width = (*image['img'].shape, 0, 0)[:2]
+        elif Path(image['img_path']).is_file():
+            height, width = read_header(image['img_path'])[1::-1]
+        else:  # an address: it would be fetched twice
+            return False
+        return height * width > AUTOMATIC_PIXELS if self._tile is None else max(height, width) > self._tile
+
+    def _reason(self, error: BaseException) -> str:
+        return non_finite_weights(self.model) if isinstance(error, NonFiniteOutputError) else ''
 
     def _samples(self, items: Sequence[Mapping[str, Any]], failures: dict[str, str] | None) -> list[Any]:
         """What the network predicts for images of equal size; None for one that it fails on, with `failures`."""
@@ -206,13 +274,12 @@ class IRSTDInferencer(BaseInferencer):
             for item, sample in zip(items, samples, strict=True):
                 source = item['source'] if isinstance(item['source'], str) else item['name']
                 refuse_non_finite_output(sample, source)
-        except (NonFiniteOutputError, RuntimeError) as error:  # PyTorch's errors, for example of memory
+        except Exception as error:  # of PyTorch, for example of memory, or an assertion of the network
             if failures is None:
                 raise
             if len(items) > 1:  # which one is it?
                 return [sample for item in items for sample in self._samples([item], failures)]
-            weights = non_finite_weights(self.model) if isinstance(error, NonFiniteOutputError) else ''
-            failures[source] = ' '.join(f'{error}{weights}'.split())
+            _report(failures, items[0], error, self._reason(error))
             return [None]
         return samples
 
@@ -273,6 +340,14 @@ class IRSTDInferencer(BaseInferencer):
         own = cfg.get('visualizer') or {}
         drawing = {k: v for k, v in own.items() if k in ('panel_size', 'max_insets')}
         return IRSTDVisualizer(f'inferencer-{id(self)}', **drawing if 'IRSTDVisualizer' in str(own.get('type')) else {})
+
+
+def _report(failures: dict[str, str], item: Mapping[str, Any], error: BaseException, addition: str = '') -> None:
+    """Note why there is no prediction, by the file's path; by its unique name where it was given twice."""
+    key = item['source'] if isinstance(item['source'], str) else item['name']
+    plain = isinstance(error, (OSError, ValueError, RuntimeError)) and str(error)
+    message = ' '.join(f'{error if plain else describe(error)}{addition}'.split())
+    failures[item['name'] if key in failures else key] = message
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""Find the targets in images, and write masks, pictures and a table of targets."""
+"""Find the targets in images and videos, and write masks, pictures and tables of targets."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from mmirstd.utils.configs import DEFAULT_MODEL
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options; their destinations are the arguments of :func:`mmirstd.apis.infer`."""
     add = parser.add_argument
-    add('images', nargs='+', metavar='IMAGES', help='image files, folders of them, or glob patterns')
+    add('images', nargs='+', metavar='IMAGES', help='image files, folders of them, glob patterns, or videos')
     add('--out', required=True, metavar='DIR', help='folder to write to')
     add('--model', default=DEFAULT_MODEL, metavar='CONFIG', help=f'{CONFIG_HELP}; default: {DEFAULT_MODEL}')
     add('--checkpoint', metavar='FILE', help='weights, file or address; default: those that come with the model')
@@ -25,7 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=['png', 'npz'],
         help='also write the probability maps, 255 * p or as they are; `mmirstd eval` reads both',
     )
+    add(
+        '--tile',
+        type=int,
+        metavar='SIZE',
+        help='cut larger images into tiles of SIZE x SIZE pixels, 0: never; default: '
+        '1024 for images of more than 1536 x 1536 pixels',
+    )
+    add('--overlap', type=int, metavar='N', help='pixels that neighboring tiles share (default: a quarter of a tile)')
     add('--tta', action='store_true', help='average over the image and its mirror images')
+    add('--link', action='store_true', help='join detections over frames into tracks (extra video)')
     add('--overwrite', action='store_true', help='replace files of an earlier run')
     add_cfg_options(parser)
 
@@ -35,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
     from mmirstd.apis import infer
 
     summary = infer(**keywords(args))
-    print(f'{summary.targets} targets in {summary.images} images: {summary.out}', flush=True)
+    seen = [f'{summary.images} images'] if summary.images or not summary.sequences else []
+    seen += [f'{sequence.frames} frames of {sequence.name}' for sequence in summary.sequences]
+    print(f'{summary.targets} targets in {", ".join(seen)}: {summary.out}', flush=True)
     for name, reason in summary.failures.items():
         print(f'no prediction: {reason if name in reason else f"{name}: {reason}"}', file=sys.stderr)
     return 1 if summary.failures else 0

@@ -29,10 +29,11 @@ _EXTRA = "; imagecodecs reads it: pip install 'mmirstd[tiff]'"
 
 
 class TiffImage:
-    """The only page of a TIFF file, its tags checked before any memory is taken for pixels.
+    """A page of a TIFF file, its tags checked before any memory is taken for pixels.
 
     Args:
         content: The whole file, bytes or a memory map.
+        page: From :func:`tiff_pages`; by default the only page of the file.
 
     Attributes:
         width: In pixels.
@@ -46,9 +47,9 @@ class TiffImage:
         ValueError: If there are several pages, or the page is cut off or of a kind that is not supported.
     """
 
-    def __init__(self, content: Any) -> None:
+    def __init__(self, content: Any, page: tifffile.TiffPage | None = None) -> None:
         self._content = content
-        self._page = page = _only_page(content)
+        self._page = page = page or _only_page(content)
         bits, photometric, samples = page.bitspersample, page.photometric, page.samplesperpixel
         if missing := [tag for tag in (256, 257, 262) if tag not in page.tags]:
             raise ValueError(f'TIFF without the tags {missing}')
@@ -85,17 +86,67 @@ class TiffImage:
             ValueError: If the file is incomplete or damaged as far as its compression can tell, or its compression
                 needs imagecodecs, which is not installed.
         """
-        page, bits = self._page, self.bits
-        self._check_parts()
+        page = self._page
+        self.check_parts()
         if page.compression in _FAX:
             return self._fax()
-        if page.compression in (_UNCOMPRESSED, _PACKBITS):
-            page.predictor = 1  # means nothing there; libtiff does not look at it either
-        elif bits < 8 and page.predictor != 1:
-            raise ValueError(f'TIFF of {bits} bits with predictor {int(page.predictor)}: not supported')
+        self._drop_predictor()
         img = _strictly(page.asarray, maxworkers=1)
-        if page.axes == 'SYX':
-            img = np.moveaxis(img, 0, -1)
+        return self._finish(np.moveaxis(img, 0, -1) if page.axes == 'SYX' else img)
+
+    @property
+    def whole_reason(self) -> str | None:
+        """Why :meth:`rows` would decode much more than it is asked for, or None."""
+        page = self._page
+        if page.compression in _FAX or (page.planarconfig != 1 and page.samplesperpixel > 1):
+            return 'fax compression' if page.compression in _FAX else 'each channel is stored by itself'
+        if not page.is_contiguous and page.chunks[0] > max(2048, self.height // 4):
+            return f'compressed in parts of {page.chunks[0]} rows'
+        return None
+
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """Decode rows of the page, without the others: as :meth:`decode` of the whole, after :meth:`check_parts`.
+
+        Raises:
+            ValueError: As :meth:`decode`.
+        """
+        page, content = self._page, self._content
+        self._drop_predictor()
+        if page.is_contiguous and page.fillorder == 1:
+            dtype, size = page.dtype.newbyteorder(page.parent.byteorder), self.width * page.samplesperpixel
+            at = page.dataoffsets[0] + top * size * dtype.itemsize
+            if at + (bottom - top) * size * dtype.itemsize > len(content):
+                raise ValueError('truncated')
+            img = np.frombuffer(content, dtype, (bottom - top) * size, at)
+            return self._finish(img.reshape(bottom - top, self.width, -1))
+        height, width = page.chunks[:2]
+        across = -(-self.width // width)
+        img = np.zeros((bottom - top, self.width, page.samplesperpixel), page.dtype.newbyteorder('='))
+        options: dict[str, Any] = {'_fullsize': page.is_tiled}
+        if page.compression == _JPEG:
+            options |= {'jpegtables': page.jpegtables, 'jpegheader': page.jpegheader}
+        for i in range(top // height * across, -(-bottom // height) * across):
+            start, size = page.dataoffsets[i], page.databytecounts[i]
+            part = _strictly(page.decode, bytes(content[start : start + size]), i, **options)[0]
+            y, x = i // across * height, i % across * width
+            first, last = max(top, y), min(bottom, y + height)
+            target = img[first - top : last - top, x : x + width]
+            if part is None or part.shape[1] < last - y:
+                raise ValueError('truncated')
+            target[:] = part[0, first - y : last - y, : target.shape[1]]
+        return self._finish(img)
+
+    def _drop_predictor(self) -> None:
+        if self._page.compression in (_UNCOMPRESSED, _PACKBITS):
+            self._page.predictor = 1  # means nothing there; libtiff does not look at it either
+        elif self.bits < 8 and self._page.predictor != 1:
+            raise ValueError(f'TIFF of {self.bits} bits with predictor {int(self._page.predictor)}: not supported')
+
+    def _finish(self, img: np.ndarray) -> np.ndarray:
+        """Pixels as stored, (h, W) or (h, W, S), to (h, W) or (h, W, C) as they are meant."""
+        page, bits = self._page, self.bits
+        if img.ndim == 3 and img.shape[2] == 1:
+            img = img[..., 0]
         if self.has_palette:
             return self._colors(img)
         if page.photometric == _CMYK:
@@ -104,12 +155,10 @@ class TiffImage:
             img = img.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
         if page.photometric == _GRAY_INVERTED:
             img = self._inverted(img)
-        if img.ndim == 3 and img.shape[2] == 1:
-            img = img[..., 0]
         return np.ascontiguousarray(img, self.dtype)
 
-    def _check_parts(self) -> None:
-        """See that all strips or tiles are there, and none is larger than the image allows."""
+    def check_parts(self) -> None:
+        """Raise ValueError unless all strips or tiles are there, and none is larger than the image allows."""
         page = self._page
         offsets, sizes, expected = page.dataoffsets, page.databytecounts, math.prod(_strictly(lambda: page.chunked))
         if len(offsets) != expected or len(sizes) != expected:
@@ -171,18 +220,32 @@ def _refuse_inflation(part: bytes, kind: int, expected: int) -> None:
         data = getattr(decompressor, 'unconsumed_tail', b'')  # LZMA keeps it
 
 
-def _only_page(content: Any) -> tifffile.TiffPage:
-    file = _strictly(tifffile.TiffFile, BytesIO(content) if isinstance(content, bytes) else content, name='')
+def tiff_pages(content: Any) -> list[tifffile.TiffPage]:
+    """List the pages of a TIFF file, without previews and transparency masks.
+
+    Raises:
+        ValueError: If the list is cut off.
+    """
+    stream = BytesIO(content) if isinstance(content, bytes) else content
+    stream.seek(0)  # tifffile counts from where a memory map was left
+    file = _strictly(tifffile.TiffFile, stream, name='')
     if not (pages := _strictly(list, file.pages)):
         raise ValueError('truncated')
-    page, *others = pages
-    # A preview or a transparency mask is no page.
-    if any(not (isinstance(other.subfiletype, int) and other.subfiletype & 5) for other in others):
-        raise ValueError('TIFF of several pages; save the one that is meant as a file of its own')
     layout = file.tiff
-    (tags,) = struct.unpack_from(layout.tagnoformat, content, page.offset)
-    if page.offset + layout.tagnosize + tags * layout.tagsize + layout.offsetsize > len(content):
+    (tags,) = struct.unpack_from(layout.tagnoformat, content, pages[0].offset)
+    if pages[0].offset + layout.tagnosize + tags * layout.tagsize + layout.offsetsize > len(content):
         raise ValueError('truncated: its directory is cut off')
+    return [
+        page
+        for i, page in enumerate(pages)
+        if not i or not (isinstance(page.subfiletype, int) and page.subfiletype & 5)
+    ]
+
+
+def _only_page(content: Any) -> tifffile.TiffPage:
+    page, *others = tiff_pages(content)
+    if others:
+        raise ValueError('TIFF of several pages; save the one that is meant as a file of its own')
     return page
 
 

@@ -24,7 +24,8 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
         test_divisor: test images are padded to multiples of this, best the largest stride of the network.
         test_pad_mode: 'replicate', 'reflect' or 'constant' (zero after normalization).
         min_std: if given, each image is standardized by its own mean and standard deviation over pixels and channels,
-            or by `min_std` gray levels where it has less, before `mean` and `std`, which then may be left out.
+            or by `min_std` gray levels where it has less, before `mean` and `std`, which then may be left out. A sample
+            that is a part of an image holds the two of the whole as `standardization`.
         inside_size: what the network sees is resized (bilinear, averaged where it shrinks) so that the longer side has
             this many pixels, after `size` or `size_divisor` in training and before `test_divisor` otherwise. Labels
             stay as they are, and predictions are brought back to the size of the image.
@@ -70,7 +71,9 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
         """Normalize, stack and resize; pad to a fixed size in training, to the divisor otherwise."""
         self._check_channels(data['inputs'])
         if self.min_std is not None:
-            data = data | {'inputs': [self._standardize(image) for image in data['inputs']]}
+            samples = data.get('data_samples') or [None] * len(data['inputs'])
+            known = [None if sample is None else sample.get('standardization') for sample in samples]
+            data = data | {'inputs': [self._standardize(*pair) for pair in zip(data['inputs'], known, strict=True)]}
         data = super().forward(data, training)
         if self._enable_normalize:  # after model.half(), the images are of that type, too
             data['inputs'] = data['inputs'].to(self.mean.dtype)
@@ -131,8 +134,10 @@ class IRSTDDataPreProcessor(SegDataPreProcessor):
                 images = images * (inside[:, None] if axis == 2 else inside)
         return images
 
-    def _standardize(self, image: Tensor) -> Tensor:
+    def _standardize(self, image: Tensor, known: tuple[float, float] | None = None) -> Tensor:
         image = image.to(self.device, torch.float32)
+        if known is not None:
+            return (image - known[0]) / max(known[1], self.min_std)
         std, mean = torch.std_mean(image, dim=(-3, -2, -1), correction=0, keepdim=True)
         return (image - mean) / std.clamp(min=self.min_std)
 

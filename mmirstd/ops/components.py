@@ -6,8 +6,12 @@ from typing import Literal
 
 import numpy as np
 from scipy import ndimage
+from scipy.sparse import coo_array, csgraph
 
 Connectivity = Literal[4, 8]
+
+# Above so many cells, a grid costs more than neighbors that are looked up.
+_LARGE_GRID = 2**22
 
 _STRUCTURES = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
 
@@ -66,15 +70,36 @@ def label_pixels(flat: np.ndarray, shape: tuple[int, int], connectivity: Connect
         nothing = np.zeros(0, np.int64)
         return Components(rows, cols, nothing, nothing, np.zeros((0, 2)))
     (squeezed_rows, grid_height), (squeezed_cols, grid_width) = squeeze(rows, height), squeeze(cols, width)
-    grid = np.zeros((grid_height, grid_width), bool)
-    grid[squeezed_rows, squeezed_cols] = True
-    labels, number = ndimage.label(grid, _STRUCTURES[connectivity])
-    index = labels[squeezed_rows, squeezed_cols].astype(np.int64) - 1
+    if grid_height * grid_width > max(_LARGE_GRID, 64 * flat.size):
+        index, number = _label_neighbors(flat, cols, width, connectivity)
+    else:
+        grid = np.zeros((grid_height, grid_width), bool)
+        grid[squeezed_rows, squeezed_cols] = True
+        labels, number = ndimage.label(grid, _STRUCTURES[connectivity])
+        index = labels[squeezed_rows, squeezed_cols].astype(np.int64) - 1
     area = np.bincount(index, minlength=number)
     centroid = np.empty((number, 2))
     for axis, position in enumerate((rows, cols)):
         np.divide(np.bincount(index, position), area, out=centroid[:, axis])
     return Components(rows, cols, index, area, centroid)
+
+
+def _label_neighbors(flat: np.ndarray, cols: np.ndarray, width: int, connectivity: int) -> tuple[np.ndarray, int]:
+    """Label few pixels of a large image by a graph of neighbors, in memory that follows the pixels alone."""
+    pairs = []
+    for down, right in ((0, 1), (1, 0)) if connectivity == 4 else ((0, 1), (1, -1), (1, 0), (1, 1)):
+        inside = np.flatnonzero((cols + right >= 0) & (cols + right < width))
+        wanted = flat[inside] + down * width + right
+        found = np.minimum(np.searchsorted(flat, wanted), flat.size - 1)
+        there = flat[found] == wanted
+        pairs.append((inside[there], found[there]))
+    first, second = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
+    graph = coo_array((np.ones(first.size, bool), (first, second)), shape=(flat.size, flat.size))
+    number, labels = csgraph.connected_components(graph, directed=False)
+    _, begins = np.unique(labels, return_index=True)
+    order = np.empty(number, np.int64)
+    order[np.argsort(begins)] = np.arange(number)  # in raster order of the first pixels
+    return order[labels], number
 
 
 def squeeze(positions: np.ndarray, length: int) -> tuple[np.ndarray, int]:

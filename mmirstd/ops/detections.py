@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmirstd.io.tables import csv_rows, json_bytes
-from mmirstd.ops.components import Connectivity, label_components, label_pixels
+from mmirstd.ops.components import Connectivity, label_pixels
 from mmirstd.ops.pairs import check_probabilities
 from mmirstd.ops.target_statistics import target_statistics
 
@@ -19,7 +19,7 @@ class Detections:
     """The N targets found in one image of H x W pixels, in raster order of their first pixels.
 
     Attributes:
-        probability: (H, W) float32, of each pixel to belong to a target.
+        probability: (H, W) float32, of each pixel to belong to a target; None where it was not kept.
         mask: (H, W) bool, the pixels of the targets.
         threshold: A pixel is target when its probability is above.
         connectivity: 4 or 8 neighbors make a target.
@@ -35,7 +35,7 @@ class Detections:
         name: Name of the image.
     """
 
-    probability: np.ndarray = field(repr=False)
+    probability: np.ndarray | None = field(repr=False)
     mask: np.ndarray = field(repr=False)
     threshold: float
     connectivity: Connectivity
@@ -120,19 +120,61 @@ def detect_targets(
     if probability.ndim != 2 or not probability.size or probability.dtype.kind != 'f':
         raise ValueError(f'{where}probabilities must be (H, W) floats, got {probability.shape} of {probability.dtype}')
     check_probabilities(probability, name)
+    flat = np.flatnonzero(probability > threshold)
+    return detect_pixels(
+        flat,
+        probability.ravel()[flat],
+        probability.shape,
+        image,
+        threshold=threshold,
+        connectivity=connectivity,
+        min_area=min_area,
+        name=name,
+        probability=probability,
+    )
+
+
+def detect_pixels(
+    flat: np.ndarray,
+    values: np.ndarray,
+    shape: tuple[int, int],
+    image: np.ndarray | None = None,
+    *,
+    threshold: float,
+    connectivity: Connectivity = 8,
+    min_area: int = 1,
+    name: str = '',
+    probability: np.ndarray | None = None,
+) -> Detections:
+    """Find the targets among the pixels of an image that are above the threshold, see :func:`detect_targets`.
+
+    Args:
+        flat: (P,) flat indices of these pixels, ascending.
+        values: (P,) their probabilities.
+        shape: Height and width of the image.
+        image: As in :func:`detect_targets`.
+        threshold: In [0, 1), what was compared with.
+        connectivity: 4 or 8 neighbors make a component.
+        min_area: Components of fewer pixels are left out.
+        name: Name of the image.
+        probability: The whole map, where it is kept.
+
+    Raises:
+        ValueError: If the image is of another size, or an option is out of its range.
+    """
+    where = f'{name}: ' if name else ''
     if not 0 <= threshold < 1 or min_area < 1:
         raise ValueError(f'{where}a threshold in [0, 1) and min_area >= 1 are needed, got {threshold} and {min_area}')
-    if image is not None and image.shape[:2] != probability.shape:
-        raise ValueError(f'{where}the image is {image.shape[:2]}, the probabilities {probability.shape}')
-    mask = probability > threshold
-    found = label_components(mask, connectivity)
+    if image is not None and image.shape[:2] != shape:
+        raise ValueError(f'{where}the image is {image.shape[:2]}, the probabilities {shape}')
+    found = label_pixels(flat, shape, connectivity)
     if min_area > 1 and len(found):
         kept = found.area[found.index] >= min_area
-        rows, cols = found.rows[kept], found.cols[kept]
-        mask = np.zeros_like(mask)
-        mask[rows, cols] = True
-        found = label_pixels(rows * mask.shape[1] + cols, mask.shape, connectivity)
-    values = probability[found.rows, found.cols].astype(np.float64)
+        flat, values = flat[kept], values[kept]
+        found = label_pixels(flat, shape, connectivity)
+    mask = np.zeros(shape, bool)
+    mask.ravel()[flat] = True
+    values = values.astype(np.float64)
     peaks = np.zeros(len(found))
     np.maximum.at(peaks, found.index, values)
     local = None if image is None else target_statistics(image, mask, connectivity=connectivity, components=found)

@@ -108,7 +108,8 @@ def image_statistics(
         ignore: Label of pixels that are neither target nor background.
         components: Those of ``mask == 1``, where they are known already.
     """
-    gray, target, ignored = _checked(image, mask, ignore)
+    target, ignored = _checked(image, mask, ignore)
+    gray = to_gray(image)
     components = label_components(target, connectivity) if components is None else components
     return ImageStatistics(
         *gray.shape,
@@ -119,7 +120,7 @@ def image_statistics(
         noise=noise_level(gray),
         targets=len(components),
         target_pixels=int(components.area.sum()),
-        ignored_pixels=int(np.count_nonzero(ignored)),
+        ignored_pixels=0 if ignored is None else int(np.count_nonzero(ignored)),
     )
 
 
@@ -158,12 +159,13 @@ def target_statistics(
     """
     if width < 1 or not 0 <= gap < width:
         raise ValueError(f'width must be at least 1 and gap in [0, width), got {width} and {gap}')
-    gray, target, ignored = _checked(image, mask, ignore)
+    target, ignored = _checked(image, mask, ignore)
     components = label_components(target, connectivity) if components is None else components
     number, boxes = len(components), components.boxes
     contrast, clutter = np.full(number, np.nan), np.full(number, np.nan)
     background = np.zeros(number, np.int64)
-    sums = np.bincount(components.index, weights=gray[components.rows, components.cols], minlength=number)
+    levels = to_gray(image[components.rows, components.cols][:, None])[:, 0]
+    sums = np.bincount(components.index, weights=levels, minlength=number)
     for i, (top, left, bottom, right) in enumerate(boxes.tolist()):
         window = slice(max(0, top - width), bottom + width), slice(max(0, left - width), right + width)
         # The gap of targets outside the window reaches into it.
@@ -174,7 +176,8 @@ def target_statistics(
         inner = tuple(
             slice(w.start - h.start, min(w.stop, n) - h.start) for w, h, n in zip(window, halo, mask.shape, strict=True)
         )
-        around = gray[window][~(taken[inner] | ignored[window])]
+        left_out = taken[inner] if ignored is None else taken[inner] | ignored[window]
+        around = to_gray(image[window])[~left_out]  # by windows: there may be no room for a large image in float64
         background[i] = around.size
         if around.size:
             contrast[i] = sums[i] / components.area[i] - around.mean()
@@ -197,10 +200,10 @@ def quantiles(values: Iterable[float], at: Sequence[float] = (0, 0.01, 0.1, 0.5,
     return np.quantile(numbers, at, method='inverted_cdf').tolist()
 
 
-def _checked(image: np.ndarray, mask: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(H, W) each: gray levels, and as bool the targets and the ignored pixels."""
-    gray = to_gray(image)
-    if mask.shape != gray.shape or not mask.size:
+def _checked(image: np.ndarray, mask: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The targets and the ignored pixels, (H, W) bool each; None where no pixel is ignored."""
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+        raise ValueError(f'an image must be (H, W), (H, W, 1) or (H, W, 3), got {image.shape}')
+    if mask.shape != image.shape[:2] or not mask.size:
         raise ValueError(f'image and mask must be of one size, and not empty: got {image.shape} and {mask.shape}')
-    target, ignored = split_labels(mask, ignore)
-    return gray, target, np.zeros_like(target) if ignored is None else ignored
+    return split_labels(mask, ignore)

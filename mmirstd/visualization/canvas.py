@@ -83,7 +83,7 @@ def draw_inset(
 
     Args:
         canvas: (H', W', 3) uint8 RGB, drawn on.
-        image: (H, W, 3) uint8 RGB that the window is cut from.
+        image: (H, W), (H, W, 1) or (H, W, 3) uint8 RGB that the window is cut from.
         contour: (H, W) bool mask to outline, or None.
         mark: The box, in pixels of the image.
         place: (x, y, size) of the view on the canvas.
@@ -96,7 +96,7 @@ def draw_inset(
     col = min(max(0, (left + right - side) // 2), image.shape[1] - side)
     view = canvas[y : y + size, x : x + size]
     pixels = _stretch(image[row : row + side, col : col + side])
-    view[:] = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_NEAREST)
+    view[:] = to_display(cv2.resize(pixels, (size, size), interpolation=cv2.INTER_NEAREST))
     if contour is not None:
         window = contour[row : row + side, col : col + side].astype(np.uint8)
         window = cv2.resize(window, (size, size), interpolation=cv2.INTER_NEAREST)

@@ -31,14 +31,14 @@ from mmirstd.visualization.canvas import (
     to_display,
 )
 
-_IGNORED = (90, 90, 90)
+_IGNORED = 90  # gray level
 _PER_STRIP = 4
 
 
 @dataclass(frozen=True)
 class _Panel:
     title: str
-    picture: np.ndarray  # (H, W, 3) what is shown
+    picture: np.ndarray  # (H, W), (H, W, 1) or (H, W, 3) uint8, what is shown
     contour: np.ndarray | None  # (H, W) bool, outlined in the magnified views
 
 
@@ -72,7 +72,10 @@ def draw_detections(
     """
     if panel_size < 256 or not 0 <= max_insets <= 16:
         raise ValueError(f'panel_size >= 256 and 0 <= max_insets <= 16 are needed, got {panel_size} and {max_insets}')
-    shown = to_display(image)
+    # A large gray image is not made three times as large.
+    shown = (
+        image if image.dtype == np.uint8 and image.size and image.shape[2:] in ((), (1,), (3,)) else to_display(image)
+    )
     for what, mask in (('ground truth', gt), ('prediction', pred)):
         if mask is not None and mask.shape != shown.shape[:2]:
             raise ValueError(f'{name}: the {what} is {mask.shape}, the image {shown.shape[:2]}')
@@ -120,7 +123,7 @@ def _matched_boxes(matches: Matches) -> list[MarkedBox]:
 
 
 def _mask_picture(mask: np.ndarray, ignore: int) -> np.ndarray:
-    picture = np.zeros((*mask.shape, 3), np.uint8)
+    picture = np.zeros(mask.shape, np.uint8)
     picture[mask == 1] = 255
     picture[mask == ignore] = _IGNORED
     return picture
@@ -154,7 +157,7 @@ def _compose(
     lefts = [GAP + i * (column + GAP) for i in range(len(panels))]
     for panel, left in zip(panels, lefts, strict=True):
         inner = left + (column - width) // 2
-        shown = resize_panel(panel.picture, height, width, panel.contour is None)
+        shown = to_display(resize_panel(panel.picture, height, width, panel.contour is None))
         canvas[top : top + height, inner : inner + width] = shown
         boxes = {mark: place_box(mark, scale, inner, top, width, height) for mark in marks}
         for strip, size, row in strips:

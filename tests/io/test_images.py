@@ -13,6 +13,7 @@ import pytest
 from image_writers import COMPRESSIONS, bmp, chunk, png, tiff
 from PIL import Image
 
+from mmirstd.io.bands import ImageBands
 from mmirstd.io.images import Header, decode_image, parse_header, read_header, read_image
 
 RNG = np.random.default_rng(0)
@@ -43,6 +44,11 @@ def check(content, expected, tmp_path=None):
     if tmp_path:
         (tmp_path / 'x').write_bytes(content)
         assert read_header(tmp_path / 'x') == read_header(str(tmp_path / 'x'), verify=True) == header
+        bands = ImageBands(tmp_path / 'x')
+        assert (bands.shape, bands.dtype) == (expected.shape[:2], expected.dtype)
+        for step in (1, 4, 7, len(img)):
+            rows = [bands.rows(top, min(top + step, len(img))) for top in range(0, len(img), step)]
+            np.testing.assert_array_equal(np.concatenate(rows), expected, strict=True)
     return header.mode
 
 

@@ -1,5 +1,7 @@
 """Loading of infrared images and target masks."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import Literal
@@ -131,6 +133,7 @@ class LoadIRImage(ShownByArguments, LoadImageFromFile):
 
         Args:
             results: Holds ``img_path``, or an array under ``img``, which then counts; or the path or array itself.
+                Where the array is a part of an image, ``levels`` holds what :meth:`find_levels` says of the whole.
         """
         if isinstance(results, np.ndarray):
             results = {'img': results}
@@ -143,7 +146,8 @@ class LoadIRImage(ShownByArguments, LoadImageFromFile):
         else:
             img = read_image(path, self.backend_args)
         if img.dtype != np.uint8 or self.normalize_8bit:
-            img = self._rescale(img, path)
+            img = drop_alpha(img)
+            img = rescale(img, *(results.pop('levels', None) or self.find_levels([img], path)))
         img = to_channels(img, self.channels)
         if img.dtype != self.dtype:
             img = np.rint(img).astype(np.uint8) if self.dtype == 'uint8' else img.astype(np.float32)
@@ -151,16 +155,48 @@ class LoadIRImage(ShownByArguments, LoadImageFromFile):
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
-    def _rescale(self, img: np.ndarray, path: str) -> np.ndarray:
-        img = drop_alpha(img)
-        refuse_non_finite(img, path)
-        low, high = self.limits or (float(img.min()), float(img.max()))
+    def find_levels(self, parts: Iterable[np.ndarray], path: str) -> tuple[float, float]:
+        """Find the levels of an image that become 0 and 255.
+
+        Args:
+            parts: The image, as it is decoded, or the parts that it consists of. Percentiles of images of more than 16
+                bits need memory for all of them.
+            path: What messages name.
+
+        Raises:
+            ValueError: If there are values that are NaN or infinite, or too large to be scaled.
+        """
+        low, high, kept = np.inf, -np.inf, []
+        counts: Counter[float] = Counter()
+        for part in map(drop_alpha, parts):
+            refuse_non_finite(part, path)
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+            if self.normalize == 'percentile' and part.dtype.kind in 'iu' and part.dtype.itemsize <= 2:
+                counts.update(dict(zip(*(v.tolist() for v in np.unique(part, return_counts=True)), strict=True)))
+            elif self.normalize == 'percentile':
+                kept.append(part.ravel())
+        low, high = self.limits or (low, high)
         if self.normalize == 'percentile':
-            between = np.percentile(img.astype(np.float64), self.percentiles).tolist()
+            values = sorted(counts)
+            between = (
+                np.percentile(np.concatenate(kept).astype(np.float64), self.percentiles).tolist()
+                if kept
+                else _percentiles(values, [counts[value] for value in values], self.percentiles)
+            )
             low, high = between if between[0] < between[1] else (low, high)
         if not np.isfinite(high - low):
             raise ValueError(f'{path}: values from {low} to {high} cannot be scaled')
-        return rescale(img, low, high)
+        return low, high
+
+
+def _percentiles(values: list[float], counts: list[int], percentiles: Iterable[float]) -> list[float]:
+    """Percentiles, with linear interpolation, of ascending values that occur so many times."""
+    ends = np.cumsum(counts)
+    at = np.asarray(percentiles, np.float64) / 100 * (ends[-1] - 1)
+    below, above = (
+        np.asarray(values, np.float64)[np.searchsorted(ends, i, 'right')] for i in (np.floor(at), np.ceil(at))
+    )
+    return (below + (above - below) * (at - np.floor(at))).tolist()
 
 
 def _as_decoded(img: np.ndarray, source: str) -> np.ndarray:
