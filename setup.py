@@ -90,6 +90,7 @@ setup(
             'hypothesis',
             'imagecodecs',
             'tensorboard',
+            'trackers',
             'ruff',
             'import-linter',
         ],
