@@ -10,7 +10,11 @@ SOURCE is one of
   swin           the Swin encoder of Semantic-SAM, or of its authors -> MMSegmentation's SwinTransformer
   simir          a SimIR model of its authors -> configs/simir/simir_repvit_*, or the backbone that they distilled
                  -> mmirstd.QueryEncoder
-  adgfnet        ADGFNet or ADGFNet-Lite of its authors -> configs/baselines/adgfnet*
+  acm            ACM of acm-pytorch or BasicIRSTD -> configs/baselines/acm-fpn* or acm-unet*; ALCNet of BasicIRSTD
+                 -> configs/baselines/alcnet*
+  adgfnet, dnanet, mshnet, rdian, rpcanet (also L-RPCANet), uiunet
+                 a network of its authors -> configs/baselines/NAME*
+  mdvsfa         a generator of TianwangJia/MDvsFAcGAN -> configs/baselines/mdvsfa-g1* or mdvsfa-g2*
 
 init_cfg=dict(type='Pretrained', checkpoint=...) of mmirstd's backbones converts by itself; a converted file is for
 keeping the part alone.
@@ -23,7 +27,7 @@ from mmirstd.cli.options import keywords
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument('source', metavar='SOURCE', help='repvit, sam, edge-sam, efficient-sam, swin, simir, adgfnet')
+    parser.add_argument('source', metavar='SOURCE', help='one of the above')
     parser.add_argument('checkpoint', help='.pt, .pth or .safetensors file, or its address')
     parser.add_argument('out', help='.pth file to write')
     parser.add_argument('--prefix', help="take only the keys below this, e.g. 'backbone.'")

@@ -117,6 +117,27 @@ def shrink(cfg):
     elif inner.type == 'mmirstd.ResidualEncoder':
         inner.channels = cfg.model.neck.in_channels = [4, 8, 8, 8]
         cfg.model.neck.channels = head.in_channels = 8
+    elif inner.type == 'mmirstd.UnfoldedRPCA':
+        inner.update(num_stages=2, channels=4, light_channels=inner.get('light_channels') and 4)
+    elif inner.type == 'mmirstd.DirectionalEncoder':
+        # One hidden channel, as published, is dead in every second draw of weights.
+        inner.reduction = 4
+    elif inner.type == 'mmirstd.ContextAggregation':
+        inner.channels = [4] * len(inner.channels)
+        head.in_channels = 4
+    elif inner.type == 'mmirstd.ResidualUNetEncoder':
+        widths, blocks = [4, 8, 8, 8, 8], [1, 1, 2, 1, 1]
+        inner.update(channels=widths, num_blocks=blocks)
+        cfg.model.neck.in_channels = widths
+        nested = neck.type == 'mmirstd.DenselyNestedPyramid'
+        cfg.model.neck.num_blocks = blocks if nested else blocks[:-1]
+        for part in (head, *(cfg.model.get('auxiliary_head') or ())):
+            part.in_channels = widths[0] if nested else widths[:-1]
+    elif inner.type == 'mmirstd.UBlockEncoder':
+        widths = [4, 8, 8, 8, 8, 8]
+        inner.update(channels=widths, inner_channels=[4] * 6)
+        head.in_channels = [4, *widths[:-2], 8]
+        cfg.model.neck.update(in_channels=widths, channels=head.in_channels, inner_channels=[4] * 5)
     small = dict(num_heads=2, feedforward_channels=32)
     if backbone.type == 'mmirstd.QueryEncoder':
         backbone.update(small, embed_dims=16, out_channels=16)
@@ -131,6 +152,8 @@ def shrink(cfg):
         (backbone if inner is not backbone else neck).in_channels = [8, 16, 32, 64]
     if head.get('early_channels'):
         head.early_channels = early
+    if head.get('warmup_iters'):
+        head.update(warmup_iters=0, loss_warmup=None)
     losses = cfg.model.decode_head.loss_decode
     if isinstance(losses, dict) and losses.type == 'mmirstd.PointSampledLoss':
         losses.num_points = 256

@@ -9,7 +9,7 @@ from torch import nn
 from mmirstd.models import losses
 from mmirstd.models.losses import functional
 
-NAMES = ('BinaryCrossEntropyLoss', 'BinaryDiceLoss', 'SoftIoULoss')
+NAMES = ('BinaryCrossEntropyLoss', 'BinaryDiceLoss', 'SoftIoULoss', 'MissFalseAlarmLoss', 'ScaleLocationLoss')
 
 
 def random_case(seed, batch=3, size=(7, 11), dtype=torch.float64):
@@ -264,9 +264,67 @@ def test_structure_consistency_is_its_closed_form(seed):
     assert found.item() == pytest.approx(expected[valid.numpy()].mean(), rel=1e-12)
 
 
-def test_structure_consistency_of_ignored_images_is_zero_with_a_graph():
+@pytest.mark.parametrize('seed', range(3))
+def test_miss_false_alarm_is_its_closed_form(seed):
+    logits, target, valid = random_case(seed)
+    p, t, seen = 1 / (1 + np.exp(-logits.numpy())), target.numpy(), valid.numpy()
+    misses, false_alarms = ((p - t) ** 2 * t)[seen].sum(), ((p - t) ** 2 * (1 - t))[seen].sum()
+    found = functional.miss_false_alarm_loss(logits, target, valid, 100.0, 3.0)
+    assert found.item() == pytest.approx((100 * misses + 3 * false_alarms) / seen.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize('location', [False, True])
+@pytest.mark.parametrize('seed', range(3))
+def test_scale_location_is_its_closed_form(seed, location):
+    logits, target, valid = random_case(seed)
+    values = []
+    for z, t, seen in zip(logits.numpy(), target.numpy(), valid.numpy(), strict=True):
+        p, t = np.where(seen, 1 / (1 + np.exp(-z)), 0), np.where(seen, t, 0)
+        distance = ((p.sum() - t.sum()) / 2) ** 2
+        scale = (min(p.sum(), t.sum()) + distance) / (max(p.sum(), t.sum()) + distance)
+        loss = 1 - scale * (p * t).sum() / (p + t - p * t).sum()
+        y, x = np.mgrid[: p.shape[0], : p.shape[1]] / np.reshape(p.shape, (2, 1, 1))
+        (ax, ay), (bx, by) = (((x * m).mean(), (y * m).mean()) for m in (p, t))
+        lengths = np.hypot(ax, ay), np.hypot(bx, by)
+        angle = np.arctan2(ay, ax) - np.arctan2(by, bx)
+        values.append(loss + location * (1 - min(lengths) / max(lengths) + 4 / np.pi**2 * angle**2))
+    found = functional.scale_location_loss(logits, target, valid, location)
+    assert found.item() == pytest.approx(np.mean(values), rel=1e-6)
+
+
+def test_scale_location_loss_is_smallest_for_the_right_mask():
+    """Larger, smaller and shifted masks cost more; a shift costs by the location term alone where nothing overlaps."""
+    target = torch.zeros(1, 32, 32, dtype=torch.float64)
+    target[0, 10:14, 10:14] = 1
+    valid = target >= 0
+
+    def cost(rows, columns, location=True):
+        logits = torch.full_like(target, -40)
+        logits[0, rows, columns] = 40
+        return functional.scale_location_loss(logits, target, valid, location).item()
+
+    right = slice(10, 14)
+    assert cost(right, right) == pytest.approx(0, abs=1e-5)
+    assert 0.2 < cost(slice(10, 13), right) < cost(slice(10, 12), right)
+    assert 0.2 < cost(slice(9, 14), right) < cost(slice(8, 14), right)
+    assert cost(slice(0, 4), right, location=False) == cost(slice(20, 24), right, location=False) == pytest.approx(1)
+    assert cost(slice(20, 24), right) > 1.2
+
+
+@pytest.mark.parametrize('function', [functional.miss_false_alarm_loss, functional.scale_location_loss])
+def test_gradients_of_the_losses_of_baselines(function):
+    logits, target, valid = random_case(2, batch=2, size=(3, 4))
+    target[0] = 0
+    assert torch.autograd.gradcheck(lambda z: function(z, target, valid), logits.requires_grad_())
+
+
+@pytest.mark.parametrize(
+    'function',
+    [functional.structure_consistency_loss, functional.miss_false_alarm_loss, functional.scale_location_loss],
+)
+def test_losses_of_ignored_images_are_zero_with_a_graph(function):
     logits, target, valid = random_case(0)
-    loss = functional.structure_consistency_loss(logits.requires_grad_(), target, torch.zeros_like(valid))
+    loss = function(logits.requires_grad_(), target, torch.zeros_like(valid))
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()

@@ -8,13 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmirstd.checkpoints.convert.acm import convert_acm_state_dict
 from mmirstd.checkpoints.convert.adgfnet import convert_adgfnet_state_dict
 from mmirstd.checkpoints.convert.edge_sam import convert_edge_sam_state_dict
 from mmirstd.checkpoints.convert.efficient_sam import convert_efficient_sam_state_dict
+from mmirstd.checkpoints.convert.mdvsfa import convert_mdvsfa_state_dict
+from mmirstd.checkpoints.convert.rdian import convert_rdian_state_dict
 from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, has_branch_norm, repvit_arch
+from mmirstd.checkpoints.convert.residual_unet import convert_dnanet_state_dict, convert_mshnet_state_dict
+from mmirstd.checkpoints.convert.rpcanet import convert_rpcanet_state_dict
 from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict, convert_tiny_vit_state_dict
 from mmirstd.checkpoints.convert.simir import convert_simir
 from mmirstd.checkpoints.convert.swin import convert_swin_state_dict, swin_arch
+from mmirstd.checkpoints.convert.uiunet import convert_uiunet_state_dict
 from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.checkpoints.state_dict import CheckpointError, StateDict, unwrap_state_dict
 from mmirstd.io.files import refuse_overwriting, whole_file
@@ -67,16 +73,9 @@ def _sam(weights: StateDict) -> ConvertedWeights:
     raise ValueError(f'fits neither: {"; ".join(errors)}')
 
 
-def _adgfnet(weights: StateDict) -> ConvertedWeights:
-    return ConvertedWeights('EncoderDecoder', *convert_adgfnet_state_dict(weights))
-
-
-def _edge_sam(weights: StateDict) -> ConvertedWeights:
-    return ConvertedWeights('EncoderDecoder', *convert_edge_sam_state_dict(weights))
-
-
-def _efficient_sam(weights: StateDict) -> ConvertedWeights:
-    return ConvertedWeights('EncoderDecoder', *convert_efficient_sam_state_dict(weights))
+def _segmentor(convert: Callable[[StateDict], tuple[StateDict, list[str]]]) -> Callable[[StateDict], ConvertedWeights]:
+    """A conversion of a whole network, which its config describes."""
+    return lambda weights: ConvertedWeights('EncoderDecoder', *convert(weights))
 
 
 def _simir(weights: StateDict) -> ConvertedWeights:
@@ -85,13 +84,20 @@ def _simir(weights: StateDict) -> ConvertedWeights:
 
 # Source -> conversion. cli/convert.py says in words what each takes.
 SOURCES: dict[str, Callable[[StateDict], ConvertedWeights]] = {
-    'adgfnet': _adgfnet,
-    'edge-sam': _edge_sam,
-    'efficient-sam': _efficient_sam,
+    'acm': _segmentor(convert_acm_state_dict),
+    'adgfnet': _segmentor(convert_adgfnet_state_dict),
+    'dnanet': _segmentor(convert_dnanet_state_dict),
+    'edge-sam': _segmentor(convert_edge_sam_state_dict),
+    'efficient-sam': _segmentor(convert_efficient_sam_state_dict),
+    'mdvsfa': _segmentor(convert_mdvsfa_state_dict),
+    'mshnet': _segmentor(convert_mshnet_state_dict),
+    'rdian': _segmentor(convert_rdian_state_dict),
     'repvit': _repvit,
+    'rpcanet': _segmentor(convert_rpcanet_state_dict),
     'sam': _sam,
     'simir': _simir,
     'swin': _swin,
+    'uiunet': _segmentor(convert_uiunet_state_dict),
 }
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import zip_longest
 
 from torch import Tensor
 
@@ -28,6 +29,26 @@ def whole_keys(*rules: tuple[str, str]) -> Rules:
 def from_zero(template: str) -> Callable[[re.Match], str]:
     """Make a replacement for :data:`Rules` that fills a format string with the matched numbers, each less one."""
     return lambda match: template.format(*(int(number) - 1 for number in match.groups()))
+
+
+def numbered(template: str, *shifts: int) -> Callable[[re.Match], str]:
+    """As :func:`from_zero`, adding to each number its shift, zero for those without."""
+    return lambda match: template.format(
+        *(int(number) + shift for number, shift in zip_longest(match.groups(), shifts, fillvalue=0))
+    )
+
+
+def conv_bn(conv: str, bn: str, template: str, *shifts: int) -> Rules:
+    """Rules for a convolution and its batch norm: here one module; see :func:`numbered`."""
+    return (
+        (rf'{conv}\.', numbered(f'{template}.conv.', *shifts)),
+        (rf'{bn}\.', numbered(f'{template}.bn.', *shifts)),
+    )
+
+
+def without_prefix(key: str) -> str:
+    """Take away what a wrapper of the network put before its keys."""
+    return key.removeprefix('module.').removeprefix('model.')
 
 
 def renamed(weights: Mapping[str, Tensor], new_name: Callable[[str], str | None], network: str) -> StateDict:

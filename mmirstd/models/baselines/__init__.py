@@ -1,5 +1,28 @@
 """Published networks that the papers compare with, one file each, as backbones, necks and heads that mix."""
 
+from .acm import ACMEncoder, ModulatedPyramid
 from .adgfnet import AnomalyGatedFPN, ResidualEncoder
+from .dnanet import DenselyNestedPyramid
+from .mdvsfa import ClampedHead, ContextAggregation
+from .rdian import AdditiveUpsampling, DirectionalEncoder
+from .residual_unet import ResidualUNetDecoder, ResidualUNetEncoder
+from .rpcanet import UnfoldedRPCA, UnfoldingHead
+from .uiunet import InteractiveUBlockDecoder, UBlockEncoder
 
-__all__ = ['AnomalyGatedFPN', 'ResidualEncoder']
+__all__ = [
+    'ACMEncoder',
+    'AdditiveUpsampling',
+    'AnomalyGatedFPN',
+    'ClampedHead',
+    'ContextAggregation',
+    'DenselyNestedPyramid',
+    'DirectionalEncoder',
+    'InteractiveUBlockDecoder',
+    'ModulatedPyramid',
+    'ResidualEncoder',
+    'ResidualUNetDecoder',
+    'ResidualUNetEncoder',
+    'UBlockEncoder',
+    'UnfoldedRPCA',
+    'UnfoldingHead',
+]

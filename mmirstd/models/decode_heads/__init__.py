@@ -5,5 +5,6 @@ from .conv_head import ConvHead
 from .efficient_sam_head import EfficientSAMHead
 from .granularity_aware_head import GranularityAwareHead
 from .query_sam_head import QuerySAMHead
+from .side_output_head import SideOutputHead
 
-__all__ = ['BinaryHead', 'ConvHead', 'EfficientSAMHead', 'GranularityAwareHead', 'QuerySAMHead']
+__all__ = ['BinaryHead', 'ConvHead', 'EfficientSAMHead', 'GranularityAwareHead', 'QuerySAMHead', 'SideOutputHead']

@@ -32,15 +32,19 @@ class BinaryHead(BaseDecodeHead):
         """
         label = self._stack_batch_gt(batch_data_samples).squeeze(1)
         logits = self._at_label_size(seg_logits, label)
-        losses = self.mask_losses(logits, label)
-        if (probability := target_probability(logits, label)) is not None:
-            losses['target_prob'] = probability
-        return losses
+        return self.mask_losses(logits, label) | self.log_values(logits, label)
 
-    def mask_losses(self, logits: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Compute every loss of logits (B, 1, H, W) against labels (B, H, W), by its name."""
+    @staticmethod
+    def log_values(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """What is logged beside the losses: the mean probability on target pixels, where there are any."""
+        probability = target_probability(logits, label)
+        return {} if probability is None else {'target_prob': probability}
+
+    def mask_losses(self, logits: Tensor, label: Tensor, modules: nn.ModuleList | None = None) -> dict[str, Tensor]:
+        """Compute every loss, of `modules` or of the head, of logits (B, 1, H, W) against labels (B, H, W), by name."""
         losses: dict[str, Tensor] = {}
-        for loss in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
+        modules = self.loss_decode if modules is None else modules
+        for loss in modules if isinstance(modules, nn.ModuleList) else [modules]:
             value = loss(logits, label, ignore_index=self.ignore_index)
             losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
         return losses

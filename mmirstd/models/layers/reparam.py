@@ -30,7 +30,10 @@ def fold_conv_bn(conv: nn.Module, bn: _BatchNorm) -> nn.Module:
 
 
 class ConvBN(nn.Module):
-    """Bias-free convolution, "same" padding for stride 1, then batch norm; ``deploy`` holds one biased convolution."""
+    """Convolution, "same" padding for stride 1, then batch norm; ``deploy`` holds one biased convolution.
+
+    ``bias`` is for networks published with a bias that the batch norm takes away again.
+    """
 
     def __init__(
         self,
@@ -41,10 +44,13 @@ class ConvBN(nn.Module):
         groups: int = 1,
         bn_weight_init: float = 1.0,
         deploy: bool = False,
+        dilation: int = 1,
+        bias: bool = False,
     ) -> None:
         super().__init__()
+        padding = dilation * (kernel_size // 2)
         self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=deploy
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=bias or deploy
         )
         self.bn = None if deploy else nn.BatchNorm2d(out_channels)
         if self.bn is not None:

@@ -2,14 +2,30 @@
 
 from torch import Tensor, nn
 
+from mmirstd.models.layers.gates import ChannelGate, SpatialGate
 from mmirstd.models.layers.reparam import ConvBN
 
 
-class ConvBNReLU(nn.Sequential):
-    """Bias-free convolution with "same" padding, batch norm, ReLU."""
+def rectifier(slope: float = 0.0) -> nn.Module:
+    """A ReLU, or one that leaks with a slope."""
+    return nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> None:
-        super().__init__(ConvBN(in_channels, out_channels, kernel_size, stride), nn.ReLU(inplace=True))
+
+class ConvBNReLU(nn.Sequential):
+    """Convolution with "same" padding, batch norm, ReLU, which leaks where `slope` is not 0."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        bias: bool = False,
+        slope: float = 0.0,
+    ) -> None:
+        conv = ConvBN(in_channels, out_channels, kernel_size, stride, dilation=dilation, bias=bias)
+        super().__init__(conv, rectifier(slope))
 
 
 class ResidualBlock(nn.Module):
@@ -19,19 +35,37 @@ class ResidualBlock(nn.Module):
         in_channels: channels of the input.
         out_channels: channels of the output.
         stride: stride of the first convolution.
+        bias: whether the convolutions have a bias.
+        slope: slope of the ReLUs below zero.
+        attention: whether channels and pixels are weighed before the shortcut is added (Woo et al., CBAM, ECCV 2018).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        bias: bool = False,
+        slope: float = 0.0,
+        attention: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv1 = ConvBNReLU(in_channels, out_channels, 3, stride)
-        self.conv2 = ConvBN(out_channels, out_channels, 3)
+        self.conv1 = ConvBNReLU(in_channels, out_channels, 3, stride, bias=bias, slope=slope)
+        self.conv2 = ConvBN(out_channels, out_channels, 3, bias=bias)
+        self.attention = nn.Sequential(ChannelGate(out_channels), SpatialGate()) if attention else nn.Identity()
         self.shortcut = (
             nn.Identity()
             if stride == 1 and in_channels == out_channels
-            else ConvBN(in_channels, out_channels, 1, stride)
+            else ConvBN(in_channels, out_channels, 1, stride, bias=bias)
         )
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = rectifier(slope)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
-        return self.relu(self.conv2(self.conv1(x)) + self.shortcut(x))
+        return self.relu(self.attention(self.conv2(self.conv1(x))) + self.shortcut(x))
+
+
+def residual_stage(in_channels: int, out_channels: int, num_blocks: int, stride: int = 1, **kwargs) -> nn.Sequential:  # noqa: ANN003
+    """`num_blocks` residual blocks, of which the first changes width and size."""
+    first = ResidualBlock(in_channels, out_channels, stride, **kwargs)
+    return nn.Sequential(first, *(ResidualBlock(out_channels, out_channels, **kwargs) for _ in range(num_blocks - 1)))

@@ -14,8 +14,11 @@ def is_open(*sizes: int | torch.SymInt) -> bool:
     return any(isinstance(size, torch.SymInt) for size in sizes)
 
 
-def resize_like(x: Tensor, like: Tensor) -> Tensor:
-    """Resize (B, C, h, w) bilinearly to the height and width of `like` (B, C', H, W)."""
+def resize_like(x: Tensor, like: Tensor, align_corners: bool = False) -> Tensor:
+    """Resize (B, C, h, w) bilinearly to the height and width of `like` (B, C', H, W).
+
+    `align_corners` puts the outer pixels of both maps on each other, as older networks do.
+    """
     if not is_open(*x.shape[2:], *like.shape[2:]) and x.shape[2:] == like.shape[2:]:
         return x
-    return F.interpolate(x, like.shape[2:], mode='bilinear', align_corners=False)
+    return F.interpolate(x, like.shape[2:], mode='bilinear', align_corners=align_corners)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_EPS = 1e-8
+
 
 def _flatten(logits: Tensor, target: Tensor, valid: Tensor, per_image: bool = True) -> tuple[Tensor, Tensor, Tensor]:
     if logits.dtype in (torch.float16, torch.bfloat16):
@@ -80,6 +82,59 @@ def structure_consistency_loss(logits: Tensor, target: Tensor, valid: Tensor) ->
     (local_p, local_t) = (F.avg_pool2d(x.reshape(shape), 3, stride=1, padding=1).reshape(x.shape) for x in (p, target))
     loss = (local_p - local_t).abs() + ((p - local_p).abs() - (target - local_t).abs()).abs()
     return torch.where(valid, loss, 0 * loss).sum() / valid.sum().clamp(min=1)
+
+
+def miss_false_alarm_loss(
+    logits: Tensor, target: Tensor, valid: Tensor, miss_weight: float = 1.0, false_alarm_weight: float = 1.0
+) -> Tensor:
+    """Squared errors on targets and on the background, weighed apart (Wang et al., MDvsFA, ICCV 2019, Eq. 3).
+
+    The loss is the mean over the valid pixels of w_miss t (p - t)^2 + w_fa (1 - t) (p - t)^2.
+    """
+    logits, target, valid = _flatten(logits, target, valid)
+    error = (logits.sigmoid() - target).square() * (miss_weight * target + false_alarm_weight * (1 - target))
+    return torch.where(valid, error, 0 * error).sum() / valid.sum().clamp(min=1)
+
+
+def scale_location_loss(logits: Tensor, target: Tensor, valid: Tensor, location: bool = True) -> Tensor:
+    """Scale- and location-sensitive loss (Liu et al., MSHNet, CVPR 2024), as the public code (7c5194b) has it.
+
+    With P and T the sums of p and t over an image and I that of p t, the scale term is 1 - w I / (P + T - I) with
+    w = (min(P, T) + d) / (max(P, T) + d) and d = ((P - T) / 2)^2. The location term compares the vectors c of the means
+    over the image of (x / W, y / H) p and of (x / W, y / H) t, in length and angle:
+    1 - min(|c_p|, |c_t|) / max(|c_p|, |c_t|) + (4 / pi^2) (angle(c_p) - angle(c_t))^2. They are not divided by the sum
+    of p, so a mask of half the target's size in the right place has a length half as large. In lengths and
+    denominators there is 1e-8.
+
+    Args:
+        logits: (B, H, W).
+        target: (B, H, W) in [0, 1].
+        valid: bool (B, H, W).
+        location: whether the location term is added.
+    """
+    height, width = logits.shape[-2:]
+    logits, target, valid = _flatten(logits, target, valid)
+    p = torch.where(valid, logits.sigmoid(), 0)
+    size_p, size_t, overlap = p.sum(1), target.sum(1), (p * target).sum(1)
+    distance = ((size_p - size_t) / 2).square()
+    # An image that is all ignored has sums of zero.
+    scale = (torch.minimum(size_p, size_t) + distance) / (torch.maximum(size_p, size_t) + distance).clamp(min=_EPS)
+    loss = 1 - scale * overlap / (size_p + size_t - overlap).clamp(min=_EPS)
+    if location:
+        loss = loss + _location_term(p, target, height, width)
+    return _mean_over_images(loss, valid)
+
+
+def _location_term(p: Tensor, target: Tensor, height: int, width: int, eps: float = _EPS) -> Tensor:
+    x = torch.arange(width, device=p.device, dtype=p.dtype).repeat(height) / width
+    y = torch.arange(height, device=p.device, dtype=p.dtype).repeat_interleave(width) / height
+    lengths, angles = [], []
+    for mask in (p, target):
+        center_x, center_y = (x * mask).mean(1), (y * mask).mean(1)
+        lengths.append((center_x.square() + center_y.square() + eps).sqrt())
+        angles.append((center_y / (center_x + eps)).atan())
+    ratio = torch.minimum(*lengths) / (torch.maximum(*lengths) + eps)
+    return 1 - ratio + 4 / torch.pi**2 * (angles[0] - angles[1]).square()
 
 
 def sample_points(

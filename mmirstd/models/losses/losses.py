@@ -117,6 +117,38 @@ class StructureConsistencyLoss(BinaryLoss):
 
 
 @MODELS.register_module()
+class MissFalseAlarmLoss(BinaryLoss):
+    """Squared errors on targets and background, weighed apart; see functional.miss_false_alarm_loss."""
+
+    def __init__(
+        self,
+        miss_weight: float = 1.0,
+        false_alarm_weight: float = 1.0,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_mdfa',
+    ) -> None:
+        super().__init__(loss_weight, loss_name)
+        self.miss_weight, self.false_alarm_weight = miss_weight, false_alarm_weight
+
+    def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See :class:`BinaryLoss`."""
+        return functional.miss_false_alarm_loss(logits, target, valid, self.miss_weight, self.false_alarm_weight)
+
+
+@MODELS.register_module()
+class ScaleLocationLoss(BinaryLoss):
+    """Scale- and location-sensitive loss (SLS) of MSHNet; see functional.scale_location_loss."""
+
+    def __init__(self, location: bool = True, loss_weight: float = 1.0, loss_name: str = 'loss_sls') -> None:
+        super().__init__(loss_weight, loss_name)
+        self.location = location
+
+    def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See :class:`BinaryLoss`."""
+        return functional.scale_location_loss(logits, target, valid, self.location)
+
+
+@MODELS.register_module()
 class PointSampledLoss(BinaryLoss):
     """Sum of losses over one set of sampled points, as SimIR and Mask2Former train; see functional.sample_points.
 

@@ -1,0 +1,4 @@
+"""L-RPCANet (Liu et al., 2025)."""
+
+_base_ = './rpcanet.py'
+model = dict(backbone=dict(light_channels=16))

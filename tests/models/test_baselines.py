@@ -1,0 +1,188 @@
+"""Published networks against their authors' code: the same logits from the same weights."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_state import drawn, image
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.registry import DefaultScope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmirstd.checkpoints.convert import SOURCES as CONVERSIONS
+from mmirstd.checkpoints.convert import convert_weights
+from mmirstd.models.baselines import (
+    ClampedHead,
+    ContextAggregation,
+    DenselyNestedPyramid,
+    InteractiveUBlockDecoder,
+    ModulatedPyramid,
+    UnfoldedRPCA,
+)
+from mmirstd.models.baselines.rdian import DirectionalContrast
+from mmirstd.models.decode_heads import ConvHead, SideOutputHead
+from mmirstd.models.layers.reparam import switch_to_deploy
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = json.loads((Path(__file__).parent / 'golden/baselines.json').read_text())
+# Network -> source of its checkpoints, where they have another name.
+SOURCES = {
+    'acm-fpn': 'acm',
+    'acm-unet': 'acm',
+    'alcnet': 'acm',
+    'l-rpcanet': 'rpcanet',
+    'mdvsfa-g1': 'mdvsfa',
+    'mdvsfa-g2': 'mdvsfa',
+}
+
+
+@cache
+def config(name):
+    return Config.fromfile(ROOT / f'configs/baselines/{name}_nudt.py').model
+
+
+def build(name):
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return MODELS.build(config(name)).eval()
+
+
+@cache
+def published_state(name):
+    return {key: drawn(key, tuple(shape)) for key, shape in GOLDEN[name]['keys'].items()}
+
+
+def logits(model, x):
+    """Logits at the size of the image, before a head makes probabilities of them."""
+    features = model.extract_feat(x)
+    head = model.decode_head
+    out = ConvHead.forward(head, features) if isinstance(head, ClampedHead) else head(features)
+    return torch.nn.functional.interpolate(out, x.shape[2:], mode='bilinear', align_corners=False)
+
+
+@pytest.mark.parametrize('name', GOLDEN)
+def test_equals_the_published_code(name, all_tests):
+    converted = convert_weights(SOURCES.get(name, name), published_state(name))
+    model = build(name).double()
+    model.load_state_dict(converted.state_dict, strict=True)
+    for deploy in (False, True) if all_tests else (True,):
+        if deploy:
+            assert switch_to_deploy(model) > 5
+        for case in GOLDEN[name]['cases']:
+            with torch.no_grad():
+                out = logits(model, image(case['seed'], *case['shape'])).flatten()
+            assert out.mean().item() == pytest.approx(case['mean'], abs=1e-7 * case['std'])
+            assert out.std().item() == pytest.approx(case['std'], rel=1e-7)
+            values = out[:: case['every']].numpy()
+            np.testing.assert_allclose(values, case['values'], rtol=0, atol=1e-7 * case['std'])
+
+
+@pytest.mark.parametrize('name', GOLDEN)
+def test_parameters_are_those_of_the_published_code(name):
+    """All but those that its code never uses."""
+    unused = {'alcnet': sum(np.prod(shape) for key, shape in GOLDEN['alcnet']['keys'].items() if is_idle(key))}
+    ours = sum(p.numel() for p in build(name).parameters())
+    # RDIAN counts its eight fixed filters.
+    fixed = 8 * 25 if name == 'rdian' else 0
+    assert ours + unused.get(name, 0) + fixed == GOLDEN[name]['parameters']
+
+
+def is_idle(key):
+    return key.startswith('uplayer') and not key.endswith(('running_mean', 'running_var', 'num_batches_tracked'))
+
+
+@pytest.mark.parametrize('source', sorted({SOURCES.get(name, name) for name in GOLDEN}))
+def test_keys_without_a_place_are_named(source):
+    with pytest.raises(ValueError, match='odd'):
+        CONVERSIONS[source]({'odd.weight': torch.zeros(1)})
+
+
+def test_directional_contrast_is_high_on_points_and_low_beside_edges():
+    image = torch.zeros(1, 1, 15, 15)
+    image[..., 7, 7] = 2
+    image[..., :, 11:] = 2
+    weights = DirectionalContrast()(image)[0, 0]
+    assert weights[7, 7] == torch.sigmoid(torch.tensor(16.0))
+    assert weights[7, 3] == 0.5
+    # Both neighbors of an edge's pixel along the edge are equal to it.
+    assert weights[3, 10] == weights[3, 11] == 0.5
+
+
+def test_parts_refuse_what_does_not_fit():
+    maps = (torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 4, 4))
+    for neck in (ModulatedPyramid([4, 9]), DenselyNestedPyramid([4, 9], [1, 1])):
+        with pytest.raises(ValueError, match=r'takes maps of \[4, 9\] channels, got \[4, 8\]'):
+            neck(maps)
+    with pytest.raises(ValueError, match='one number for each but the coarsest'):
+        ModulatedPyramid([4, 8], num_blocks=[1, 1])
+    with pytest.raises(ValueError, match='as many'):
+        DenselyNestedPyramid([4, 8], [1])
+    with pytest.raises(ValueError, match='do not fit'):
+        InteractiveUBlockDecoder([4, 8], [4, 4], [2], [4])
+    with pytest.raises(ValueError, match='2 channels and 3 dilations'):
+        ContextAggregation(channels=(4, 4), dilations=(1, 2, 1))
+    with pytest.raises(ValueError, match='num_stages=0'):
+        UnfoldedRPCA(num_stages=0)
+    with pytest.raises(ValueError, match='num_convs=0'):
+        ConvHead(8, channels=4)
+    with pytest.raises(ValueError, match='neither'):
+        SideOutputHead([4, 8], predict='coarsest')
+    with pytest.raises(ValueError, match='go together'):
+        SideOutputHead([4, 8], warmup_iters=5)
+
+
+def test_necks_mix_with_other_encoders():
+    """Any odd sizes, any numbers of levels."""
+    maps = (torch.rand(2, 4, 21, 17), torch.rand(2, 6, 11, 9), torch.rand(2, 8, 5, 4))
+    (fused,) = ModulatedPyramid([4, 6, 8], deconv=False)(maps)
+    assert fused.shape == (2, 4, 21, 17)
+    (doubled,) = ModulatedPyramid([4, 6, 8], last_channels=3)(maps)
+    assert doubled.shape == (2, 3, 42, 34)
+    assert [x.shape for x in DenselyNestedPyramid([4, 6, 8], [1, 1, 1])(maps)] == [(2, 4, 21, 17)] * 2
+    levels = InteractiveUBlockDecoder([4, 8, 8], [4, 4, 8], [2, 2], [3, 0])(
+        (torch.rand(2, 4, 21, 17), torch.rand(2, 8, 11, 9), torch.rand(2, 8, 6, 5))
+    )
+    assert [x.shape for x in levels[1:]] == [(2, 4, 11, 9), (2, 8, 6, 5)]
+
+
+@pytest.mark.parametrize('own_size', [False, True])
+def test_side_outputs_warm_up_with_the_finest_alone(own_size):
+    torch.manual_seed(0)
+    sls = dict(type='mmirstd.ScaleLocationLoss', loss_weight=0.5)
+    warmup = dict(type='mmirstd.SoftIoULoss', smooth=0.0)
+    head = SideOutputHead([4, 8], own_size=own_size, warmup_iters=3, loss_warmup=warmup, loss_decode=sls)
+    maps = (torch.rand(2, 4, 16, 16), torch.rand(2, 8, 8, 8))
+    samples = []
+    for i in range(2):
+        label = torch.zeros(1, 16, 16, dtype=torch.long)
+        label[0, 4 + i, 5] = 1
+        samples.append(SegDataSample(gt_sem_seg=PixelData(data=label)))
+    hub = MessageHub.get_current_instance()
+    try:
+        hub.update_info('iter', 2)
+        losses = head.loss(maps, samples, {})
+        assert set(losses) == {'loss_iou', 'loss_idle', 'target_prob'}
+        assert losses['loss_idle'] == 0
+        torch.testing.assert_close(head.train()(maps), head.masks(maps)[0][0])
+        sum(value for key, value in losses.items() if key.startswith('loss')).backward()
+        assert all(p.grad is not None for p in head.parameters())
+        hub.update_info('iter', 3)
+        losses = head.loss(maps, samples, {})
+    finally:
+        hub.update_info('iter', 0)
+    assert set(losses) == {'loss_sls', 'loss_sls_sides', 'target_prob'}
+    sides, fused = head.masks(maps)
+    label = torch.cat([sample.gt_sem_seg.data for sample in samples])
+    torch.testing.assert_close(losses['loss_sls'], head.loss_decode(fused, label))
+    if own_size:
+        small = torch.nn.functional.max_pool2d(label[:, None].float(), 2)[:, 0].long()
+        coarse = head.loss_decode(sides[1], small)
+    else:
+        coarse = head.loss_decode(torch.nn.functional.interpolate(sides[1], (16, 16), mode='bilinear'), label)
+    torch.testing.assert_close(losses['loss_sls_sides'], head.loss_decode(sides[0], label) + coarse)
+    torch.testing.assert_close(head.eval()(maps), fused)
