@@ -129,10 +129,15 @@ def shrink(cfg):
         widths, blocks = [4, 8, 8, 8, 8], [1, 1, 2, 1, 1]
         inner.update(channels=widths, num_blocks=blocks)
         cfg.model.neck.in_channels = widths
-        nested = neck.type == 'mmirstd.DenselyNestedPyramid'
-        cfg.model.neck.num_blocks = blocks if nested else blocks[:-1]
-        for part in (head, *(cfg.model.get('auxiliary_head') or ())):
-            part.in_channels = widths[0] if nested else widths[:-1]
+        if neck.type == 'mmirstd.DenselyNestedPyramid':
+            cfg.model.neck.num_blocks = blocks
+            for part in (head, *cfg.model.auxiliary_head):
+                part.in_channels = widths[0]
+        elif neck.type == 'mmirstd.ResidualUNetDecoder':
+            cfg.model.neck.num_blocks = blocks[:-1]
+            head.in_channels = widths[:-1]
+        else:
+            head.in_channels = [widths[0], *widths[:3], widths[4]]
     elif inner.type == 'mmirstd.UBlockEncoder':
         widths = [4, 8, 8, 8, 8, 8]
         inner.update(channels=widths, inner_channels=[4] * 6)

@@ -19,6 +19,7 @@ from small_configs import (
 # Prefix of the names of parameters -> why no prediction needs them. What is not there any more fails a test.
 ALLOWED = {
     'auxiliary_head': 'it trains the backbone alone',
+    'decode_head.supervision': 'masks of coarse maps, and their fusion with the finest, only train',
     'backbone.last_merger': 'the last image that RPCANet makes is compared with the first',
     'backbone.dense.mask_norm': 'the early mask trains the queries alone',
     'backbone.dense.mask_mlp': 'the early mask trains the queries alone',

@@ -18,6 +18,7 @@ from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, has_br
 from mmirstd.checkpoints.convert.residual_unet import convert_dnanet_state_dict, convert_mshnet_state_dict
 from mmirstd.checkpoints.convert.rpcanet import convert_rpcanet_state_dict
 from mmirstd.checkpoints.convert.sam import convert_sam_vit_state_dict, convert_tiny_vit_state_dict
+from mmirstd.checkpoints.convert.sctransnet import convert_sctransnet_state_dict
 from mmirstd.checkpoints.convert.simir import convert_simir
 from mmirstd.checkpoints.convert.swin import convert_swin_state_dict, swin_arch
 from mmirstd.checkpoints.convert.uiunet import convert_uiunet_state_dict
@@ -95,6 +96,7 @@ SOURCES: dict[str, Callable[[StateDict], ConvertedWeights]] = {
     'repvit': _repvit,
     'rpcanet': _segmentor(convert_rpcanet_state_dict),
     'sam': _sam,
+    'sctransnet': _segmentor(convert_sctransnet_state_dict),
     'simir': _simir,
     'swin': _swin,
     'uiunet': _segmentor(convert_uiunet_state_dict),

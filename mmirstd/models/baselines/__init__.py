@@ -7,6 +7,7 @@ from .mdvsfa import ClampedHead, ContextAggregation
 from .rdian import AdditiveUpsampling, DirectionalEncoder
 from .residual_unet import ResidualUNetDecoder, ResidualUNetEncoder
 from .rpcanet import UnfoldedRPCA, UnfoldingHead
+from .sctransnet import SpatialChannelTransformer
 from .uiunet import InteractiveUBlockDecoder, UBlockEncoder
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     'ResidualEncoder',
     'ResidualUNetDecoder',
     'ResidualUNetEncoder',
+    'SpatialChannelTransformer',
     'UBlockEncoder',
     'UnfoldedRPCA',
     'UnfoldingHead',
