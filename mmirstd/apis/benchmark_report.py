@@ -50,11 +50,8 @@ def benchmark_markdown(result: dict[str, Any]) -> str:
     """Lay out conditions and table."""
     s, m = result['settings'], result['machine']
     height, width = s['shape']
-    what = (
-        'from uint8 images to masks'
-        if s['end_to_end']
-        else 'from preprocessed images to logits of the size that the network sees'
-    )
+    what = 'from preprocessed images to logits of the size that the network sees'
+    what = 'from uint8 images to masks' if s['end_to_end'] else 'from a PNG to its detections' if s['stages'] else what
     load = f'; load average {" before and ".join(f"{x:.1f}" for x in result["load"])} after' if result['load'] else ''
     gpu = f'{m["gpu"]}, CUDA {m["cuda"]}, TF32 {m["tf32"]}, ' if 'gpu' in m else ''
     graphs = ', CUDA graphs' if s['cuda_graphs'] else ''
@@ -81,7 +78,20 @@ def benchmark_markdown(result: dict[str, Any]) -> str:
                 f'latency / {result["reference"]}': with_spread(row['ratio'], 1, 3),
             }
         )
-    return '\n'.join([' '.join(lines), '', markdown_rows(rows)]) + '\n'
+    tables = [markdown_rows(rows)] + ([_stages_markdown(result)] if s['stages'] else [])
+    return '\n'.join([' '.join(lines), '', '\n\n'.join(tables)]) + '\n'
+
+
+def _stages_markdown(result: dict[str, Any]) -> str:
+    """Milliseconds and shares of the stages of one image."""
+    rows = []
+    for row in result['models']:
+        stages = row['stages_s']
+        whole = sum(stages.values())
+        around = whole - stages['network']
+        cells = {f'{name}, ms': f'{value * 1e3:.2f} ({value / whole:.0%})' for name, value in stages.items()}
+        rows.append({'model': row['name']} | cells | {'all but the network, ms': f'{around * 1e3:.2f}'})
+    return markdown_rows(rows)
 
 
 def benchmark_csv(result: dict[str, Any]) -> bytes:
@@ -92,6 +102,7 @@ def benchmark_csv(result: dict[str, Any]) -> bytes:
         flat |= dict(zip(('input_height', 'input_width'), row['input_size'], strict=True))
         for key in ('latency_s', 'ratio'):
             flat |= {f'{key}_{part}': value for part, value in row[key].items()}
+        flat |= {f'{stage}_s': value for stage, value in row.get('stages_s', {}).items()}
         rows.append(flat | {key: row[key] for key in ('images_per_s', 'memory_bytes', 'calls')})
     return csv_rows(rows)
 

@@ -7,7 +7,7 @@ reference the median of the ratios within the rounds. See docs/how-to/benchmark.
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -20,7 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from mmirstd.apis import measuring
+from mmirstd.apis.benchmark_onnx import onnx_run
 from mmirstd.apis.benchmark_report import FILES, read_accuracy, write_benchmark
+from mmirstd.apis.benchmark_stages import StageTimer, scene_file
 from mmirstd.apis.complexity import (
     TRAINING_ONLY,
     analyze,
@@ -32,12 +34,14 @@ from mmirstd.apis.complexity import (
 )
 from mmirstd.apis.configuration import CfgOptions, check_checkpoint, parse_options, read_config
 from mmirstd.apis.contenders import PRECISIONS, Contender, contenders, find_reference
+from mmirstd.apis.exporting import require_onnx
 from mmirstd.apis.inference import check_device
 from mmirstd.apis.measuring import Run
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_state_dict_file
 from mmirstd.io.files import refuse_overwriting
 from mmirstd.models.layers.reparam import switch_to_deploy
+from mmirstd.synthesis.config import MIN_SIZE
 from mmirstd.utils.configs import find_config
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
@@ -53,6 +57,7 @@ class BenchmarkSettings:
     threads: int = 1
     device: str = 'cpu'
     end_to_end: bool = False
+    stages: bool = False
     cuda_graphs: bool = False
     rounds: int = 15
     seconds: float = 1.0
@@ -66,13 +71,17 @@ class BenchmarkSettings:
             raise ArgumentError(f'--seconds must be a number from 0, got {self.seconds}')
         if self.cuda_graphs and (self.device != 'cuda' or self.end_to_end):
             raise ArgumentError('--cuda-graphs needs --device cuda, and cannot hold the copies of --end-to-end')
+        if self.stages and (self.batch > 1 or self.end_to_end or self.cuda_graphs):
+            raise ArgumentError('--stages is of one image at a time, without --end-to-end and --cuda-graphs')
+        if self.stages and min(self.shape) < MIN_SIZE:
+            raise ArgumentError(f'--stages draws a scene, of at least {MIN_SIZE} x {MIN_SIZE}')
 
 
 @dataclass
 class Prepared:
     """What is known of a contender before it is timed; sizes in bytes, ``macs`` of one image."""
 
-    run: Run
+    run: Run | StageTimer
     params: int
     macs: int
     input_size: tuple[int, int]
@@ -93,6 +102,7 @@ def benchmark(
     compile: bool = False,
     cuda_graphs: bool = False,
     end_to_end: bool = False,
+    stages: bool = False,
     rounds: int = 15,
     seconds: float = 1.0,
     warmup: int = 3,
@@ -118,6 +128,7 @@ def benchmark(
         compile: ``torch.compile``.
         cuda_graphs: Replay the network as a CUDA graph.
         end_to_end: From uint8 images in main memory to their masks there, instead of the network alone.
+        stages: From an image file to its detections, with the shares of reading, network and post-processing.
         rounds: How often each model has its turn.
         seconds: Per model and round; at least one call is made.
         warmup: Calls per model before all rounds.
@@ -144,6 +155,7 @@ def benchmark(
         threads=torch.get_num_threads() if threads is None else threads,
         device=device,
         end_to_end=end_to_end,
+        stages=stages,
         cuda_graphs=cuda_graphs,
         rounds=rounds,
         seconds=seconds,
@@ -161,6 +173,8 @@ def benchmark(
         find_config(model.config)
         if model.checkpoint:
             check_checkpoint(model.checkpoint)
+        if model.onnx:
+            check_onnx(model, settings)
     values = read_accuracy(accuracy, models) if accuracy else {}
     if out:
         refuse_overwriting((Path(out) / name for name in FILES), overwrite, [accuracy] if accuracy else [])
@@ -183,6 +197,18 @@ def _settings_of_torch(threads: int) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before[1]
 
 
+def check_onnx(contender: Contender, settings: BenchmarkSettings) -> None:
+    """See that onnxruntime can do what is asked for.
+
+    Raises:
+        ArgumentError: On a GPU, and with stages, which are those of PyTorch's inferencer.
+        ExportError: If a package is missing.
+    """
+    if settings.device != 'cpu' or settings.stages:
+        raise ArgumentError(f'{contender.name}: onnx is measured on the CPU, without --stages')
+    require_onnx()
+
+
 def build(contender: Contender, cfg_options: dict[str, Any]) -> nn.Module:
     """Build a model in its form on the CPU; nothing is initialized from pretrained files."""
     cfg = read_config(contender.config, cfg_options)
@@ -190,6 +216,7 @@ def build(contender: Contender, cfg_options: dict[str, Any]) -> nn.Module:
     model = build_model(cfg)
     if file := contender.checkpoint:
         load_strict(model, load_state_dict_file(file), file)
+    model.cfg, model.operating_point = cfg, None
     if contender.deploy:
         switch_to_deploy(model)
     return model.requires_grad_(False)
@@ -211,6 +238,12 @@ def runnable(model: nn.Module, contender: Contender, settings: BenchmarkSettings
     if contender.compile:
         model.encode_decode = torch.compile(model.encode_decode, dynamic=False)
     images = raw_batch(model, settings.batch, *settings.shape)
+    if contender.onnx:
+        options = {'int8': contender.int8, 'end_to_end': settings.end_to_end, 'threads': settings.threads}
+        return onnx_run(model, images, **options)
+    if settings.stages:
+        step = in_precision(model.test_step, contender.precision, settings)
+        return StageTimer(model, scene_file(*settings.shape), step)
     run = image_to_mask(model, images) if settings.end_to_end else network(model, images, layout)
     return in_precision(run, contender.precision, settings)
 
@@ -232,14 +265,14 @@ def image_to_mask(model: nn.Module, images: list[Tensor]) -> Run:
     return run
 
 
-def in_precision(run: Run, precision: str, settings: BenchmarkSettings) -> Run:
+def in_precision(run: Callable, precision: str, settings: BenchmarkSettings) -> Callable:
     """Run without gradients and, below float32, in autocast, whose cache of weights a graph cannot hold."""
     lower, cached = precision != 'fp32', not settings.cuda_graphs
     dtype = PRECISIONS[precision] if lower else None
 
-    def cast() -> Tensor:
+    def cast(*args: Any) -> Any:
         with torch.no_grad(), torch.autocast(settings.device, dtype, enabled=lower, cache_enabled=cached):
-            return run()
+            return run(*args)
 
     return cast
 
@@ -284,6 +317,9 @@ def measure_contenders(
         if settings.cuda_graphs:
             one.run = measuring.as_cuda_graph(one.run)
     load = [os.getloadavg()[0]] if hasattr(os, 'getloadavg') else []
+    for one in prepared.values():
+        if isinstance(one.run, StageTimer):
+            one.run.seconds.clear()
     timed = {name: measuring.timer(one.run, settings.device) for name, one in prepared.items()}
     rounds = measuring.interleave(timed, settings.rounds, settings.seconds)
     load += [os.getloadavg()[0]] if load else []
@@ -296,6 +332,8 @@ def measure_contenders(
         row |= {'params': one.params, 'macs': one.macs, 'memory_bytes': one.memory, 'latency_s': latency}
         row |= {'images_per_s': settings.batch / latency['median']}
         row |= {'ratio': summarize_rounds([a / b for a, b in zip(medians, of, strict=True)])}
+        if isinstance(one.run, StageTimer):
+            row |= {'stages_s': one.run.medians()}
         rows.append(row | {'rounds_s': medians, 'calls': sum(len(r[name]) for r in rounds)})
     about = {'settings': asdict(settings), 'machine': measuring.machine(settings.device), 'load': load}
     about |= {'date': time.strftime('%Y-%m-%d'), 'reference': models[reference].name}

@@ -12,7 +12,8 @@ import torch
 from mmirstd.utils.errors import ArgumentError
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-FORMS = ('deploy', 'channels-last', 'compile', *PRECISIONS)
+FORMS = ('deploy', 'channels-last', 'compile', 'onnx', 'int8', *PRECISIONS)
+SWITCHES = FORMS[: -len(PRECISIONS)]
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Contender:
     deploy: bool = False
     channels_last: bool = False
     compile: bool = False
+    onnx: bool = False
+    int8: bool = False
     precision: str = 'fp32'
 
     @property
     def form(self) -> str:
         """In words."""
-        chosen = [f for f in FORMS[:3] if getattr(self, f.replace('-', '_'))]
+        chosen = [f for f in SWITCHES if getattr(self, f.replace('-', '_'))]
         return ', '.join(chosen + [self.precision] * (self.precision != 'fp32')) or 'as trained'
 
 
@@ -56,8 +59,26 @@ def contenders(configs: Sequence[str], checkpoints: Sequence[str], flags: dict[s
         name = name if seen[name] == 1 else f'{name}#{seen[name]}'
         form = {form.replace('-', '_'): True for form in forms if form not in PRECISIONS}
         form |= {'precision': own[0]} if own else {}
-        found.append(Contender(name, config, None if checkpoint == '-' else checkpoint, **flags | form))
+        chosen = flags | form
+        if form.get('onnx') or form.get('int8'):
+            # What a flag asks of all models, onnxruntime decides itself.
+            chosen |= {'deploy': True} | {key: False for key in ('channels_last', 'compile') if key not in form}
+        contender = Contender(name, config, None if checkpoint == '-' else checkpoint, **chosen)
+        _check_form(contender, given)
+        found.append(contender)
     return found
+
+
+def _check_form(contender: Contender, given: str) -> None:
+    """onnxruntime has a form of its own."""
+    if contender.int8 and not contender.onnx:
+        raise ArgumentError(f'{given}: int8 is quantized by onnxruntime: write onnx+int8')
+    if not contender.onnx:
+        return
+    others = [form for form in ('channels-last', 'compile') if getattr(contender, form.replace('-', '_'))]
+    others += [contender.precision] * (contender.precision != 'fp32')
+    if others:
+        raise ArgumentError(f'{given}: onnx goes with deploy and int8 alone, not with {others[0]}')
 
 
 def find_reference(asked: str, models: Sequence[Contender], configs: Sequence[str]) -> int:

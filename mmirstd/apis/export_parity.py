@@ -56,6 +56,11 @@ def parity_images(images: Image | Sequence[Image] | None, size: tuple[int, int] 
         sizes = [size] * 2 if size else SCENE_SIZES
         scenes = [render_scene(scene_generator(0, 'test', i), s)[0] for i, s in enumerate(sizes)]
         return [(f'synthetic scene {i}', scene) for i, scene in enumerate(scenes)]
+    return named_images(images)
+
+
+def named_images(images: Image | Sequence[Image]) -> list[tuple[str, Image]]:
+    """Name and file or array of each image, see :func:`mmirstd.io.inputs.list_images`."""
     return [(i['img_id'], i['img'] if i.get('img') is not None else i['img_path']) for i in list_images(images)]
 
 

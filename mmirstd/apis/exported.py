@@ -50,8 +50,22 @@ class ExportedModel:
         self.load = LoadIRImage(channels=given['channels'], dtype=given['dtype'], **levels)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities (B, 1, H, W) of images (B, C, H, W), of channels and type as ``metadata['input']`` says."""
-        return self._run(np.array(images, order='C'))  # PyTorch takes no negative stride, even of an axis of 1
+        """Probabilities (B, 1, H, W) of images (B, C, H, W), of channels and type as ``metadata['input']`` says.
+
+        Raises:
+            ExportError: If the images are of another kind or size, or the file fails on them.
+        """
+        wanted = self.metadata['input']
+        size, kind = tuple(wanted['size'] or images.shape[2:]), f'{wanted["dtype"]} (B, {wanted["channels"]}, H, W)'
+        if images.ndim != 4 or (images.shape[1], images.dtype) != (wanted['channels'], np.dtype(wanted['dtype'])):
+            raise ExportError(f'the exported file takes images {kind}, got {images.dtype} {images.shape}')
+        if images.shape[2:] != size:
+            given = ' x '.join(map(str, images.shape[2:]))
+            raise ExportError(f'the exported file takes images of {size[0]} x {size[1]} alone, got {given}')
+        try:
+            return self._run(np.array(images, order='C'))  # PyTorch takes no negative stride, even of an axis of 1
+        except Exception as e:  # onnxruntime's errors have no common class
+            raise ExportError(f'the exported file fails on images {images.shape}: {first_line(e)}') from e
 
     def read(self, image: Image) -> np.ndarray:
         """An image, a file or an array as :class:`LoadIRImage` takes it, as input (1, C, H, W)."""

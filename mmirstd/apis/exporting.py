@@ -5,18 +5,20 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError
-from mmirstd.apis.export_parity import ImageParity, compare, parity_images, parity_table
+from mmirstd.apis.configuration import CfgOptions, OptionError, run_config
+from mmirstd.apis.export_parity import ImageParity, compare, named_images, parity_images, parity_table
 from mmirstd.apis.exported import INSTALL, PT2_METADATA, ExportedModel, require_onnxruntime
 from mmirstd.apis.exported_graph import INPUT, METADATA, OUTPUT, ExportedGraph, ExportError, InputType, describe_graph
 from mmirstd.apis.inference import init_model, own_weights
+from mmirstd.apis.quantizing import QuantizedReport, quantize_model
+from mmirstd.apis.validation import validation_loader
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.io.files import refuse_overwriting, whole_file
 from mmirstd.io.inputs import Image
@@ -27,6 +29,7 @@ from mmirstd.utils.text import first_line
 FORMATS = ('.onnx', '.pt2')
 # An open size begins above the padding multiple, or else here: below, some networks have maps of one pixel.
 MIN_SIZE = 64
+_FIXED = 'with a fixed size it may succeed: --static HxW'
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,13 @@ class ExportReport:
         path: The file.
         metadata: What stands in it.
         parity: The comparison with PyTorch, image by image.
+        quantized: The file in 8 bits, if it was asked for.
     """
 
     path: Path
     metadata: dict[str, Any]
     parity: list[ImageParity]
+    quantized: QuantizedReport | None = None
 
     def __str__(self) -> str:
         given = self.metadata['input']
@@ -55,6 +60,7 @@ class ExportReport:
                 f'{given["dtype"]}, {given["order"]}, {size}; threshold {self.metadata["threshold"]:.6g}',
                 parity_table(self.parity),
                 f'equal to PyTorch within {worst:.2g} of probability',
+                *([str(self.quantized)] if self.quantized else []),
             ]
         )
 
@@ -70,6 +76,9 @@ def export(
     threshold: float | None = None,
     images: Image | Sequence[Image] | None = None,
     tolerance: float = 1e-3,
+    int8: bool = False,
+    calibrate_images: Image | Sequence[Image] | None = None,
+    data_root: str | Path | None = None,
     cfg_options: CfgOptions | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
@@ -85,6 +94,9 @@ def export(
         threshold: Goes into the file; by default the operating point of the weights, or else the head's threshold.
         images: What the file is compared on, see :func:`mmirstd.io.inputs.list_images`; by default synthetic scenes.
         tolerance: Probabilities may differ from those of PyTorch by so much.
+        int8: Also write ``NAME.int8.onnx``, quantized to 8 bits, and measure both.
+        calibrate_images: Training images that the ranges of 8 bits are taken from.
+        data_root: Folder of the config's dataset, for IoU, Pd and Fa of both on its validation split.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         overwrite: Replace ``out`` if it exists.
 
@@ -101,16 +113,28 @@ def export(
     out = Path(out)
     size = _check_options(out, static, channels, dtype, threshold, tolerance)
     if out.suffix == '.onnx':
-        _require_onnx()
-    refuse_overwriting(out, overwrite, [checkpoint] if checkpoint else [])
+        require_onnx()
+    if int8 != (calibrate_images is not None) or (int8 and out.suffix != '.onnx') or (data_root and not int8):
+        raise ArgumentError('--int8 is for .onnx and needs --calibrate-images; --data-root is for --int8')
+    quantized = out.with_name(f'{out.stem}.int8.onnx')
+    written = [out, quantized] if int8 else [out]
+    refuse_overwriting(written, overwrite, [checkpoint] if checkpoint else [])
     if not out.parent.is_dir():
         raise OptionError(f'--out {out}: there is no folder {out.parent}')
     if checkpoint is None and (checkpoint := own_weights(config)) is None:
         raise CheckpointError(f'no weights come with {config}: give the checkpoint of a training')
     compared = parity_images(images, size)
-    model = init_model(config, checkpoint, 'cpu', cfg_options).requires_grad_(False)
-    return export_model(model, out, size=size, channels=channels, dtype=dtype, threshold=threshold,
+    calibration = named_images(calibrate_images) if int8 else []
+    cfg = run_config(config, ('val',) if data_root else (), cfg_options=cfg_options, data_root=data_root)
+    validation = validation_loader(cfg) if data_root else None
+    model = init_model(cfg, checkpoint, 'cpu').requires_grad_(False)
+    report = export_model(model, out, size=size, channels=channels, dtype=dtype, threshold=threshold,
                         compared=compared, tolerance=tolerance)  # fmt: skip
+
+    if int8:
+        exported = ExportedModel(out, threads=torch.get_num_threads())
+        report = replace(report, quantized=quantize_model(exported, out, quantized, calibration, validation, compared))
+    return report
 
 
 def export_model(
@@ -131,11 +155,14 @@ def export_model(
     metadata['input']['min_size'] = None if size else least
     with whole_file(out) as temporary:
         if out.suffix == '.onnx':
-            _write_onnx(program, temporary, metadata)
+            write_onnx(program, temporary, metadata)
         else:
             with open(temporary, 'wb') as file:
                 torch.export.save(program, file, extra_files={PT2_METADATA: json.dumps(metadata)})
-        parity = compare(model, ExportedModel(temporary, suffix=out.suffix), compared, tolerance)
+        try:
+            parity = compare(model, ExportedModel(temporary, suffix=out.suffix), compared, tolerance)
+        except ExportError as e:
+            raise e if size else ExportError(f'{e}; {_FIXED}') from e
     return ExportReport(out, metadata, parity)
 
 
@@ -164,19 +191,24 @@ def trace_program(
         )
     example = torch.zeros(1 if size else 2, channels, *(size or (100, 150)), dtype=dtype)
     if size:
-        return _trace(graph, example, None), min(size)
+        return trace(graph, example, None), min(size)
     error = None
     for least in (preprocessor.test_divisor + 1, MIN_SIZE):
         axes = {0: torch.export.Dim('batch', min=1)}
         axes |= {i: torch.export.Dim(name, min=least) for i, name in ((2, 'height'), (3, 'width'))}
         try:
-            return _trace(graph, example, (axes,)), least
+            return trace(graph, example, (axes,)), least
         except ExportError as e:
             error = e
-    raise ExportError(f'{error}; with a fixed size it may succeed: --static HxW') from error
+    raise ExportError(f'{error}; {_FIXED}') from error
 
 
-def _trace(graph: ExportedGraph, example: torch.Tensor, axes: Any) -> torch.export.ExportedProgram:
+def trace(graph: torch.nn.Module, example: torch.Tensor, axes: Any) -> torch.export.ExportedProgram:
+    """Trace a module of one input; ``axes`` are its open dimensions, as ``torch.export`` takes them.
+
+    Raises:
+        ExportError: If it cannot be traced.
+    """
     try:
         with torch.no_grad(), _quiet():
             graph(example)  # what a module keeps from its first call is then no part of the trace
@@ -187,7 +219,12 @@ def _trace(graph: ExportedGraph, example: torch.Tensor, axes: Any) -> torch.expo
         raise ExportError(f'torch.export cannot trace the network: {first_line(e)}') from e
 
 
-def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> None:
+def write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> None:
+    """Write a program with one input and one output as ONNX.
+
+    Raises:
+        ExportError: If an operation has no counterpart there, or the file would be larger than 2 GB.
+    """
     try:
         with _quiet():
             onnx = torch.onnx.export(program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT])
@@ -216,7 +253,12 @@ def _check_options(
     return numbers
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """See that everything is there that writes and runs ONNX.
+
+    Raises:
+        ExportError: If not; the message says how to get it.
+    """
     require_onnxruntime()
     try:
         import onnx  # noqa: F401

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from mmirstd.apis.configuration import CfgOptions, check_checkpoint, run_config
 from mmirstd.apis.inference import init_model
 from mmirstd.apis.model_parts import ModelPart, Replacement, list_parts, trace_outputs
-from mmirstd.apis.validation import validation_loader
-from mmirstd.engine.provenance import leaves
+from mmirstd.apis.validation import data_name, validation_loader
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.metrics import compute_metrics
@@ -202,7 +201,7 @@ def ablate_parts(
     result = ModelAblation(
         config=Path(cfg.filename or 'config').stem,
         checkpoint=str(checkpoint),
-        data=_data_name(dataset),
+        data=data_name(dataset),
         images=total,
         iou=by_variant[None],
         parts=[
@@ -243,8 +242,3 @@ def _count_batch(model: nn.Module, data: dict[str, Any], variant: tuple[ModelPar
         samples = model(**data, mode='predict')
     pairs = [(to_array(s.pred_sem_seg.data[0]), to_array(s.gt_sem_seg.data[0])) for s in samples]
     return [count_image(EvaluatedImage.from_labels(*pair, 255), PRESETS['exact']) for pair in pairs]
-
-
-def _data_name(dataset: Any) -> str:
-    splits = [getattr(part, 'split_info', None) for part in leaves(dataset)]
-    return ', '.join(f'{s["dataset"]} {s["name"]}' if s else type(dataset).__name__ for s in splits)

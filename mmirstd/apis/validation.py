@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmirstd.apis.configuration import OptionError
 from mmirstd.checkpoints.provenance import SEPARATOR, SplitRecord
-from mmirstd.engine.provenance import find_overlaps, provenance_of_dataset
+from mmirstd.engine.provenance import find_overlaps, leaves, provenance_of_dataset
 
 # 'basicirstd/test', 'test.txt', 'test_NUDT-SIRST.txt'
 _TEST = re.compile(r'test(ing)?([._-]|$)')
@@ -54,3 +54,9 @@ def refuse_test_images(cfg: Config, dataset: Any) -> list[SplitRecord]:
         shared = f'{first.count} of {first.evaluated["num"]} images of {first.evaluated["dataset"]}'
         raise OptionError(f'{where} shares {shared} {first.evaluated["name"]} with the test_dataloader')
     return records
+
+
+def data_name(dataset: Any) -> str:
+    """Datasets and splits of a dataset and of those inside it, in words."""
+    splits = [getattr(part, 'split_info', None) for part in leaves(dataset)]
+    return ', '.join(f'{s["dataset"]} {s["name"]}' if s else type(dataset).__name__ for s in splits)

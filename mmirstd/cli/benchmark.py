@@ -7,7 +7,7 @@ import argparse
 
 from mmirstd.cli.options import add_cfg_options, keywords
 
-FORMS = 'deploy, channels-last, compile, fp32, bf16, fp16'
+FORMS = 'deploy, channels-last, compile, onnx, int8, fp32, bf16, fp16'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--compile', action='store_true', help='torch.compile')
     add('--cuda-graphs', action='store_true', help='replay the network as a CUDA graph')
     add('--end-to-end', action='store_true', help='from uint8 images in main memory to their masks there')
+    add('--stages', action='store_true', help='from an image file to its detections, with the share of each stage')
     add('--rounds', type=int, default=15, metavar='N', help='default: 15')
     add('--seconds', type=float, default=1.0, metavar='S', help='per model and round, at least one call (default: 1)')
     add('--warmup', type=int, default=3, metavar='N', help='calls per model before all rounds (default: 3)')

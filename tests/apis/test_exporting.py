@@ -210,3 +210,24 @@ def test_files_that_were_not_exported(name, tmp_path):
         ExportedModel(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         ExportedModel(tmp_path / 'nothing.onnx')
+
+
+def test_a_file_that_fails_is_an_error_with_advice(unet, monkeypatch):
+    def fail(self, images):
+        raise ExportError(f'the exported file fails on images {images.shape}')
+
+    monkeypatch.setattr(ExportedModel, '__call__', fail)
+    with pytest.raises(ExportError, match=r'fails on images \(1, 1, 256, 256\); with a fixed size .* --static HxW'):
+        apis.export(*unet, out='model.pt2')
+
+
+def test_inputs_of_another_kind_are_refused(unet):
+    apis.export(*unet, out='model.pt2', static=(32, 40))
+    exported = ExportedModel('model.pt2')
+    for images, message in (
+        (np.zeros((1, 3, 32, 40), np.uint8), 'takes images uint8'),
+        (np.zeros((1, 1, 32, 40), np.float32), 'takes images uint8'),
+        (np.zeros((1, 1, 32, 32), np.uint8), 'of 32 x 40 alone, got 32 x 32'),
+    ):
+        with pytest.raises(ExportError, match=message):
+            exported(images)

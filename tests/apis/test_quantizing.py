@@ -1,0 +1,117 @@
+"""``mmirstd export --int8``: files in 8 bits beside the float ones, and what they lose."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS
+
+from mmirstd import apis
+from mmirstd.apis.exported import ExportedModel
+from mmirstd.apis.exported_graph import ExportError
+from mmirstd.apis.quantizing import QuantizedReport, measure_side_by_side, quantize_file
+from mmirstd.evaluation.functional.counts import count_image, sum_counts
+from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
+from mmirstd.evaluation.functional.metrics import compute_metrics
+from mmirstd.evaluation.functional.protocols import PRESETS
+
+UNET = """
+model['data_preprocessor'].update(type='mmirstd.IRSTDDataPreProcessor', test_divisor=4)
+model['backbone'] = dict(type='mmirstd.UNetEncoder', channels=(8, 8, 8))
+model['neck'] = dict(type='mmirstd.SGEM', in_channels=[8, 8, 8], sgem_levels=(1,))
+model['decode_head'] = dict(type='mmirstd.ConvHead', in_channels=8, in_index=0,
+                            loss_decode=dict(type='mmirstd.SoftIoULoss'))
+"""
+
+
+@pytest.fixture
+def unet(tiny_config, tmp_path, monkeypatch):
+    """A config, and random weights whose logits are spread."""
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config(UNET)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(Config.fromfile(config).model).eval()
+    with torch.no_grad():
+        model.decode_head.conv_seg.weight.mul_(20)
+        model.decode_head.conv_seg.bias.sub_(model(torch.randn(1, 3, 64, 64)).quantile(0.8))
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, 'unet.pth')
+    return config, 'unet.pth'
+
+
+def test_eight_bits_beside_float(call, unet, tiny_data, capsys):
+    options = ['--int8', '--calibrate-images', tiny_data / 'images', '--data-root', tiny_data, '--threshold', 0.25]
+    assert call('export', *unet, '--out', 'model.onnx', *options) is None
+    shown = capsys.readouterr().out
+    assert 'model.int8.onnx: quantized with 5 images; measured on tiny all' in shown
+    plain, small = ExportedModel('model.onnx'), ExportedModel('model.int8.onnx')
+    assert small.metadata == plain.metadata
+    image = tiny_data / 'images/0.png'
+    difference = np.abs(plain.predict(image).probability - small.predict(image).probability)
+    assert 0 < difference.mean() < 0.05
+    assert len(np.unique(small.predict(image).probability)) > 256  # the end of the network is in float
+    # The metrics are those of a test at the same threshold.
+    evaluator = dict(type='mmirstd.IRSTDMetric', threshold=0.25)
+    metrics = apis.test(*unet, cfg_options={'test_evaluator': evaluator}, work_dir='test').metrics
+    assert f'{metrics["IoU"]:.4f}' in shown
+    # Without a dataset there is a latency alone.
+    report = apis.export(*unet, out='again.onnx', int8=True, calibrate_images=tiny_data / 'images')
+    assert report.quantized.loss is None
+    assert 'give --data-root' in str(report)
+    assert [row['form'] for row in report.quantized.rows] == ['float', 'int8']
+
+
+def test_a_loss_is_said():
+    rows = [{'form': 'float', 'IoU': 0.6}, {'form': 'int8', 'IoU': 0.58}]
+    report = QuantizedReport(Path('m.int8.onnx'), 5, rows, 'tiny val')
+    assert report.loss == pytest.approx(0.02)
+    assert '8 bits lose 0.0200 IoU, more than 0.01: use the float file' in str(report)
+    rows[1]['IoU'] = 0.595
+    assert 'lose' not in str(report)
+
+
+def test_metrics_of_files_side_by_side():
+    """Against the counts of each image."""
+
+    class Fixed:
+        def __init__(self, threshold):
+            self.metadata = {'threshold': threshold}
+
+        def read(self, image):
+            return image
+
+        def __call__(self, image):
+            return image[None, None]
+
+    rng = np.random.default_rng(0)
+    samples = [(rng.random((16, 16)).astype(np.float32), rng.choice([0, 1, 255], (16, 16))) for _ in range(3)]
+    found = measure_side_by_side({'low': Fixed(0.2), 'high': Fixed(0.9)}, samples)
+    for name, threshold in (('low', 0.2), ('high', 0.9)):
+        counts = [count_image(EvaluatedImage.from_labels(p > threshold, m, 255), PRESETS['exact']) for p, m in samples]
+        expected = compute_metrics(sum_counts(counts))
+        assert [found[name][key] for key in ('IoU', 'Pd', 'Fa')] == [expected[key] for key in ('IoU', 'Pd', 'Fa')]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--out', 'm.onnx', '--int8'], 'needs --calibrate-images'),
+        (['--out', 'm.pt2', '--int8', '--calibrate-images', 'x.png'], '--int8 is for .onnx'),
+        (['--out', 'm.onnx', '--data-root', '.'], '--data-root is for --int8'),
+        (['--out', 'm.onnx', '--int8', '--calibrate-images', 'x.png'], 'x.png'),
+    ],
+)
+def test_mistakes_are_one_line(call, unet, capsys, arguments, message):
+    found = call('export', *unet, *arguments)
+    assert message in (found if isinstance(found, str) else capsys.readouterr().err)
+
+
+def test_nothing_to_quantize(tmp_path):
+    (tmp_path / 'm.onnx').write_bytes(b'no model')
+    with pytest.raises(ExportError, match='there is no image'):
+        quantize_file(tmp_path / 'm.onnx', tmp_path / 'q.onnx', [])
+    with pytest.raises(ExportError, match=r'm.onnx: onnxruntime cannot quantize it'):
+        quantize_file(tmp_path / 'm.onnx', tmp_path / 'q.onnx', [np.zeros((1, 1, 8, 8), np.uint8)])
