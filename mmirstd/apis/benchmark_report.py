@@ -71,7 +71,8 @@ def benchmark_markdown(result: dict[str, Any]) -> str:
                 'form': row['form'],
                 'network sees': '{} x {}'.format(*row['input_size']),
                 'parameters': f'{row["params"] / 1e6:.3f} M',
-                'multiply-adds': f'{row["macs"] / 1e9:.3f} G',
+                # A classical detector computes outside of PyTorch.
+                'multiply-adds': f'{row["macs"] / 1e9:.3f} G' if row['params'] else '-',
                 'latency, ms': with_spread(row['latency_s'], 1e3, 0 if ms >= 1000 else 1 if ms >= 10 else 3),
                 'images/s': f'{row["images_per_s"]:.4g}',
                 'peak memory': '-' if memory is None else f'{memory / 2**20:.1f} MiB',

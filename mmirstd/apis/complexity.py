@@ -23,7 +23,7 @@ from torch.backends import mha
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmirstd.apis.configuration import CfgOptions, read_config
+from mmirstd.apis.configuration import CfgOptions, has_weights, read_config
 from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.utils.errors import ArgumentError
 
@@ -129,7 +129,7 @@ def analyze(model: nn.Module, height: int, width: int, depth: int = 2) -> tuple[
         if not isinstance(module, LISTS):
             spent = sum(n for key, n in macs.items() if not name or key == name or key.startswith(f'{name}.'))
             params = sum(p.numel() for key, p in module.named_parameters() if name or not key.startswith(TRAINING_ONLY))
-            if not params and not spent:
+            if name and not params and not spent:
                 return
             parts.append(ModuleCost(name, type(module).__name__, level, params, spent))
         if level < depth:
@@ -205,13 +205,19 @@ def model_complexity(
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
 
     Raises:
-        ArgumentError: If the shape or the depth is impossible.
+        ArgumentError: If the shape or the depth is impossible, or the model is a classical detector.
         ConfigNotFoundError: If there is no such config.
     """
     height, width = image_shape(shape)
     if depth < 0:
         raise ArgumentError(f'--depth must not be negative, got {depth}')
-    model = build_model(read_config(config, cfg_options), deploy)
+    cfg = read_config(config, cfg_options)
+    if not has_weights(cfg):
+        raise ArgumentError(
+            f'{cfg.filename or "the model"} has no weights, and its work outside of PyTorch '
+            'is not counted; `mmirstd benchmark` measures its time'
+        )
+    model = build_model(cfg, deploy)
     (total, *parts), seen = analyze(model, height, width, depth)
     return Complexity(
         config=str(config.filename if isinstance(config, Config) else config),

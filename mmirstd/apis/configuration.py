@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmseg.registry import MODELS
 
 from mmirstd.checkpoints.loading import use_strict_loader
 from mmirstd.checkpoints.state_dict import CheckpointError
@@ -164,6 +166,23 @@ def run_config(
         if (cfg.get(f'{loader}_dataloader') or {}).get('num_workers') == 0:
             cfg[f'{loader}_dataloader'].persistent_workers = False
     return cfg
+
+
+def has_weights(cfg: Config) -> bool:
+    """Whether the model of a config has weights: classical detectors have none, see ``ClassicalSegmentor``."""
+    kind = (cfg.get('model') or {}).get('type')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+        return getattr(MODELS.get(kind) if isinstance(kind, str) else kind, 'HAS_WEIGHTS', True)
+
+
+def refuse_needless_checkpoint(cfg: Config, checkpoint: str | Path | None) -> None:
+    """See that no checkpoint is given for a model without weights.
+
+    Raises:
+        OptionError: If one is.
+    """
+    if checkpoint is not None and not has_weights(cfg):
+        raise OptionError(f'{cfg.filename or "the model"} has no weights: leave out the checkpoint {checkpoint}')
 
 
 def check_checkpoint(name: str) -> None:

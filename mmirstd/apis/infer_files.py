@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError
+from mmirstd.apis.configuration import CfgOptions, OptionError, has_weights, read_config
 from mmirstd.apis.infer_video import SequenceSummary, infer_sequence, sequence_files, sequence_name
 from mmirstd.apis.inference import own_weights
 from mmirstd.apis.inferencer import IRSTDInferencer, Prediction
@@ -107,7 +107,7 @@ def infer(
         raise OptionError(f'--min-area and --batch-size are at least 1; got {min_area} and {batch_size}')
     if probabilities not in (None, 'png', 'npz'):
         raise OptionError(f"--probabilities are 'png' or 'npz', not {probabilities!r}")
-    if checkpoint is None and (checkpoint := own_weights(model)) is None:
+    if checkpoint is None and (checkpoint := own_weights(model)) is None and has_weights(read_config(model)):
         raise CheckpointError(f'no weights come with {_name(model)}: give --checkpoint, the weights of a training')
     tiling_of(tile, overlap)
     if link:
@@ -125,7 +125,7 @@ def infer(
     }
     tables_of = {name: sequence_files(out, name, pictures) for name in sequences}
     outputs = [path for paths in (*files.values(), *tables_of.values()) for path in paths.values()]
-    read = [*(s['img_path'] for s in listed if 'img_path' in s), checkpoint]
+    read = [*(s['img_path'] for s in listed if 'img_path' in s), *filter(None, [checkpoint])]
     refuse_overwriting([*tables, *outputs], overwrite, read)
     refuse_no_folder(out)
 
@@ -170,7 +170,7 @@ def infer(
         )
     report = {
         'model': _name(model),
-        'checkpoint': str(checkpoint),
+        'checkpoint': None if checkpoint is None else str(checkpoint),
         'images': reports,
         'sequences': [asdict(done) for done in summary.sequences],
         'failures': summary.failures,

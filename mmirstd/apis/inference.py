@@ -15,7 +15,13 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
-from mmirstd.apis.configuration import CfgOptions, check_checkpoint, read_config
+from mmirstd.apis.configuration import (
+    CfgOptions,
+    check_checkpoint,
+    has_weights,
+    read_config,
+    refuse_needless_checkpoint,
+)
 from mmirstd.apis.tta import use_tta
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_checkpoint, meta_of, use_strict_loader
@@ -56,7 +62,7 @@ def init_model(
         config: Name of a model (see :func:`list_models`), path of a config, or a config. The default finds targets in
             images of any camera.
         checkpoint: Path or address of the weights. By default those that come with the package for this name; where
-            there are none, the weights are random, which is a warning.
+            there are none, the weights are random, which is a warning. A classical detector has no weights.
         device: Such as ``'cpu'`` or ``'cuda:0'``; by default the GPU where there is one.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         tta: Average the probabilities over the image and its two mirror images, or over what the config's
@@ -70,10 +76,12 @@ def init_model(
     Raises:
         ConfigNotFoundError: If there is no such config.
         CheckpointError: If the checkpoint is missing, unsafe, or of another model than the config describes.
+        OptionError: If a checkpoint is given for a model without weights.
         ArgumentError: If the device is not there.
     """
     checkpoint = checkpoint or own_weights(config)
     cfg = read_config(config, cfg_options)
+    refuse_needless_checkpoint(cfg, checkpoint)
     if tta:
         use_tta(cfg)
     if checkpoint is not None:
@@ -88,13 +96,13 @@ def init_model(
     if str(device) == 'cpu':
         model = revert_sync_batchnorm(model)
     model.dataset_meta, model.operating_point = IRSTDDataset.METAINFO, None
-    if checkpoint is None:
+    if checkpoint is None and has_weights(cfg):
         warnings.warn(
             f'{cfg.filename or "the model"}: no checkpoint is given, so the weights are random and the predictions '
             'mean nothing',
             stacklevel=2,
         )
-    else:
+    elif checkpoint is not None:
         content = load_checkpoint(checkpoint)
         load_strict(model, checkpoint_weights(content, str(checkpoint)), str(checkpoint))
         meta = meta_of(content)

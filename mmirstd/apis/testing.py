@@ -9,9 +9,18 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, run_config
+from mmirstd.apis.configuration import (
+    CfgOptions,
+    OptionError,
+    check_checkpoint,
+    has_weights,
+    refuse_needless_checkpoint,
+    run_config,
+)
+from mmirstd.apis.inference import own_weights
 from mmirstd.apis.running import running
 from mmirstd.apis.tta import use_tta
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.io.files import refuse_no_folder
 from mmirstd.utils.errors import ArgumentError
@@ -27,7 +36,7 @@ class EvaluationResult(NamedTuple):
 
 def test(
     config: str | Path | Config,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None = None,
     *,
     work_dir: str | Path | None = None,
     data_root: str | Path | None = None,
@@ -45,7 +54,8 @@ def test(
 
     Args:
         config: Path or name of a config, or a config.
-        checkpoint: Path or address.
+        checkpoint: Path or address; by default the weights that come with the package. A model without weights, a
+            classical detector, takes none.
         work_dir: Where to write; by default a folder ``test`` in what the config says, or in ``work_dirs/NAME``.
         data_root: Folder of the dataset; by default what the config says.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
@@ -66,6 +76,7 @@ def test(
         FileExistsError: If a file would be replaced, before the first image.
         FolderInUseError: If another process runs in ``work_dir``.
         CheckpointError: If the checkpoint is missing or does not fit.
+        OptionError: If one is given for a model without weights.
         OverlapError: If the model was trained on images of the test set.
     """
     cfg = run_config(
@@ -78,12 +89,16 @@ def test(
         launcher=launcher,
         subfolder='test',  # beside the training run: the runner writes its config into the folder
     )
-    check_checkpoint(str(checkpoint))
+    refuse_needless_checkpoint(cfg, checkpoint)
+    if checkpoint is None and (checkpoint := own_weights(config)) is None and has_weights(cfg):
+        raise CheckpointError(f'no weights come with {cfg.filename or "the model"}: give the checkpoint of a training')
+    if checkpoint is not None:
+        check_checkpoint(str(checkpoint))
     for folder in filter(None, (out, show_dir)):
         refuse_no_folder(folder)
     if out and show_dir and out_format == 'png' and osp.realpath(out) == osp.realpath(show_dir):
         raise OptionError(f'--out and --show-dir are both {out}: pictures and predictions have the same names')
-    cfg.load_from, cfg.resume = str(checkpoint), False
+    cfg.load_from, cfg.resume = None if checkpoint is None else str(checkpoint), False
     hooks = list(cfg.get('custom_hooks') or [])
     if not any(h.get('type') == 'mmirstd.SwitchToDeployHook' for h in hooks):
         hooks.append(dict(type='mmirstd.SwitchToDeployHook'))

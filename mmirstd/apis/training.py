@@ -9,7 +9,14 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
-from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, run_config
+from mmirstd.apis.configuration import (
+    CfgOptions,
+    OptionError,
+    check_checkpoint,
+    has_weights,
+    read_config,
+    run_config,
+)
 from mmirstd.apis.running import checkpoint_settings, running, say
 from mmirstd.checkpoints.loading import latest_checkpoint
 from mmirstd.engine.run_files import checkpoint_folder, stands_in
@@ -60,9 +67,12 @@ def train(
     Raises:
         FileExistsError: If ``work_dir`` holds checkpoints of another run.
         CheckpointError: If a checkpoint is missing or does not fit.
+        OptionError: If the model has no weights.
         OverlapError: If images are both trained on and evaluated.
         CollapseError: If the loss is no finite number.
     """
+    if not has_weights(given := read_config(config, cfg_options)):
+        raise OptionError(f'{given.filename or "the model"} has no weights: there is nothing to train')
     cfg = run_config(
         config,
         ('train', 'val'),

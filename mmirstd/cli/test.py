@@ -8,7 +8,11 @@ from mmirstd.cli.options import add_config, add_run_options, keywords, report
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options; their destinations are the arguments of :func:`mmirstd.apis.test`."""
     add_config(parser)
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file or address; default: the one that comes with the model',
+    )
     add_run_options(parser)
     parser.add_argument('--show-dir', metavar='DIR', help='draw every image with its detections into this folder')
     parser.add_argument(

@@ -1,3 +1,3 @@
 """Models; importing this package registers all of them."""
 
-from . import backbones, baselines, data_preprocessor, decode_heads, losses, necks, segmentors  # noqa: F401
+from . import backbones, baselines, classical, data_preprocessor, decode_heads, losses, necks, segmentors  # noqa: F401

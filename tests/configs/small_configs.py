@@ -16,7 +16,9 @@ from mmseg.structures import SegDataSample
 import mmirstd  # noqa: F401  makes 'mmirstd::' and 'mmseg::' known to configs
 
 ROOT = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+ALL_CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+# Those of networks. Classical detectors have no weights to train or perturb: test_classical_configs.py.
+CONFIGS = [path for path in ALL_CONFIGS if path.parent.name != 'classical']
 # What changes neither the network nor its losses.
 APART = ('init_cfg', 'data_preprocessor', 'with_cp', 'test_cfg', 'pretrained')
 

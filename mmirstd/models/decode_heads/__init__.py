@@ -6,5 +6,14 @@ from .efficient_sam_head import EfficientSAMHead
 from .granularity_aware_head import GranularityAwareHead
 from .query_sam_head import QuerySAMHead
 from .side_output_head import SideOutputHead
+from .threshold_head import ThresholdHead
 
-__all__ = ['BinaryHead', 'ConvHead', 'EfficientSAMHead', 'GranularityAwareHead', 'QuerySAMHead', 'SideOutputHead']
+__all__ = [
+    'BinaryHead',
+    'ConvHead',
+    'EfficientSAMHead',
+    'GranularityAwareHead',
+    'QuerySAMHead',
+    'SideOutputHead',
+    'ThresholdHead',
+]

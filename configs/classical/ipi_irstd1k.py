@@ -1,0 +1,3 @@
+# Infrared patch-image model (Gao et al., 2013).
+_base_ = '../_base_/classical/irstd1k.py'
+model = dict(backbone=dict(method='ipi'))

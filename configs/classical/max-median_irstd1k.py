@@ -1,0 +1,3 @@
+# Max-Median (Deshpande et al., 1999).
+_base_ = '../_base_/classical/irstd1k.py'
+model = dict(backbone=dict(method='max_median', length=15))

@@ -1,0 +1,3 @@
+# Non-convex rank approximation minimization (Zhang et al., 2018).
+_base_ = '../_base_/classical/nudt.py'
+model = dict(backbone=dict(method='nram'))

@@ -1,0 +1,3 @@
+# Three-layer local contrast measure (Han et al., 2020).
+_base_ = '../_base_/classical/irstd1k.py'
+model = dict(backbone=dict(method='tllcm'))

@@ -1,0 +1,3 @@
+# Top-Hat (Tom et al., 1993).
+_base_ = '../_base_/classical/nuaa.py'
+model = dict(backbone=dict(method='top_hat', size=5))

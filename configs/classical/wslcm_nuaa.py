@@ -1,0 +1,3 @@
+# Weighted strengthened local contrast measure (Han et al., 2021).
+_base_ = '../_base_/classical/nuaa.py'
+model = dict(backbone=dict(method='wslcm'))
