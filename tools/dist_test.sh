@@ -12,5 +12,5 @@ if [ "${NNODES:-1}" = 1 ]; then
 else
   rendezvous=(--nnodes="$NNODES" --node_rank="$NODE_RANK" --master_addr="$MASTER_ADDR" --master_port="${PORT:-29500}")
 fi
-exec "${PYTHON:-python}" -m torch.distributed.run "${rendezvous[@]}" --nproc_per_node="$gpus" \
+exec "${PYTHON:-python}" -m mmirstd.utils.launch "${rendezvous[@]}" --nproc_per_node="$gpus" \
   "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher pytorch "$@"

@@ -9,6 +9,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mmirstd.checkpoints.resumable import ResumeFields
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
@@ -96,7 +97,37 @@ def check_optimizer(checkpoint: Mapping[str, Any], optim_wrapper: Any, source: s
             f'groups, that of the config {sum(map(len, own))} in {len(own)}; was optim_wrapper.paramwise_cfg changed?'
         )
     fields.optimizer_settings(saved, optim_wrapper.optimizer.param_groups)
-    shapes = dict(zip(chain(*groups), chain(*own), strict=True))
+    _check_states(fields, states, dict(zip(chain(*groups), chain(*own), strict=True)), source)
+
+
+def check_named_optimizer(
+    checkpoint: Mapping[str, Any], optimizer: Optimizer, shapes: Mapping[str, tuple[int, ...]], source: str
+) -> None:
+    """As :func:`check_optimizer`, for the state that sharded processes put together, by names of parameters.
+
+    Args:
+        checkpoint: What the file holds.
+        optimizer: Of the run, over shards.
+        shapes: Of the parameters of the whole model, by name.
+        source: The file, for messages.
+
+    Raises:
+        CheckpointError: If groups of parameters, shapes or kinds of settings differ, or a field is malformed.
+    """
+    fields = ResumeFields(source)
+    states, saved = fields.optimizer(checkpoint['optimizer'], str)
+    names, own = {name for group in saved for name in group['params']}, optimizer.param_groups
+    if len(saved) != len(own) or names != set(shapes):
+        differ = abridge(sorted(names ^ set(shapes)), 3) or 'groups'
+        raise CheckpointError(
+            f'cannot resume from {source}: its optimizer has {len(names)} parameters in {len(saved)} groups, that of '
+            f'the config {len(shapes)} in {len(own)}; they differ in {differ}'
+        )
+    fields.optimizer_settings(saved, own)
+    _check_states(fields, states, shapes, source)
+
+
+def _check_states(fields: ResumeFields, states: Mapping, shapes: Mapping[Any, tuple[int, ...]], source: str) -> None:
     if others := [index for index in states if index not in shapes]:
         fields.fail(f'optimizer.state[{others[0]!r}]', states[others[0]], 'of a parameter that the optimizer has')
     for index, shape in shapes.items():

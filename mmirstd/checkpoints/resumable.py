@@ -156,8 +156,12 @@ class ResumeFields:
                     f'{len(expected["_last_value"])}, one for each group of parameters',
                 )  # fmt: skip
 
-    def optimizer(self, value: object) -> tuple[Mapping, Sequence[Mapping]]:
+    def optimizer(self, value: object, kind: type = int) -> tuple[Mapping, Sequence[Mapping]]:
         """Check the shape of an optimizer's state, and return ``state`` and ``param_groups``.
+
+        Args:
+            value: The entry.
+            kind: What stands for a parameter: its number, or in sharded training its name.
 
         Raises:
             CheckpointError: Naming the field.
@@ -170,8 +174,9 @@ class ResumeFields:
             self.fail('optimizer.param_groups', groups, 'a list')
         for i, group in enumerate(groups):
             indices = self.mapping(group, f'optimizer.param_groups[{i}]').get('params')
-            if not isinstance(indices, (list, tuple)) or not all(isinstance(n, int) for n in indices):
-                self.fail(f'optimizer.param_groups[{i}].params', indices, 'a list of whole numbers')
+            if not isinstance(indices, (list, tuple)) or not all(isinstance(n, kind) for n in indices):
+                expected = {int: 'whole numbers', str: 'names, as sharded training writes it'}[kind]
+                self.fail(f'optimizer.param_groups[{i}].params', indices, f'a list of {expected}')
         for index, state in states.items():
             for key, entry in self.mapping(state, f'optimizer.state[{index!r}]').items():
                 if not isinstance(entry, Tensor | int | float | None):

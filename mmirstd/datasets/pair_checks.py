@@ -9,6 +9,7 @@ import numpy as np
 from mmirstd.io.check_cache import VerifiedFiles
 from mmirstd.io.images import Header, drop_alpha, read_header, read_verified, refuse_non_finite
 from mmirstd.io.mask_content import MaskContent, mask_content
+from mmirstd.utils.errors import UserError
 from mmirstd.utils.progress import progress_bar
 
 Result = TypeVar('Result')
@@ -16,7 +17,7 @@ PROGRESS_AFTER = 2  # seconds
 _CHANNELS = ('blue', 'green', 'red')
 
 
-class BadPairError(ValueError):
+class BadPairError(UserError, ValueError):
     """A pair of files that cannot be used: ``reason`` is one of few, the message names the files."""
 
     def __init__(self, reason: str, message: str) -> None:

@@ -10,16 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from pathlib import Path
 
 import torch.distributed as torch_dist
 from mmengine.device import get_device
 from mmengine.runner import Runner
+from torch.distributed.elastic.multiprocessing.errors import ErrorHandler
 
+from mmirstd.utils.interrupts import SIGNALS
 from mmirstd.utils.text import first_line
 
 # What gloo and NCCL say where another process has gone, which itself knows why.
@@ -93,33 +93,45 @@ def one_of_many(main: Callable[[], int | None]) -> Callable[[], int | None]:
         _die_with_launcher()
         try:
             return main()
-        except KeyboardInterrupt:
-            # The launcher got it, too; where each process was says nothing.
-            _leave('interrupted')
-            sys.exit(128 + signal.SIGINT)
+        except KeyboardInterrupt as e:
+            status = 128 + getattr(e, 'number', signal.SIGINT)
+            # It has begun to end: what a launcher sends to hasten that must not cut it off.
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            line = str(e) or 'interrupted'
+            if is_main():
+                print(line, file=sys.stderr, flush=True)
+            _leave(SystemExit(line if getattr(e, 'agreed', False) else f'[rank {_rank()}] {line}'), status)
+            raise SystemExit(status) from None
         except (Exception, SystemExit) as e:
             cause = e.__context__ if isinstance(e, SystemExit) else e
             if _PEER_GONE.search(str(cause)) and not os.environ.get('MMIRSTD_TRACEBACK'):
                 time.sleep(PATIENCE)
                 text = f'[rank {_rank()}] error: another process has gone; its error says why ({first_line(cause)})'
-                _leave(text)
-                raise SystemExit(text) from None
-            if not isinstance(e, SystemExit):
-                _leave(traceback.format_exc())
-            elif e.code:
-                _leave(str(e.code))
+                _leave(error := SystemExit(text))
+                raise error from None
+            if not isinstance(e, SystemExit) or e.code:
+                _leave(e)
             raise
 
     return wrapper
 
 
-def _leave(text: str) -> None:
-    """Give torchrun the error in its own format (torch.distributed.elastic.multiprocessing.errors), and mean to end."""
-    if path := os.environ.get('TORCHELASTIC_ERROR_FILE'):
-        message = {'message': text, 'extraInfo': {'py_callstack': text, 'timestamp': str(int(time.time()))}}
-        Path(path).write_text(json.dumps({'message': message}))
+class _LineOrTraceback(ErrorHandler):
+    """Gives torchrun the traceback of an exception, and of an exit its line."""
+
+    def record_exception(self, e: BaseException) -> None:
+        if not isinstance(e, SystemExit):
+            super().record_exception(e)
+        elif path := self._get_error_file_path():
+            self._write_error_file(path, json.dumps({'message': str(e.code), 'timestamp': int(time.time())}))
+
+
+def _leave(error: BaseException, status: int = 1) -> None:
+    """Tell torchrun, and mean to end."""
+    _LineOrTraceback().record_exception(error)
     # A backend with collectives under way may keep the interpreter from ending.
-    timer = threading.Timer(30, os._exit, (1,))
+    timer = threading.Timer(30, os._exit, (status,))
     timer.daemon = True
     timer.start()
     if not torch_dist.is_initialized():

@@ -1,16 +1,23 @@
 """What a resumed run takes from its checkpoint, what from its config, and where the two differ."""
 
 import ast
+import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
+from mmirstd.checkpoints.fitting import check_optimizer
+from mmirstd.checkpoints.loading import load_checkpoint, meta_of, use_strict_loader
+from mmirstd.checkpoints.resumable import ResumeFields
+from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine.config_checks import ANEW, ConfigValueError
 from mmirstd.io.tables import text_rows
 from mmirstd.utils.literals import literal_node
+from mmirstd.utils.text import as_list
 
 _COMPARED = (
     'model', 'optim_wrapper', 'param_scheduler', 'train_dataloader', 'train_cfg', 'custom_hooks', 'default_hooks',
@@ -98,11 +105,12 @@ class ResumedRates:
         self._anew, self._runner = anew, runner
         if not anew:
             return
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        if isinstance(runner.optim_wrapper, Mapping):  # not built yet
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+            if runner.param_schedulers is not None:
+                runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise ConfigValueError('resume_anew: there are several optimizers, which are resumed whole only')
-        if runner.param_schedulers is not None:
-            runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
         self._fresh = [{k: v for k, v in group.items() if k != 'params'} for group in self._groups]
 
     def apply(self) -> None:
@@ -132,6 +140,94 @@ class ResumedRates:
                 for schedule in schedules:
                     if not schedule.by_epoch or (every and i % every == 0):
                         schedule.step()
+
+
+class ResumingMixin:
+    """Has a runner say what a resumed run takes from where, take from the config what ``resume_anew`` names there, and
+    take the rest of the checkpoint only as a whole.
+    """
+
+    _required: Sequence[str] = ()  # what the checkpoint being resumed must hold besides weights
+    _checked_source = ''
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> Runner:
+        """Build from a config; a resumed run without a seed of its own takes that of the checkpoint from the start."""
+        if cfg.get('resume') and cfg.get('load_from') and cfg.get('randomness', {}).get('seed') is None:
+            use_strict_loader()
+            seed = meta_of(load_checkpoint(cfg.load_from)).get('seed')
+            if seed is not None:
+                ResumeFields(cfg.load_from).count(seed, 'meta.seed', 2**32 - 1)
+            cfg = copy.deepcopy(cfg)
+            cfg.setdefault('randomness', ConfigDict())['seed'] = seed
+        return super().from_cfg(cfg)
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = 'default',
+    ) -> None:
+        """Resume weights, optimizer, schedulers, iteration and log history, and log what differs from the config.
+
+        With ``resume_anew`` in the config, optimizer or schedule are taken from there.
+
+        Raises:
+            CheckpointError: Also if the checkpoint lacks one of them.
+            ConfigValueError: If it has another number of schedules.
+        """
+        anew = as_list(self.cfg.get('resume_anew') or ())
+        resume_optimizer = resume_optimizer and 'optimizer' not in anew
+        resume_param_scheduler = resume_param_scheduler and 'schedule' not in anew
+        rates = ResumedRates(self, anew)
+        self._required = ['meta', 'message_hub']
+        self._required += ['optimizer'] * resume_optimizer
+        self._required += ['param_schedulers'] * (resume_param_scheduler and self.param_schedulers is not None)
+        self._checked_source = filename
+        try:
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        finally:
+            self._required = ()
+        rates.apply()
+
+    def check_parts(self, content: Mapping[str, Any]) -> None:
+        """See that a checkpoint to resume from holds what is taken from it.
+
+        Raises:
+            CheckpointError: Naming what is missing.
+        """
+        if missing := [k for k in self._required if k not in content]:
+            raise CheckpointError(
+                f'cannot resume from {self._checked_source}: it has no {", ".join(missing)}; to start from its '
+                'weights, set load_from and do not resume'
+            )
+
+    def check_states(self, content: Mapping[str, Any]) -> None:
+        """Log the table, and compare optimizer and schedules with the run's, once the weights are known to fit.
+
+        Raises:
+            CheckpointError: If they do not fit.
+            ConfigValueError: If there is another number of schedules.
+        """
+        if not self._required:
+            return
+        filename, anew = self._checked_source, as_list(self.cfg.get('resume_anew') or ())
+        self.logger.info(resume_report(filename, content['meta'], self.cfg.to_dict(), anew))
+        if 'param_schedulers' in self._required:
+            refuse_other_schedules(content, self.param_schedulers, filename)
+        if 'optimizer' in self._required:
+            self.check_optimizer(content, filename)
+        if 'param_schedulers' in self._required:
+            ResumeFields(filename).schedulers(content['param_schedulers'], self.param_schedulers)
+
+    def check_optimizer(self, content: Mapping[str, Any], filename: str) -> None:
+        """Compare the state of the optimizer with the run's own.
+
+        Raises:
+            CheckpointError: If they do not fit.
+        """
+        check_optimizer(content, self.optim_wrapper, filename)
 
 
 def refuse_other_schedules(content: Mapping[str, Any], schedules: Any, filename: str) -> None:

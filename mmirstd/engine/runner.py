@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,16 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmirstd.checkpoints.fitting import check_average, check_optimizer, load_fitting, load_strict
-from mmirstd.checkpoints.loading import Load, load_checkpoint, meta_of, recording, use_strict_loader
-from mmirstd.checkpoints.resumable import ResumeFields
+from mmirstd.checkpoints.fitting import check_average, load_fitting, load_strict
+from mmirstd.checkpoints.loading import Load, load_checkpoint, recording, use_strict_loader
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.engine.config_checks import check_channels, check_config, check_training
 from mmirstd.engine.distributed import start_gloo_on_cpu
 from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
-from mmirstd.engine.hooks.resumable_checkpoint import ResumableCheckpointHook
+from mmirstd.engine.interruption import InterruptibleMixin
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
 from mmirstd.engine.provenance import leaves
-from mmirstd.engine.resuming import ResumedRates, refuse_other_schedules, resume_report
+from mmirstd.engine.resuming import ResumingMixin
 from mmirstd.engine.run_files import OwnFilesMixin
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
 from mmirstd.io.files import whole_file
@@ -38,8 +38,7 @@ from mmirstd.io.mask_content import MaskSetError
 from mmirstd.models.segmentors import check_tta_model
 from mmirstd.ops.samples import refuse_non_finite_output
 from mmirstd.registry import RUNNERS
-from mmirstd.utils.interrupts import Interrupted, PendingSignal, handled_signals
-from mmirstd.utils.text import as_list
+from mmirstd.utils.interrupts import leave_signals_to_parent
 
 # Of MMEngine: a line for each parameter with options of its own, and advice to itself.
 FILE_ONLY = ('paramwise_options -- ', '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
@@ -49,10 +48,9 @@ def _belongs_on_screen(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(FILE_ONLY)
 
 
-class StrictRunnerMixin(OwnFilesMixin):
+class StrictRunnerMixin(InterruptibleMixin, ResumingMixin, OwnFilesMixin):
     """What :class:`StrictRunner` and :class:`~mmirstd.engine.StrictFlexibleRunner` add for data, hooks and files."""
 
-    _signals: PendingSignal | None = None
     started = False  # whether a batch came: failures before that are a matter of set-up
 
     @classmethod
@@ -67,14 +65,10 @@ class StrictRunnerMixin(OwnFilesMixin):
         """Train, after a check of loop and schedule.
 
         Raises:
-            Interrupted: On Ctrl-C or SIGTERM. Once training has begun, in one process, that is after the iteration, and
-                a checkpoint is written first.
+            Interrupted: See :class:`InterruptibleMixin`.
         """
         check_training(self.cfg)
-        if self.distributed:
-            return super().train()
-        with handled_signals() as self._signals:
-            return super().train()
+        return super().train()
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         """Register what the config says, and the guard against training on the images of the test."""
@@ -86,26 +80,10 @@ class StrictRunnerMixin(OwnFilesMixin):
         """Call the hooks, and note when the first batch comes."""
         if fn_name in ('before_train_iter', 'before_val_iter', 'before_test_iter'):
             self.started = True
-        if fn_name == 'before_train_iter' and self._signals:
-            self._signals.deferred = True
         if fn_name in ('after_val_iter', 'after_test_iter'):  # whatever the metric, NaN is no background
             for sample in kwargs.get('outputs') or ():
                 refuse_non_finite_output(sample, str(sample.get('img_path', 'an image')))
         super().call_hook(fn_name, **kwargs)
-        if fn_name in ('after_train_iter', 'after_val_iter') and self._signals and self._signals.number is not None:
-            raise self._interrupted(self._signals.number, validating=fn_name == 'after_val_iter')
-
-    def _interrupted(self, number: int, validating: bool) -> Interrupted:
-        """Write a checkpoint, and say which one it is."""
-        saver = next((hook for hook in self.hooks if isinstance(hook, ResumableCheckpointHook)), None)
-        if saver is None:
-            return Interrupted(number, '; the config has no mmirstd.ResumableCheckpointHook to write a checkpoint')
-        if validating:
-            for hook in self.hooks:
-                if isinstance(hook, EMAHook):  # the averaged weights are in the model's place
-                    hook.after_val_epoch(self, {})
-        path = saver.save_interrupted(self, validating)
-        return Interrupted(number, f': {path} is complete; go on with --resume')
 
     @staticmethod
     def build_dataloader(
@@ -120,6 +98,7 @@ class StrictRunnerMixin(OwnFilesMixin):
         loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         # A loader draws a seed for its workers whenever it starts: not from the generators that training draws from.
         loader.generator = torch.Generator().manual_seed(seed or 0)
+        loader.worker_init_fn = partial(_start_worker, first=loader.worker_init_fn)
         found = list(leaves(loader.dataset))
         for dataset in found:
             if hasattr(dataset, 'check'):
@@ -130,6 +109,12 @@ class StrictRunnerMixin(OwnFilesMixin):
                 f'{names}: no image to train on has a target; the warnings above say what the masks hold'
             )
         return loader
+
+
+def _start_worker(worker_id: int, first: Callable[[int], None] | None) -> None:
+    leave_signals_to_parent()
+    if first is not None:
+        first(worker_id)
 
 
 @contextmanager
@@ -159,21 +144,6 @@ class StrictRunner(StrictRunnerMixin, Runner):
     - Without a GPU, ``launcher='pytorch'`` and ``'slurm'`` use gloo, SyncBN becomes BatchNorm, and mixed precision is
       bfloat16 autocast without loss scaling; each is logged.
     """
-
-    _required: Sequence[str] = ()  # what the checkpoint being loaded must hold besides weights
-
-    @classmethod
-    def from_cfg(cls, cfg: Config) -> 'StrictRunner':
-        """Build from a config; a resumed run without a seed of its own takes that of the checkpoint from the start."""
-        if cfg.get('resume') and cfg.get('load_from') and cfg.get('randomness', {}).get('seed') is None:
-            use_strict_loader()
-            content = load_checkpoint(cfg.load_from)
-            seed = meta_of(content).get('seed')
-            if seed is not None:
-                ResumeFields(cfg.load_from).count(seed, 'meta.seed', 2**32 - 1)
-            cfg = copy.deepcopy(cfg)
-            cfg.setdefault('randomness', ConfigDict())['seed'] = seed
-        return super().from_cfg(cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo first where there is no GPU, and put the strict loader in place."""
@@ -236,34 +206,6 @@ class StrictRunner(StrictRunnerMixin, Runner):
         with whole_checkpoint(out_dir, filename) as temporary:
             super().save_checkpoint(out_dir, temporary, *args, **kwargs)
 
-    def resume(
-        self,
-        filename: str,
-        resume_optimizer: bool = True,
-        resume_param_scheduler: bool = True,
-        map_location: str | Callable = 'default',
-    ) -> None:
-        """Resume weights, optimizer, schedulers, iteration and log history, and log what differs from the config.
-
-        With ``resume_anew`` in the config, optimizer or schedule are taken from there.
-
-        Raises:
-            CheckpointError: Also if the checkpoint lacks one of them.
-            ConfigValueError: If it has another number of schedules.
-        """
-        anew = as_list(self.cfg.get('resume_anew') or ())
-        resume_optimizer = resume_optimizer and 'optimizer' not in anew
-        resume_param_scheduler = resume_param_scheduler and 'schedule' not in anew
-        rates = ResumedRates(self, anew)
-        self._required = ['meta', 'message_hub']
-        self._required += ['optimizer'] * resume_optimizer
-        self._required += ['param_schedulers'] * (resume_param_scheduler and self.param_schedulers is not None)
-        try:
-            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
-        finally:
-            self._required = ()
-        rates.apply()
-
     def load_checkpoint(
         self,
         filename: str,
@@ -290,11 +232,7 @@ class StrictRunner(StrictRunnerMixin, Runner):
         weights = checkpoint_weights(content, filename)
         for pattern, replacement in revise_keys:
             weights = {re.sub(pattern, replacement, k): v for k, v in weights.items()}
-        if missing := [k for k in self._required if k not in content]:
-            raise CheckpointError(
-                f'cannot resume from {filename}: it has no {", ".join(missing)}; to start from its weights, set '
-                'load_from and do not resume'
-            )
+        self.check_parts(content)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         if self._required and 'ema_state_dict' in content:
             check_average(content, model, filename)
@@ -310,16 +248,7 @@ class StrictRunner(StrictRunnerMixin, Runner):
             load_strict(model, checkpoint['state_dict'], filename)
         else:
             load_fitting(model, checkpoint['state_dict'], filename)
-        if self._required:
-            self.logger.info(
-                resume_report(filename, content['meta'], self.cfg.to_dict(), self.cfg.get('resume_anew') or ())
-            )
-        if 'param_schedulers' in self._required:
-            refuse_other_schedules(content, self.param_schedulers, filename)
-        if 'optimizer' in self._required:
-            check_optimizer(content, self.optim_wrapper, filename)
-        if 'param_schedulers' in self._required:
-            ResumeFields(filename).schedulers(content['param_schedulers'], self.param_schedulers)
+        self.check_states(content)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

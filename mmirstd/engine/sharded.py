@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -13,11 +13,11 @@ from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import FlexibleRunner
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp import StateDictType
 
-from mmirstd.checkpoints.fitting import load_strict
+from mmirstd.checkpoints.fitting import check_named_optimizer, load_strict
 from mmirstd.checkpoints.loading import use_strict_loader
 from mmirstd.checkpoints.state_dict import checkpoint_weights
 from mmirstd.engine.distributed import start_gloo_on_cpu
@@ -107,11 +107,25 @@ class ShardedStrategy(FSDPStrategy):
         Raises:
             CheckpointError: If they do not fit exactly.
         """
-        weights = checkpoint_weights({'state_dict': state_dict}, 'the checkpoint')
+        weights = self.check_weights({'state_dict': state_dict}, 'the checkpoint')
+        self.model.load_state_dict(weights)
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the parameters of the whole model that are trained, by name."""
+        return {name: tuple(p.shape) for name, p in self._unsharded.named_parameters() if p.requires_grad}
+
+    def check_weights(self, content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+        """The weights in a checkpoint, which fit the whole model.
+
+        Raises:
+            CheckpointError: If they do not fit exactly.
+        """
+        weights = checkpoint_weights(content, source)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # loading into it does nothing, which is what it is for
-            load_strict(self._unsharded, weights, 'the checkpoint')
-        self.model.load_state_dict(weights)
+            load_strict(self._unsharded, weights, source)
+        return weights
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """Load the whole optimizer's state; MMEngine passes its arguments in the order of torch 2.0."""
@@ -132,10 +146,21 @@ class StrictFlexibleRunner(StrictRunnerMixin, FlexibleRunner):
             raise ValueError('EMAHook copies the model, which is not whole in any process: take it out')
 
     def call_hook(self, fn_name: str, **kwargs: object) -> None:
-        """Call the hooks; checkpoints are brought into the form of StrictRunner's."""
+        """Call the hooks; checkpoints are brought into the form of StrictRunner's, and checked as there."""
         if fn_name == 'before_save_checkpoint':
             kwargs['checkpoint']['meta'].update(self._counts)
+        if fn_name != 'after_load_checkpoint':
+            super().call_hook(fn_name, **kwargs)
+            return
+        content = kwargs['checkpoint']
+        self.check_parts(content)
         super().call_hook(fn_name, **kwargs)
+        self.strategy.check_weights(content, str(self._checked_source or self._load_from))
+        self.check_states(content)
+
+    def check_optimizer(self, content: Mapping[str, Any], filename: str) -> None:
+        """Compare the state of the optimizer, whose parameters have names, with the run's own."""
+        check_named_optimizer(content, self.optim_wrapper.optimizer, self.strategy.parameter_shapes, filename)
 
     def test(self) -> dict:
         """Refuse: the model is not whole in any process, and what is tested is folded."""

@@ -150,7 +150,8 @@ def find_line(path: str | Path, img_id: str, backend_args: dict | None = None) -
 
 def digest(ids: Sequence[str]) -> str:
     """Return the first 12 hex digits of the SHA-256 of the sorted ids joined by newlines."""
-    return hashlib.sha256('\n'.join(sorted(ids)).encode()).hexdigest()[:12]
+    # A file name may be bytes that are no UTF-8.
+    return hashlib.sha256('\n'.join(sorted(ids)).encode(errors='surrogateescape')).hexdigest()[:12]
 
 
 def _lines(text: str) -> list[str]:

@@ -126,13 +126,14 @@ def test_the_launcher_is_ended(odd_data, tmp_path, how):
         output = job.communicate(timeout=10)[0]
     finally:
         kill(job)
-    assert code == (-signal.SIGKILL if how == 'kill' else 1)
+    assert code == {'interrupt': 130, 'terminate': 143, 'kill': -signal.SIGKILL}[how]
     if how == 'kill':  # nobody ends them in order: a thread of multiprocessing may report its lost peer, and no more
         frames = re.findall(r'\[rank\d+\]:   File "(.+?)"', output)
         assert all('/multiprocessing/' in file for file in frames), output
         assert ('[rank' in output) == bool(frames)
     else:
         assert '[rank' not in output  # no tracebacks of the processes
+        assert re.search(rf'^interrupted by .*: {work}/iter_\d+.pth is complete', output, re.M)
     assert 'KeyboardInterrupt' not in output
 
 

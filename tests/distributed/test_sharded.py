@@ -82,6 +82,42 @@ def test_one_process(config, tmp_path):
         runner.test()
 
 
+def rate(path):
+    return load_checkpoint(path)['optimizer']['param_groups'][0]['lr']
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='the model would be on the GPU')
+def test_what_a_resumed_run_takes_from_where(config, tmp_path, capfd):
+    def table():
+        text = ''.join(capfd.readouterr())
+        return {line.split()[1]: line.split()[3::2] for line in text.splitlines() if line.startswith('| ')}
+
+    last, lr = tmp_path / 'run/iter_2.pth', 'optim_wrapper.optimizer.lr'
+    run(config)
+    seed = load_checkpoint(last)['meta']['seed']
+    changes = {'resume': True, 'load_from': str(last), 'train_cfg.max_iters': 3, lr: 0.5}
+    capfd.readouterr()
+    for anew, source in (([], 'checkpoint'), (['schedule'], 'config'), (['optimizer'], 'checkpoint')):
+        name = '-'.join(['to', *anew])
+        runner = run(config, name, resume_anew=anew, work_dir=str(tmp_path / name), **changes)
+        found = table()
+        assert found[lr] == ['0.01', '0.5', source]
+        assert (rate(tmp_path / name / 'iter_3.pth') > 0.3) == (source == 'config')
+        states = runner.optim_wrapper.optimizer.state.values()
+        assert {int(state['step']) for state in states} == {1 if anew == ['optimizer'] else 3}
+        assert runner.seed == seed  # it had none of its own
+
+    plain = load_checkpoint(last)
+    plain['optimizer']['param_groups'][0]['params'] = list(range(9))
+    torch.save(plain, tmp_path / 'plain.pth')
+    with pytest.raises(CheckpointError, match=r'plain.pth: optimizer.param_groups\[0\].params is .* as sharded train'):
+        run(config, 'plain', resume=True, load_from=str(tmp_path / 'plain.pth'))
+    del plain['optimizer']
+    torch.save(plain, tmp_path / 'plain.pth')
+    with pytest.raises(CheckpointError, match=r'cannot resume from .*plain.pth: it has no optimizer'):
+        run(config, 'plain', resume=True, load_from=str(tmp_path / 'plain.pth'))
+
+
 def test_full_disk(config, tmp_path, monkeypatch):
     def full(temporary, path):
         if path.suffix == '.pth':

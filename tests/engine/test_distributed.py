@@ -9,6 +9,7 @@ import pytest
 import torch.distributed as torch_dist
 
 from mmirstd.engine import distributed as dist
+from mmirstd.utils.interrupts import SIGNALS, Interrupted
 
 LAUNCHER = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
 SLURM = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_NODELIST='node[3-4]', SLURM_LOCALID='0')
@@ -89,8 +90,9 @@ def job(monkeypatch, tmp_path):
         path = tmp_path / 'error.json'
         told = json.loads(path.read_text())['message'] if path.exists() else None
         assert (told is None) == (not timers)
-        assert all(args == (30, os._exit, (1,)) for args in timers)
-        return caught.value, told and told['extraInfo']['py_callstack']
+        status = (caught.value.code if isinstance(error, KeyboardInterrupt) else 1,)
+        assert all(args == (30, os._exit, status) for args in timers)
+        return caught.value, told['extraInfo']['py_callstack'] if isinstance(told, dict) else told
 
     run.slept = slept
     return run
@@ -128,10 +130,30 @@ def test_an_exit_is_no_error(job, code):
     assert told is None
 
 
-def test_interrupt(job):
-    error, told = job(KeyboardInterrupt())
-    assert error.code == 130
-    assert told == 'interrupted'
+@pytest.fixture
+def own_handlers():
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'line'),
+    [
+        (KeyboardInterrupt(), 130, '[rank 1] interrupted'),
+        (Interrupted(signal.SIGTERM), 143, '[rank 1] interrupted by SIGTERM'),
+        (Interrupted(signal.SIGINT, ': all is written', agreed=True), 130, 'interrupted by SIGINT: all is written'),
+    ],
+)
+def test_interrupt(job, own_handlers, monkeypatch, capsys, error, status, line):
+    exit_, told = job(error)
+    assert (exit_.code, told) == (status, line)
+    assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}
+    assert not capsys.readouterr().err
+    monkeypatch.setenv('RANK', '0')
+    job(error)
+    assert capsys.readouterr().err == line.removeprefix('[rank 1] ') + '\n'
 
 
 @pytest.mark.parametrize('error', [CLOSED, ABORTED, set_up_fails_as_a_peer_has_gone])
