@@ -51,7 +51,12 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
         OptionError: If an option would have no effect.
     """
     use_strict_loader()  # of whatever the config has built
-    cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(find_config(config))
+    try:
+        cfg = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(find_config(config))
+    except SyntaxError as error:  # which of them it is, MMEngine does not say
+        raise OptionError(f'{config}, or a base of it, line {error.lineno}: {error.msg}') from error
+    except RecursionError:
+        raise OptionError(f'{config}: its _base_ leads in a circle') from None
     options = parse_options(cfg_options)
     for key in options:
         check_option(cfg, key)

@@ -64,6 +64,8 @@ def use_strict_runner(cfg: Config) -> None:
     use_strict_loader()
     kind = cfg.get('runner_type', 'Runner')
     runner = RUNNERS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(runner, type | None):
+        raise RunnerTypeError(f'runner_type={kind!r}: must be the name of a runner, such as mmirstd.StrictRunner')
     if runner in STRICT:
         cfg.runner_type = f'mmirstd.{STRICT[runner].__name__}'
         say(f'{cfg.runner_type} takes the place of {runner.__name__}: checkpoints are read as plain data only')

@@ -19,7 +19,9 @@ from mmirstd.apis.configuration import (
 )
 from mmirstd.apis.running import checkpoint_settings, running, say
 from mmirstd.checkpoints.loading import latest_checkpoint
+from mmirstd.engine.config_checks import check_flags
 from mmirstd.engine.run_files import checkpoint_folder, stands_in
+from mmirstd.engine.value_checks import check_values
 from mmirstd.utils.text import as_list
 
 
@@ -82,6 +84,8 @@ def train(
         allow_overlap=allow_overlap,
         launcher=launcher,
     )
+    check_flags(cfg)  # before resuming is decided on
+    check_values(cfg)
     if amp:
         use_amp(cfg)
     set_start(cfg, resume, overwrite)

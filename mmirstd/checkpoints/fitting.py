@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
@@ -27,6 +28,7 @@ def load_strict(model: nn.Module, state_dict: Mapping[str, Tensor], source: str)
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     own = model.state_dict()
+    refuse_other_kinds(own, state_dict, source)
     details = ''
     try:
         result = model.load_state_dict(dict(state_dict), strict=False)
@@ -132,6 +134,9 @@ def _check_states(fields: ResumeFields, states: Mapping, shapes: Mapping[Any, tu
         fields.fail(f'optimizer.state[{others[0]!r}]', states[others[0]], 'of a parameter that the optimizer has')
     for index, shape in shapes.items():
         for name, value in states.get(index, {}).items():
+            fields.finite(value, f'optimizer.state[{index!r}].{name}')
+            if name == 'step' and value < 0:
+                fields.fail(f'optimizer.state[{index!r}].step', value, 'a number from 0')
             if isinstance(value, Tensor) and value.ndim and tuple(value.shape) != shape:
                 raise CheckpointError(
                     f'cannot resume from {source}: {name} of parameter {index} in its optimizer is '
@@ -148,6 +153,30 @@ def other_shapes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> li
     ]
 
 
+def refuse_other_kinds(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str) -> None:
+    """See that no weight loses its value on the way into the model, as PyTorch converts any number into any other.
+
+    Raises:
+        CheckpointError: If a weight of the model has fractions and that of the checkpoint has none, or one is complex,
+            sparse, or a shape without values; names the first of them.
+    """
+    wrong = [
+        f'{k} {"without values" if v.is_meta else str(v.layout if v.layout != torch.strided else v.dtype)[6:]}'
+        for k, v in weights.items()
+        if k in own
+        and (
+            v.is_meta
+            or v.layout != torch.strided
+            or v.is_complex() != own[k].is_complex()
+            or (own[k].is_floating_point() and not v.is_floating_point())
+        )
+    ]
+    if wrong:
+        raise CheckpointError(
+            f'{source}: {len(wrong)} of its tensors are no such weights as the model has ({abridge(wrong, 3)})'
+        )
+
+
 def load_fitting(model: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
     """Load the weights whose keys and shapes fit, and log the others.
 
@@ -155,6 +184,7 @@ def load_fitting(model: nn.Module, state_dict: Mapping[str, Tensor], source: str
         CheckpointError: If none fits.
     """
     own = model.state_dict()
+    refuse_other_kinds(own, state_dict, source)
     if not any(k in own and own[k].shape == v.shape for k, v in state_dict.items()):
         raise CheckpointError(f'{source}: none of its {len(state_dict)} tensors fits {type(model).__name__}')
     load_state_dict(model, OrderedDict(state_dict), strict=False, logger='current')

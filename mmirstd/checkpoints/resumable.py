@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
@@ -50,6 +51,11 @@ class ResumeFields:
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 0 <= value <= most:
             self.fail(field, value, f'a whole number from 0 to {most}{why}')
         return value
+
+    def finite(self, value: object, field: str) -> None:
+        """See that a number, or all of a tensor, is finite: training could not go on from it."""
+        if isinstance(value, (Tensor, float)) and not torch.as_tensor(value).isfinite().all():
+            self.fail(field, value, 'finite numbers alone')
 
     def meta(self, value: object, max_epochs: int | None, max_iters: int | None, why: str) -> Mapping:
         """Check ``meta``.

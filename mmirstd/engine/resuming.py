@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmirstd.checkpoints.fitting import check_optimizer
 from mmirstd.checkpoints.loading import load_checkpoint, meta_of, use_strict_loader
 from mmirstd.checkpoints.resumable import ResumeFields
-from mmirstd.checkpoints.state_dict import CheckpointError
+from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.engine.config_checks import ANEW, ConfigValueError
 from mmirstd.io.tables import text_rows
 from mmirstd.utils.literals import literal_node
@@ -213,13 +213,16 @@ class ResumingMixin:
         if not self._required:
             return
         filename, anew = self._checked_source, as_list(self.cfg.get('resume_anew') or ())
+        fields = ResumeFields(filename)
+        for key, value in checkpoint_weights(content, filename).items():
+            fields.finite(value, f'state_dict[{key!r}]')
         self.logger.info(resume_report(filename, content['meta'], self.cfg.to_dict(), anew))
         if 'param_schedulers' in self._required:
             refuse_other_schedules(content, self.param_schedulers, filename)
         if 'optimizer' in self._required:
             self.check_optimizer(content, filename)
         if 'param_schedulers' in self._required:
-            ResumeFields(filename).schedulers(content['param_schedulers'], self.param_schedulers)
+            fields.schedulers(content['param_schedulers'], self.param_schedulers)
 
     def check_optimizer(self, content: Mapping[str, Any], filename: str) -> None:
         """Compare the state of the optimizer with the run's own.

@@ -33,6 +33,7 @@ from mmirstd.engine.provenance import leaves
 from mmirstd.engine.resuming import ResumingMixin
 from mmirstd.engine.run_files import OwnFilesMixin
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
+from mmirstd.engine.value_checks import check_values
 from mmirstd.io.files import whole_file
 from mmirstd.io.mask_content import MaskSetError
 from mmirstd.models.segmentors import check_tta_model
@@ -57,6 +58,7 @@ class StrictRunnerMixin(InterruptibleMixin, ResumingMixin, OwnFilesMixin):
     def from_cfg(cls, cfg: Config) -> Runner:
         """Build from a config, after a check of what it says."""
         cfg = copy.deepcopy(cfg)
+        check_values(cfg)
         check_config(cfg)
         check_channels(cfg)
         return super().from_cfg(cfg)

@@ -11,10 +11,18 @@ from pathlib import Path
 from mmengine import fileio
 
 from mmirstd.io.images import IMAGE_EXTENSIONS
+from mmirstd.utils.errors import UserError
 from mmirstd.utils.text import abridge
 
 # UTF-32 would begin as UTF-16 does; nobody writes it.
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: 'utf-8', codecs.BOM_UTF16_LE: 'utf-16-le', codecs.BOM_UTF16_BE: 'utf-16-be'}
+
+
+_COLUMNS = r'[\s,;]+'
+
+
+class SplitFileError(UserError, ValueError):
+    """A split that cannot be read, or that does not say which images it means."""
 
 
 def decode_text(content: bytes, source: str) -> str:
@@ -37,7 +45,7 @@ def decode_text(content: bytes, source: str) -> str:
         wrong = len(text)
     if wrong < 0:
         return text
-    raise ValueError(
+    raise SplitFileError(
         f'{source}, line {text.count(chr(10), 0, wrong) + 1}: no text in UTF-8 or UTF-16; save the file in UTF-8, one '
         'image id a line'
     )
@@ -52,9 +60,9 @@ def parse_ids(text: str, source: str) -> list[str]:
     Raises:
         ValueError: If there is no id, or one occurs twice; the message names ``source``.
     """
-    ids = [_strip_extension(line) for line in _lines(text) if line]
+    ids = [_entry(line) for line in _lines(text) if line]
     if not ids:
-        raise ValueError(f'{source}: the split is empty; one image id a line is expected')
+        raise SplitFileError(f'{source}: the split is empty; one image id a line is expected')
     refuse_duplicates(ids, source)
     return ids
 
@@ -64,7 +72,7 @@ def refuse_duplicates(ids: Sequence[str], source: str) -> None:
     if len(set(ids)) < len(ids):
         seen = set()
         twice = [i for i in ids if i in seen or seen.add(i)]
-        raise ValueError(f'{source}: {len(twice)} duplicate ids: {abridge(twice)}')
+        raise SplitFileError(f'{source}: {len(twice)} duplicate ids: {abridge(twice)}')
 
 
 def resolve_entries(
@@ -101,14 +109,17 @@ def resolve_entries(
             ids.append(entry)
         elif entry.endswith('/'):
             if not (inside := sorted(i for i in found if i.startswith(entry))):
-                raise ValueError(f'{source}: no file belongs to the entry {entry!r}')
+                raise SplitFileError(f'{source}: no file belongs to the entry {entry!r}')
             ids += inside
         else:
-            columns = re.split(r'[\s,;]+', entry)
-            columns = [c for c in columns if _strip_extension(c.strip('\'"')) != c.strip('\'"')] or columns
-            meant = _match(entry, by_name, suffixes) or {i for text in columns for i in _match(text, by_name, suffixes)}
+            files = _files(entry)
+            columns = files or re.split(_COLUMNS, entry)
+            whole = _match(entry, by_name, suffixes)
+            each = {i for text in columns for i in _match(text, by_name, suffixes)}
+            # Of several files, the name behind the last slash is that of the last one alone.
+            meant = each or whole if len(files) > 1 else whole or each
             if len(meant) > 1:
-                raise ValueError(
+                raise SplitFileError(
                     f'{source}: the entry {entry!r} means {abridge(sorted(meant))}; one image id a line is expected'
                 )
             ids += meant or [entry]
@@ -145,7 +156,7 @@ def read_ids(path: str | Path, backend_args: dict | None = None) -> list[str]:
 def find_line(path: str | Path, img_id: str, backend_args: dict | None = None) -> int | None:
     """Return the number of the line of a split in which an id stands, from 1; None if it stands in none as it is."""
     lines = _lines(decode_text(fileio.get(path, backend_args=backend_args), str(path)))
-    return next((number for number, line in enumerate(lines, 1) if _strip_extension(line) == img_id), None)
+    return next((number for number, line in enumerate(lines, 1) if _entry(line) == img_id), None)
 
 
 def digest(ids: Sequence[str]) -> str:
@@ -156,6 +167,16 @@ def digest(ids: Sequence[str]) -> str:
 
 def _lines(text: str) -> list[str]:
     return [line.strip().lstrip('/') for line in text.lstrip('\ufeff').splitlines()]
+
+
+def _entry(line: str) -> str:
+    return line if len(_files(line)) > 1 else _strip_extension(line)
+
+
+def _files(line: str) -> list[str]:
+    """The columns of a line that are names of image files."""
+    columns = (column.strip('\'"') for column in re.split(_COLUMNS, line))
+    return [column for column in columns if _strip_extension(column) != column]
 
 
 def _strip_extension(name: str) -> str:

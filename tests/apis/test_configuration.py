@@ -88,6 +88,15 @@ def test_values_of_another_shape_get_one_line(call, tiny_config, options):
     assert '\n' not in line
 
 
+def test_a_config_that_cannot_be_read_is_named(call, tmp_path):
+    path = tmp_path / 'broken.py'
+    path.write_text('a = 1\nb = (\n')
+    assert call('train', path) == f"error: {path}, or a base of it, line 2: '(' was never closed"
+    path.write_text("_base_ = 'other.py'\n")
+    path.with_name('other.py').write_text("_base_ = 'broken.py'\n")
+    assert call('train', path) == f'error: {path}: its _base_ leads in a circle'
+
+
 def test_launcher_and_work_dir(tiny_config, tmp_path):
     assert run_config(tiny_config('launcher = "pytorch"'), ()).launcher == 'pytorch'
     assert run_config(tiny_config(), (), cfg_options='launcher=slurm').launcher == 'slurm'

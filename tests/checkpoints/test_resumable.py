@@ -114,6 +114,13 @@ WRONG = [
     ((*STATE,), 5, 'optimizer.state is 5'),
     ((*STATE, 0), 5, r'optimizer.state\[0\] is 5, not a dict'),
     ((*STATE, 0, 'exp_avg'), 'x', r"optimizer.state\[0\].exp_avg is 'x', not a tensor or number"),
+    (
+        (*STATE, 0, 'exp_avg'),
+        torch.tensor([0.0, float('nan')]),
+        r'optimizer.state\[0\].exp_avg is .*, not finite numbers',
+    ),
+    ((*STATE, 0, 'step'), torch.tensor(float('inf')), r'optimizer.state\[0\].step is tensor\(inf\), not finite'),
+    ((*STATE, 0, 'step'), -1, r'optimizer.state\[0\].step is -1, not a number from 0'),
     ((*STATE, 99), {}, r'optimizer.state\[99\] is \{\}, not of a parameter'),
     (('optimizer', 'param_groups'), {}, r'optimizer.param_groups is \{\}, not a list'),
     (GROUP, 5, r'optimizer.param_groups\[0\] is 5'),

@@ -126,6 +126,9 @@ def test_the_tools_are_strict_whatever_the_config_says(tiny_config, tmp_path, ca
         cfg.runner_type = kind
         use_strict_runner(cfg)
         assert cfg.runner_type is kind
+    cfg.runner_type = 5
+    with pytest.raises(RunnerTypeError, match='runner_type=5: must be the name of a runner'):
+        use_strict_runner(cfg)
     cfg.runner_type = Foreign
     with pytest.raises(RunnerTypeError, match=r'derive Foreign from mmirstd\.engine\.StrictRunner'):
         use_strict_runner(cfg)
@@ -188,6 +191,16 @@ def test_resuming_with_another_optimizer(make, checkpoint):
     torch.save(content, path)
     with pytest.raises(
         CheckpointError, match=r'exp_avg of parameter 0 in its optimizer is \(7,\) instead of \(4, 3, 3, 3\)'
+    ):
+        make(RESUME, load_from=str(path)).train()
+
+
+def test_resuming_weights_that_are_no_numbers(make, checkpoint):
+    path, content = checkpoint()
+    content['state_dict']['decode_head.conv_seg.bias'][:] = float('nan')
+    torch.save(content, path)
+    with pytest.raises(
+        CheckpointError, match=r"iter_3\.pth: state_dict\['decode_head\.conv_seg\.bias'\] is .* not finite"
     ):
         make(RESUME, load_from=str(path)).train()
 

@@ -4,6 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmirstd.engine.config_checks import ConfigValueError, check_channels, check_config, check_training
+from mmirstd.engine.value_checks import check_values
 
 
 @pytest.fixture
@@ -19,6 +20,7 @@ def config(tiny_config):
 
 
 def check(cfg):
+    check_values(cfg)
     check_config(cfg)
     check_training(cfg)
 
@@ -55,6 +57,20 @@ EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=1)
         ),
         ('default_hooks__logger__interval', 2.5, r'default_hooks\.logger\.interval=2\.5'),
         ('default_hooks__visualization__interval', -3, r'visualization\.interval=-3'),
+        ('train_cfg__max_iters', 0, r'^train_cfg\.max_iters=0: must be a whole number from 1 on$'),
+        ('train_cfg__max_iters', 'all', r"^train_cfg\.max_iters='all': must be a whole"),
+        ('train_cfg', EPOCHS | {'max_epochs': -3}, r'^train_cfg\.max_epochs=-3'),
+        ('train_dataloader__batch_size', 0, r'^train_dataloader\.batch_size=0: must be a whole number from 1 on'),
+        ('val_dataloader__num_workers', -1, r'^val_dataloader\.num_workers=-1: must be a whole number from 0 on'),
+        ('optim_wrapper__optimizer__lr', 'fast', r"^optim_wrapper\.optimizer\.lr='fast': must be a finite number"),
+        ('optim_wrapper__optimizer__lr', float('nan'), r'^optim_wrapper\.optimizer\.lr=nan: must be a finite number'),
+        ('optim_wrapper__optimizer__lr', -0.1, r'^optim_wrapper\.optimizer\.lr=-0\.1: must be a finite number from 0'),
+        ('optim_wrapper__accumulative_counts', 0, r'^optim_wrapper\.accumulative_counts=0'),
+        ('randomness', dict(seed='abc'), r"^randomness\.seed='abc': must be a whole number from 0 to 4294967295"),
+        ('randomness', dict(seed=-1), r'^randomness\.seed=-1'),
+        ('load_from', 1, r'^load_from=1: must be the path or address of a checkpoint'),
+        ('model__test_cfg__mode', 'sideways', r"^model\.test_cfg\.mode='sideways': must be 'whole' or 'slide'"),
+        ('log_level', 'LOUD', r"^log_level='LOUD': must be one of CRITICAL, "),
         ('train_cfg__val_interval', 0, r'train_cfg\.val_interval=0: must be a whole number from 1 on$'),
         ('train_cfg__val_interval', -1, r'train_cfg\.val_interval=-1'),
         ('train_cfg__max_iter', 3, r'train_cfg\.max_iter: IterBasedTrainLoop has no .*; did you mean max_iters\?'),

@@ -1,10 +1,11 @@
 """Split files as people have them."""
 
+import hashlib
 import os
 
 import pytest
 
-from mmirstd.io.ids import decode_text, find_line, parse_ids, read_ids, resolve_entries
+from mmirstd.io.ids import SplitFileError, decode_text, digest, find_line, parse_ids, read_ids, resolve_entries
 
 IDS = ['Misc_1', 'ä 2', '红外']
 
@@ -71,10 +72,23 @@ def test_entries_with_folders_suffixes_and_columns(entry, img_id):
     assert resolve_entries([given], FOUND, 'x', ['', '_pixels0', '_gt.png']) == [img_id]
 
 
-@pytest.mark.parametrize(('entry', 'meant'), [('1', 'seq1/1, seq2/1'), ('7 a', '7, a')])
+@pytest.mark.parametrize(
+    ('entry', 'meant'),
+    [
+        ('1', 'seq1/1, seq2/1'),
+        ('7 a', '7, a'),
+        ('images/7.png masks/a.png', '7, a'),  # the mask of another image
+        ('a.png,7_gt.png', '7, a'),
+    ],
+)
 def test_an_entry_of_several_meanings(entry, meant):
-    with pytest.raises(ValueError, match=f'x: the entry {entry!r} means {meant}; one image id a line is expected'):
-        resolve_entries([entry], FOUND, 'x')
+    with pytest.raises(SplitFileError, match=f'x: the entry {entry!r} means {meant}; one image id a line is expected'):
+        resolve_entries(parse_ids(entry, 'x'), FOUND, 'x', ['_gt'])
+
+
+def test_a_name_that_is_no_text_has_a_digest():
+    name = os.fsdecode(b'\xe4')
+    assert digest([name, 'a']) == hashlib.sha256(b'a\n\xe4').hexdigest()[:12]
 
 
 def test_two_entries_of_one_image():
