@@ -22,6 +22,7 @@ from mmengine.registry import (
     LOOPS,
     METRICS,
     MODELS,
+    OPTIMIZERS,
     PARAM_SCHEDULERS,
     TRANSFORMS,
     DefaultScope,
@@ -63,7 +64,7 @@ def check_training(cfg: Config) -> None:
     Raises:
         ConfigValueError: Naming the key.
     """
-    for rule in (check_loop, check_units, check_schedule_end):
+    for rule in (check_loop, check_units, check_schedule_end, check_optimizer):
         rule(cfg)
 
 
@@ -179,6 +180,17 @@ def check_schedule_end(cfg: Config) -> None:
     if end != total and not (place.endswith('milestones') and end < total):
         rest = 'is cut off' if end > total else 'is over before the end'
         _warn(f'{place}={end} and train_cfg.{key}={total}: the schedule of the learning rate {rest}')
+
+
+def check_optimizer(cfg: Config) -> None:
+    """The optimizer exists, and takes the arguments it is given."""
+    part = (cfg.get('optim_wrapper') or {}).get('optimizer')
+    if not isinstance(part, Mapping) or 'type' not in part:
+        return
+    if _class(cfg, part, OPTIMIZERS) is None:
+        near = did_you_mean(str(part['type']), list(OPTIMIZERS.module_dict), 1)
+        raise ConfigValueError(f'optim_wrapper.optimizer.type={part["type"]!r}: there is no such optimizer{near}')
+    _check_arguments(cfg, 'optim_wrapper.optimizer', part, OPTIMIZERS, ignore=('params', 'defaults'))
 
 
 def check_channels(cfg: Config) -> None:

@@ -65,6 +65,12 @@ EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=1)
         ('optim_wrapper__optimizer__lr', 'fast', r"^optim_wrapper\.optimizer\.lr='fast': must be a finite number"),
         ('optim_wrapper__optimizer__lr', float('nan'), r'^optim_wrapper\.optimizer\.lr=nan: must be a finite number'),
         ('optim_wrapper__optimizer__lr', -0.1, r'^optim_wrapper\.optimizer\.lr=-0\.1: must be a finite number from 0'),
+        (
+            'optim_wrapper__optimizer__type',
+            'Addam',
+            r"^optim_wrapper\.optimizer\.type='Addam': there .*; did you mean Adam",
+        ),
+        ('optim_wrapper__optimizer__betaz', 3, r'^optim_wrapper\.optimizer\.betaz: .* has no .*; did you mean betas\?'),
         ('optim_wrapper__accumulative_counts', 0, r'^optim_wrapper\.accumulative_counts=0'),
         ('randomness', dict(seed='abc'), r"^randomness\.seed='abc': must be a whole number from 0 to 4294967295"),
         ('randomness', dict(seed=-1), r'^randomness\.seed=-1'),
