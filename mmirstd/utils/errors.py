@@ -2,6 +2,10 @@
 
 import traceback
 
+from mmirstd.utils.text import shorten
+
+_LONGEST = 4000  # of a message: what it quotes may be a whole file
+
 
 class UserError(Exception):
     """Says what is wrong in one line, as seen from outside: a command line shows the message alone.
@@ -17,7 +21,7 @@ class ArgumentError(UserError, ValueError):
 def describe(error: Exception) -> str:
     """One line: the message, and for errors that are not raised for the user also their type."""
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    message = ' '.join(message.split())
+    message = shorten(' '.join(message.split()), _LONGEST)
     if isinstance(error, (UserError, OSError)):
         return message
     if not message and (frames := traceback.extract_tb(error.__traceback__)):  # a bare assertion

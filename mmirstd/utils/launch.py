@@ -22,8 +22,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: With 130 or 143, if a signal came to this process or to one of those it started.
         ChildFailedError: If one of them failed.
     """
-    # Each process that is sent a signal would be a line, beside that of the process which says where the checkpoint is.
-    logging.getLogger('torch.distributed.elastic').setLevel(logging.ERROR)
+    # A line for each process that is sent a signal or has failed; those that failed are in the summary.
+    for name in ('agent.server.api', 'multiprocessing.api'):
+        logging.getLogger(f'torch.distributed.elastic.{name}').setLevel(logging.CRITICAL)
     try:
         run(parse_args(argv))
     except SignalException as e:

@@ -5,8 +5,21 @@ from difflib import get_close_matches
 
 
 def abridge(names: Sequence[str], limit: int = 5) -> str:
-    """Join the first few names for a message."""
-    return ', '.join(map(str, names[:limit])) + (', ...' if len(names) > limit else '')
+    """Join the first few names for a message.
+
+    >>> abridge(['a', 'b', 'c'], 2)
+    'a, b, ...'
+    """
+    return ', '.join(shorten(str(name), 400) for name in names[:limit]) + (', ...' if len(names) > limit else '')
+
+
+def shorten(text: str, most: int) -> str:
+    """Cut a text that is too long for its place.
+
+    >>> shorten('a file without line breaks', 10)
+    'a file ...'
+    """
+    return text if len(text) <= most else f'{text[: most - 3]}...'
 
 
 def as_list(names: str | Sequence[str]) -> list[str]:
