@@ -103,6 +103,24 @@ def test_a_second_signal_does_not_wait():
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_a_loader_outlives_signals_to_all_processes(tmp_path):
+    """Signals of another process than the parent; then it ends in order."""
+    code = """if True:
+        import subprocess
+        from torch.utils.data import DataLoader
+        from mmirstd.utils.interrupts import leave_signals_to_parent
+        loader = DataLoader(range(1000), num_workers=1, persistent_workers=True,
+                            worker_init_fn=lambda worker: leave_signals_to_parent())
+        samples = iter(loader)
+        next(samples)
+        for name in ('INT', 'TERM', 'TERM'):
+            subprocess.run(['kill', f'-{name}', str(samples._workers[0].pid)], check=True)
+        print(sum(int(next(samples)) for _ in range(20)))
+    """
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '210\n', '')
+
+
 def test_before_anything_has_begun(tmp_path):
     code = 'import os, signal; from mmirstd.cli import main; import mmirstd.cli.models as m\n'
     code += 'm.run = lambda args: os.kill(os.getpid(), signal.SIGTERM); main(["models"])'
