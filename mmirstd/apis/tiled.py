@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import Compose
 from mmengine.logging import print_log
 
-from mmirstd.datasets.transforms import LoadIRImage
+from mmirstd.datasets.transforms.loading import LoadIRImage, check_image_array
 from mmirstd.io.bands import ImageBands
 from mmirstd.io.images import drop_alpha
 from mmirstd.ops.components import Connectivity
@@ -61,6 +61,8 @@ class LargeImage:
         load, self._prepare = pipeline.transforms[0], Compose(pipeline.transforms[1:])
         self._source, self._name, self._load, self._levels = source, name, None, None
         self.image: np.ndarray | None = None
+        if isinstance(source, np.ndarray):
+            check_image_array(source, 'the image')
         if isinstance(load, LoadIRImage):
             self._load, self._bands = load, ImageBands(source, load.backend_args)
         else:  # MMSegmentation's loaders know no parts

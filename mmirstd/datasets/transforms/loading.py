@@ -199,12 +199,17 @@ def _percentiles(values: list[float], counts: list[int], percentiles: Iterable[f
     return (below + (above - below) * (at - np.floor(at))).tolist()
 
 
-def _as_decoded(img: np.ndarray, source: str) -> np.ndarray:
-    """A copy of an array in a shape and type that :func:`decode_image` returns."""
+def check_image_array(img: np.ndarray, source: str) -> None:
+    """Raise ValueError, which begins with `source`, unless an array is an image that :class:`LoadIRImage` takes."""
     if not isinstance(img, np.ndarray) or img.dtype.kind not in 'uif':
         raise ValueError(f'{source}: an image must be an array of real numbers, got {getattr(img, "dtype", type(img))}')
     if not img.size or img.ndim not in (2, 3) or (img.ndim == 3 and img.shape[2] not in (1, 3, 4)):
         raise ValueError(f'{source}: an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {img.shape}')
+
+
+def _as_decoded(img: np.ndarray, source: str) -> np.ndarray:
+    """A copy of an array in a shape and type that :func:`decode_image` returns."""
+    check_image_array(img, source)
     return np.array(img[..., 0] if img.ndim == 3 and img.shape[2] == 1 else img)
 
 
