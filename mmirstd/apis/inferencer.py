@@ -29,6 +29,9 @@ from mmirstd.utils.errors import describe
 from mmirstd.utils.progress import progress_bar
 from mmirstd.visualization import IRSTDVisualizer, draw_detections
 
+# Long side of a large image in a picture, in pixels.
+_LARGE_PANEL = 1024
+
 
 class Prediction(NamedTuple):
     """Detections, and the image they were found in as (H, W, 1) or (H, W, 3), RGB."""
@@ -306,6 +309,8 @@ class IRSTDInferencer(BaseInferencer):
         pictures = []
         for image, found in zip(inputs, preds, strict=True) if return_vis or show else ():
             options = self.visualizer.drawing | {'connectivity': found.connectivity}
+            if found.mask.size > AUTOMATIC_PIXELS:  # boxes would hide the image
+                options['panel_size'] = max(options['panel_size'], _LARGE_PANEL)
             picture = draw_detections(image, pred=found.mask, name=found.name, **options)
             if show:
                 self.visualizer.show(picture, win_name=found.name, wait_time=wait_time)

@@ -68,9 +68,10 @@ class LargeImage:
         else:  # MMSegmentation's loaders know no parts
             key = 'img_path' if isinstance(source, str) else 'img'
             self._bands = ImageBands(load({key: source})['img'])
-        if isinstance(source, str) and (reason := self._bands.whole_reason):
-            print_log(f'{source} is read whole ({reason}); TIFF in strips or tiles needs less memory', 'current')
         self.shape: tuple[int, int] = self._bands.shape
+        reason = self._bands.whole_reason
+        if reason and isinstance(source, str) and self.shape[0] * self.shape[1] > AUTOMATIC_PIXELS:
+            print_log(f'{source} is read whole ({reason}); TIFF in strips or tiles needs less memory', 'current')
         self._tops = range(0, self.shape[0], rows)
         path = source if isinstance(source, str) else 'the image'
         if self._load is not None and (self._bands.dtype != np.uint8 or self._load.normalize_8bit):

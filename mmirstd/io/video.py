@@ -102,6 +102,8 @@ class FrameReader:
         if missing > (0 if self.path.lower().endswith(_COUNTED) or gaps else 1):
             where = f', after {", ".join(f"{t:.2f} s" for t in gaps[:5])}' if 0 < len(gaps) <= missing else ''
             self.lost = f'{missing} of {self.number} frames are damaged or missing{where}'
+        elif not read:
+            self.lost = 'there is no frame'
 
     def _pages(self) -> Iterator[Frame]:
         content = _mapped(self.path)

@@ -24,7 +24,7 @@ def draw_frame(image: np.ndarray, boxes: np.ndarray, labels: Sequence[str] = (),
     Returns:
         (K * H, K * W, 3) uint8 RGB.
     """
-    scale = max(1, _LEAST_SIDE // max(image.shape[:2]))
+    scale = max(1, -(-_LEAST_SIDE // max(image.shape[:2])))
     height, width = scale * image.shape[0], scale * image.shape[1]
     canvas = cv2.resize(to_display(image), (width, height), interpolation=cv2.INTER_NEAREST)
     font = load_font(max(12, max(height, width) // 40))

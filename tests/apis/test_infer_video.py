@@ -60,7 +60,7 @@ def test_a_video_gives_a_video_and_tables(run, capsys, batch_size, tiny_config, 
     assert [float(row['peak']) for row in targets] == [peak for one in found for peak in one.peaks.tolist()]
     assert {row['track'] for row in targets} == {''}
     drawn = FrameReader('out/sequences/clip.mp4')
-    assert (drawn.number, drawn.fps, next(iter(drawn)).image.shape) == (8, 20.0, (320, 480, 3))
+    assert (drawn.number, drawn.fps, next(iter(drawn)).image.shape) == (8, 20.0, (352, 528, 3))
     report = json.loads(Path('out/targets.json').read_text())
     total = sum(map(len, found))
     assert report['sequences'] == [
@@ -155,7 +155,7 @@ def test_tracks_in_table_and_picture(run, monkeypatch):
     assert [row['track'] for row in rows] == ['', '', '', '', '1', '2', '', '', '1', '2', '1', '2', '1', '2']
     assert json.loads(Path('out/targets.json').read_text())['images'][-1]['targets'][1]['track'] == 2
     plain, tracked = (cv2.imread(f'out/pictures/{name}.png') for name in ('000004_0', '000005_1'))
-    assert plain.shape == tracked.shape == (320, 480, 3)
+    assert plain.shape == tracked.shape == (352, 528, 3)
 
 
 def test_the_extra_is_named(monkeypatch, run):

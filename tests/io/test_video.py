@@ -92,6 +92,14 @@ def test_what_is_no_video(tmp_path):
     assert not any(is_sequence(tmp_path / name) for name in ('bad.tif', 'empty.tif', 'none.mp4', 'y.png', ''))
 
 
+def test_a_video_without_a_frame(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2.VideoCapture, 'read', lambda self: (False, None), raising=False)
+    reader = FrameReader(write(tmp_path / 'x.avi', 1))
+    reader.number = 0
+    assert list(reader) == []
+    assert reader.lost == 'there is no frame'
+
+
 def test_an_annotated_video(tmp_path):
     with video_writer(tmp_path / 'out/x.mp4', 10.0) as write_frame:
         for frame in frames(5, (47, 63)):  # odd sides
