@@ -11,6 +11,7 @@ from .nudt_sirst_sea import NUDTSIRSTSeaDataset
 from .sirst_aug import SIRSTAugDataset
 from .sirst_v2 import SIRSTv2Dataset
 from .synthetic import SyntheticIRSTDDataset
+from .synthetic_sequences import SyntheticSequenceDataset
 
 __all__ = [
     'FolderDataset',
@@ -24,4 +25,5 @@ __all__ = [
     'SIRSTAugDataset',
     'SIRSTv2Dataset',
     'SyntheticIRSTDDataset',
+    'SyntheticSequenceDataset',
 ]

@@ -95,6 +95,9 @@ def identities(dataset):
     if dataset.type == 'mmirstd.SyntheticIRSTDDataset':
         built = DATASETS.build({**dataset, 'length': 50, 'serialize_data': False})
         return {tuple(built.get_data_info(i)['scene_seed']) for i in range(50)}
+    if dataset.type == 'mmirstd.SyntheticSequenceDataset':
+        built = DATASETS.build({**dataset, 'length': 10 * dataset.frames, 'serialize_data': False})
+        return {tuple(built.get_data_info(i)['scene_seed']) for i in range(len(built))}
     return ids_of_split(DATASETS.get(dataset.type), dataset.split)
 
 
