@@ -81,7 +81,7 @@ setup(
         # torch.onnx.export, and running what it writes.
         'export': ['onnx>=1.18', 'onnxscript>=0.5', 'onnxruntime>=1.20'],
         # Tracks over the frames of a video.
-        'video': ['trackers>=2.6'],
+        'video': ['supervision>=0.31', 'trackers>=2.6'],
         'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=1.0', 'ruff'],
         'dev': [
             'pytest',

@@ -87,13 +87,18 @@ def to_probabilities(values: np.ndarray, source: str) -> np.ndarray:
     if values.dtype.kind != 'f':
         raise ValueError(f'{source}: probabilities, uint8, uint16 or bool are needed, not {values.dtype}')
     check_probabilities(values, source)
-    return values if values.dtype == np.float64 else values.astype(np.float32)
+    return values if values.dtype == np.float64 else values.astype(np.float32, copy=False)
 
 
 def to_uint8(probabilities: np.ndarray) -> np.ndarray:
     """Round ``255 * p``, but so that a value is at least 128 exactly where p > 0.5."""
-    values = np.rint(np.float64(255) * probabilities).astype(np.uint8)
-    return np.where(probabilities > 0.5, np.maximum(values, 128), np.minimum(values, 127)).astype(np.uint8)
+    rounded = np.empty(probabilities.shape, np.uint8)
+    for rows, part in zip(
+        np.array_split(rounded, 64), np.array_split(probabilities, 64), strict=True
+    ):  # float64 is large
+        values = np.rint(np.float64(255) * part)
+        rows[...] = np.where(part > 0.5, np.maximum(values, 128), np.minimum(values, 127))
+    return rounded
 
 
 def to_half(probabilities: np.ndarray) -> np.ndarray:
