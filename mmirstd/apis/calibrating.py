@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from scipy import special
 
-from mmirstd.apis.configuration import CfgOptions, check_checkpoint, run_config
+from mmirstd.apis.configuration import CfgOptions, check_checkpoint, refuse_without_weights, run_config
 from mmirstd.apis.inference import head_threshold, init_model, own_weights
 from mmirstd.apis.validation import refuse_test_images, validation_loader
 from mmirstd.checkpoints.loading import load_checkpoint, meta_of
@@ -115,6 +115,7 @@ def calibrate(
         CheckpointError: If the checkpoint is missing or does not fit, or ``out`` cannot be written.
     """
     criterion, budget = _criterion(budget_per_image, budget_fa, best_f1)
+    refuse_without_weights(config, 'store a threshold with')
     if checkpoint is None and (checkpoint := own_weights(config)) is None:
         raise CheckpointError(f'no weights come with {config}: give the checkpoint of a training')
     checkpoint = str(checkpoint)

@@ -190,6 +190,21 @@ def refuse_needless_checkpoint(cfg: Config, checkpoint: str | Path | None) -> No
         raise OptionError(f'{cfg.filename or "the model"} has no weights: leave out the checkpoint {checkpoint}')
 
 
+def refuse_without_weights(config: str | Path | Config, purpose: str) -> None:
+    """See that a model has weights for what a command does with them.
+
+    Args:
+        config: See :func:`read_config`.
+        purpose: Goes after "nothing to".
+
+    Raises:
+        OptionError: If it has none.
+    """
+    cfg = read_config(config)
+    if not has_weights(cfg):
+        raise OptionError(f'{cfg.filename or "the model"} has no weights: there is nothing to {purpose}')
+
+
 def check_checkpoint(name: str) -> None:
     """See early that a checkpoint exists, unless it is an address.
 

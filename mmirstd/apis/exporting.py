@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError, run_config
+from mmirstd.apis.configuration import CfgOptions, OptionError, refuse_without_weights, run_config
 from mmirstd.apis.export_parity import ImageParity, compare, named_images, parity_images, parity_table
 from mmirstd.apis.exported import INSTALL, PT2_METADATA, ExportedModel, require_onnxruntime
 from mmirstd.apis.exported_graph import INPUT, METADATA, OUTPUT, ExportedGraph, ExportError, InputType, describe_graph
@@ -121,6 +121,7 @@ def export(
     refuse_overwriting(written, overwrite, [checkpoint] if checkpoint else [])
     if not out.parent.is_dir():
         raise OptionError(f'--out {out}: there is no folder {out.parent}')
+    refuse_without_weights(config, 'export')
     if checkpoint is None and (checkpoint := own_weights(config)) is None:
         raise CheckpointError(f'no weights come with {config}: give the checkpoint of a training')
     compared = parity_images(images, size)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, read_config
+from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, read_config, refuse_without_weights
 from mmirstd.apis.inference import own_weights
 from mmirstd.apis.running import say
 from mmirstd.apis.testing import test
@@ -68,6 +68,7 @@ def finetune(
         CheckpointError: If the checkpoint is missing or does not fit, or none is given and none comes with the package.
         FileExistsError: If ``work_dir`` holds checkpoints of another run.
     """
+    refuse_without_weights(config, 'train')
     if checkpoint is None and (checkpoint := own_weights(config)) is None:
         raise CheckpointError(f'no weights come with {config}: give a checkpoint to start from')
     check_checkpoint(str(checkpoint))

@@ -13,8 +13,7 @@ from mmirstd.apis.configuration import (
     CfgOptions,
     OptionError,
     check_checkpoint,
-    has_weights,
-    read_config,
+    refuse_without_weights,
     run_config,
 )
 from mmirstd.apis.running import checkpoint_settings, running, say
@@ -73,8 +72,7 @@ def train(
         OverlapError: If images are both trained on and evaluated.
         CollapseError: If the loss is no finite number.
     """
-    if not has_weights(given := read_config(config, cfg_options)):
-        raise OptionError(f'{given.filename or "the model"} has no weights: there is nothing to train')
+    refuse_without_weights(config, 'train')
     cfg = run_config(
         config,
         ('train', 'val'),

@@ -71,6 +71,8 @@ def test_infers_without_a_checkpoint(call, config, tiny_data, tmp_path, recwarn)
 
 def test_says_what_does_not_apply(call, config, capsys):
     assert 'has no weights: there is nothing to train' in call('train', config)
+    assert 'has no weights: there is nothing to export' in call('export', config, '--out', 'model.pt2')
+    assert 'has no weights: there is nothing to store' in call('calibrate', config, '--best-f1')
     assert call('flops', config) == 2
     assert 'has no weights' in capsys.readouterr().err
 

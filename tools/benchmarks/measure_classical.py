@@ -20,7 +20,6 @@ from mmirstd.evaluation.functional.counts import image_counts, sum_counts
 from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.io.tables import markdown_rows
 from mmirstd.models.decode_heads import ThresholdHead
-from mmirstd.utils.data_root import iter_datasets, set_data_root
 
 RULES = {
     '> 0.5': {},
@@ -41,10 +40,11 @@ def measure(config: str, data: Path, number: int, seed: int, options: list[str])
         options: ``KEY=VALUE`` changes of the config.
     """
     cfg = read_config(config, options)
-    if any(leaf.get('data_root') for _, leaf in iter_datasets(cfg, ('test',))):
-        set_data_root(cfg, str(data / Path(cfg.test_dataloader.dataset.data_root).name))
+    part = cfg.test_dataloader.dataset
+    if part.get('data_root'):
+        part.data_root = str(data / Path(part.data_root).name)
     with DefaultScope.overwrite_default_scope('mmseg'):
-        dataset, detector = DATASETS.build(cfg.test_dataloader.dataset), MODELS.build(cfg.model.backbone)
+        dataset, detector = DATASETS.build(part), MODELS.build(cfg.model.backbone)
     heads = {name: ThresholdHead(**rule) for name, rule in RULES.items()}
     indices = np.arange(len(dataset))
     if number:
