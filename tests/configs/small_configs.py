@@ -139,11 +139,16 @@ def shrink(cfg):
             cfg.model.neck.num_blocks = blocks[:-1]
             head.in_channels = widths[:-1]
         else:
+            # Wide where it is coarse, or its attention hardly shows.
+            widths = [4, 8, 8, 16, 16]
+            inner.channels = cfg.model.neck.in_channels = widths
+            cfg.model.neck.num_layers = 1
             head.in_channels = [widths[0], *widths[:3], widths[4]]
     elif inner.type == 'mmirstd.UBlockEncoder':
-        widths = [4, 8, 8, 8, 8, 8]
+        # Gates have a quarter of the channels inside; two are dead for many draws of weights.
+        widths = [4, 16, 16, 16, 16, 16]
         inner.update(channels=widths, inner_channels=[4] * 6)
-        head.in_channels = [4, *widths[:-2], 8]
+        head.in_channels = [4, *widths[:-2], 16]
         cfg.model.neck.update(in_channels=widths, channels=head.in_channels, inner_channels=[4] * 5)
     small = dict(num_heads=2, feedforward_channels=32)
     if backbone.type == 'mmirstd.QueryEncoder':

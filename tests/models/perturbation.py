@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import torch
 from golden_state import drawn
@@ -25,7 +26,8 @@ def randomize(model: nn.Module, seed: int = 0, predict: Callable[[nn.Module], Te
     Tables of indices and the preprocessor's mean and deviation stay.
 
     With `predict` the statistics of batch norms are drawn around what they see in one forward pass: as in a trained
-    network, no residual branch is then drowned by another.
+    network, no residual branch is then drowned by another. Those behind global pooling see one value an image, from
+    which no deviation can be told; theirs stay as drawn.
     """
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if value.is_floating_point() and not name.startswith('data_preprocessor.'):
@@ -34,14 +36,28 @@ def randomize(model: nn.Module, seed: int = 0, predict: Callable[[nn.Module], Te
     norms = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
     if predict is not None and norms:
         momentum = [m.momentum for m in norms.values()]
+        pooled: set[nn.Module] = set()
+        hooks = [m.register_forward_pre_hook(partial(_note_pooled, pooled)) for m in norms.values()]
+        drawn_before = [(m.running_mean.clone(), m.running_var.clone()) for m in norms.values()]
         for m in norms.values():
             m.train().momentum = 1.0
         predict(model)
-        for (name, m), old in zip(norms.items(), momentum, strict=True):
+        for hook in hooks:
+            hook.remove()
+        for (name, m), old, (mean, var) in zip(norms.items(), momentum, drawn_before, strict=True):
             m.eval().momentum = old
+            if m in pooled:
+                m.running_mean.copy_(mean)
+                m.running_var.copy_(var)
+                continue
             m.running_mean += m.running_var.sqrt() * draw(f'{name}.running_mean', m.running_mean, seed)
             m.running_var *= draw(f'{name}.running_var', m.running_var, seed)
     return model
+
+
+def _note_pooled(pooled: set[nn.Module], norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    if inputs[0][0, 0].numel() == 1:
+        pooled.add(norm)
 
 
 def named_parts(model: nn.Module, depth: int = 3, prefix: str = '') -> Iterator[tuple[str, dict[str, nn.Parameter]]]:

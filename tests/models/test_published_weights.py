@@ -1,4 +1,4 @@
-"""Published weights give the IoU that was measured with their authors' code, on the same images.
+"""Published weights give the IoU that was measured outside this project, on the same images.
 
 ``python tests/models/test_published_weights.py [PART_OF_A_NAME ...]`` prints the numbers, with MMIRSTD_DATA set.
 """
