@@ -144,7 +144,8 @@ def test_one_criterion_is_needed(config, tiny_checkpoint):
 
 
 @pytest.mark.parametrize('stored', [{'threshold': 1.5}, {'threshold': '0.5'}, 'half', {'threshold': 0.5, 'new': 1}])
-def test_a_stored_point_that_is_none(config, tiny_checkpoint, stored):
-    torch.save(torch.load(tiny_checkpoint) | {'meta': {'operating_point': stored}}, 'wrong.pth')
+def test_a_stored_point_that_is_none(config, tiny_checkpoint, stored, tmp_path):
+    wrong = tmp_path / 'wrong.pth'
+    torch.save(torch.load(tiny_checkpoint) | {'meta': {'operating_point': stored}}, wrong)
     with pytest.raises(CheckpointError, match=r'wrong.pth: its operating point'):
-        apis.init_model(config(), 'wrong.pth', device='cpu')
+        apis.init_model(config(), wrong, device='cpu')

@@ -77,7 +77,7 @@ def test_models_that_match_nothing(capsys):
 
 
 def test_units_of_the_models_metrics(capsys):
-    assert main(['models', 'sgem_unet-s_nudt']) == 0
+    assert main(['models', 'sgem_unet-s_additive_nudt']) == 0
     assert re.search(r'NUDT-SIRST +IoU [\d.]+ %, nIoU [\d.]+ %, Pd [\d.]+ %, Fa [\d.]+e-6\n', capsys.readouterr().out)
 
 
