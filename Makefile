@@ -1,4 +1,4 @@
-# make demo | test | test-all | test-interop | test-openmmlab | test-wheel | lint: each starts from nothing but python3 and make
+# make demo | demo-full | test | test-all | test-interop | test-openmmlab | test-wheel | lint: each starts from nothing but python3 and make
 # (test-openmmlab: and a C++ compiler), and may be run again at any time. CONTRIBUTING.md says what each does.
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ DOCS_VENV ?= .venv-docs
 # mmcv's ops, which mmseg imports and nothing here runs: for the CPU and not optimized, to compile in minutes.
 MMCV_CFLAGS ?= -O0 -g0
 MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
-# Shorter demo: make demo DEMO_ITERS=100
+# Another length of the demo's training: make demo DEMO_ITERS=100
 DEMO_ITERS ?=
 PYTEST_ARGS ?=
 # One worker a core; each starts with a stretch of the tests and takes over from the others when it is through.
@@ -21,7 +21,7 @@ INTEROP_READY := $(INTEROP_VENV)/.ready
 OPENMMLAB_READY := $(OPENMMLAB_VENV)/.ready
 DOCS_READY := $(DOCS_VENV)/.ready
 
-.PHONY: install demo test test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation exports
+.PHONY: install demo demo-full test test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation exports
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -61,6 +61,10 @@ endef
 
 demo: $(READY)
 	$(VENV)/bin/python tools/demo.py $(if $(DEMO_ITERS),--iters $(DEMO_ITERS))
+
+# The same with the training that the config says, a quarter of an hour.
+demo-full: $(READY)
+	$(VENV)/bin/python tools/demo.py --full
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest tests --ignore=tests/interop $(PARALLEL) $(DURATIONS) \

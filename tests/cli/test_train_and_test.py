@@ -206,8 +206,10 @@ def test_demo(tiny_config, tmp_path, monkeypatch, capfd):
     out = capfd.readouterr().out
     (run,) = Path('work_dirs/demo').iterdir()
     assert 'Iter(train) [4/4]' in out
-    assert f'5 pictures in\n  {run.resolve()}/pictures' in out
-    assert torch.load(run / 'iter_4.pth', weights_only=False)['param_schedulers'][0]['end'] == 13  # 20 * 4 / 6
+    assert 'finds in 5 scenes' in out
+    assert f'\n  {run.resolve()}/pictures\n' in out
+    assert len(list((run / 'found/pictures').iterdir())) == 8
+    assert torch.load(run / 'training/iter_4.pth', weights_only=False)['param_schedulers'][0]['end'] == 13  # 20 * 4 / 6
 
 
 def test_a_work_dir_is_for_one_run(call, train, tiny_config, monkeypatch):
