@@ -82,6 +82,8 @@ setup(
         'export': ['onnx>=1.18', 'onnxscript>=0.5', 'onnxruntime>=1.20'],
         # Tracks over the frames of a video.
         'video': ['supervision>=0.31', 'trackers>=2.6'],
+        # Polygons and run lengths of COCO.
+        'labels': ['pycocotools>=2.0.8'],
         'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=1.0', 'ruff'],
         'dev': [
             'pytest',
@@ -89,6 +91,7 @@ setup(
             'pytest-xdist',
             'hypothesis',
             'imagecodecs',
+            'pycocotools',
             'tensorboard',
             'trackers',
             'ruff',

@@ -90,16 +90,17 @@ def cli_page() -> str:
     package.__path__ = [str(ROOT / 'mmirstd')]
     sys.modules.setdefault('mmirstd', package)
     sys.path.insert(0, str(ROOT))
-    commands = importlib.import_module('mmirstd.cli.main').COMMANDS
+    main = importlib.import_module('mmirstd.cli.main')
+    commands = main.COMMANDS
     parts = [
         '# Command line\n',
         'Each command is a thin shell over a function of [`mmirstd.apis`](api/apis.md). The scripts in `tools/` run '
         'the same commands from a checkout.\n',
         '| command | |\n|---|---|',
-        *(f'| [`mmirstd {name}`](#mmirstd-{name}) | {line} |' for name, line in commands.items()),
+        *(f'| [`mmirstd {name}`](#mmirstd-{name.replace(" ", "-")}) | {line} |' for name, line in commands.items()),
     ]
     for name in commands:
-        module = importlib.import_module(f'mmirstd.cli.{name}')
+        module = main.command_module(name)
         parser = argparse.ArgumentParser(prog=f'mmirstd {name}', formatter_class=_wide)
         module.add_arguments(parser)
         parts += [f'\n## mmirstd {name}\n', module.__doc__ or '', f'\n```\n{parser.format_usage().strip()}\n```\n']

@@ -5,7 +5,6 @@ import doctest
 import pkgutil
 import re
 import shlex
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
 from mmirstd import datasets, engine, models, registry, visualization  # noqa: F401
-from mmirstd.cli.main import COMMANDS
+from mmirstd.cli.main import COMMANDS, command_module, find_command
 from mmirstd.evaluation import metrics  # noqa: F401
 from mmirstd.utils.configs import find_config
 
@@ -55,12 +54,13 @@ def commands(page):
 
 @pytest.mark.parametrize('page', [page for page in PAGES if any(commands(page))])
 def test_commands_and_their_options_exist(page):
-    for name, *words in commands(page):
-        if name in ('--help', '--version'):
+    for line in commands(page):
+        if line[0] in ('--help', '--version'):
             continue
-        assert name in COMMANDS, name
+        name, words = find_command(line)
+        assert name in COMMANDS, line
         parser = argparse.ArgumentParser(exit_on_error=False)
-        import_module(f'mmirstd.cli.{name}').add_arguments(parser)
+        command_module(name).add_arguments(parser)
         known = {option for action in parser._actions for option in action.option_strings}
         if name == 'run':  # what follows are options of the script
             continue
@@ -160,7 +160,7 @@ def test_named_options_exist():
     }  # pip's, MSHNet's and of scripts
     for name in COMMANDS:
         parser = argparse.ArgumentParser()
-        import_module(f'mmirstd.cli.{name}').add_arguments(parser)
+        command_module(name).add_arguments(parser)
         known |= {option for action in parser._actions for option in action.option_strings}
     named = {(page, option) for page in PAGES for option in re.findall(r'`[^`\n]*?(--[a-z][\w-]+)', read(page))}
     assert not {(page, option) for page, option in named if option not in known}

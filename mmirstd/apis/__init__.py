@@ -16,6 +16,7 @@ _MODULES = {
     'browse': 'browsing',
     'calibrate': 'calibrating',
     'convert_checkpoint': 'mmirstd.checkpoints.convert',
+    'convert_labels': 'label_conversion',
     'describe_configs': 'mmirstd.utils.configs',
     'describe_sets': 'mmirstd.datasets.prepare',
     'evaluate_predictions': 'evaluate',

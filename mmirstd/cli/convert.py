@@ -17,7 +17,7 @@ SOURCE is one of
   mdvsfa         a generator of TianwangJia/MDvsFAcGAN -> configs/baselines/mdvsfa-g1* or mdvsfa-g2*
 
 init_cfg=dict(type='Pretrained', checkpoint=...) of mmirstd's backbones converts by itself; a converted file is for
-keeping the part alone.
+keeping the part alone. Annotations: `mmirstd convert labels`.
 """
 
 import argparse

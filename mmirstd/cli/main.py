@@ -18,7 +18,7 @@ from mmirstd.utils.interrupts import handled_signals
 from mmirstd.version import __version__
 
 COMMANDS: dict[str, str] = {
-    # name of the subcommand and of its module -> one line of help
+    # name of the subcommand -> one line of help; see command_module
     'train': 'train a model',
     'test': 'evaluate a model on the test set of its config, and draw its detections',
     'infer': 'find the targets in images: masks, pictures and a table',
@@ -32,10 +32,24 @@ COMMANDS: dict[str, str] = {
     'flops': 'count parameters and multiply-adds of a model by part',
     'parts': 'measure what each part of a trained model gives',
     'convert': 'convert a published checkpoint to the keys used here',
+    'convert labels': 'make masks from boxes, outlines and points, or boxes from masks; draw splits',
     'publish': 'strip a checkpoint for publication',
     'models': 'list the shipped configs',
     'run': "run another project's script with the configs and parts of mmirstd",
 }
+
+
+def find_command(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The command, of two words or of one, that a command line begins with, and what follows it."""
+    for words in (2, 1):
+        if (name := ' '.join(argv[:words])) in COMMANDS:
+            return name, list(argv[words:])
+    return None, list(argv)
+
+
+def command_module(name: str) -> ModuleType:
+    """The module of a command: its name, with an underscore between words."""
+    return import_module(f'mmirstd.cli.{name.replace(" ", "_")}')
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -51,15 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         SystemExit: With one line, if something is wrong with what the command was given.
     """
     argv = sys.argv[1:] if argv is None else list(map(str, argv))
-    if argv and argv[0] in COMMANDS:
-        command = import_module(f'mmirstd.cli.{argv[0]}')
+    name, rest = find_command(argv)
+    if name is not None:
+        command = command_module(name)
         parser = argparse.ArgumentParser(
-            prog=f'mmirstd {argv[0]}',
+            prog=f'mmirstd {name}',
             description=command.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(parser)
-        args = parser.parse_args(argv[1:])
+        args = parser.parse_args(rest)
         args.command_line = shlex.join(['mmirstd', *argv])
         try:
             return _run(command, args)

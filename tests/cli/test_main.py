@@ -19,7 +19,7 @@ sys.modules.update(dict.fromkeys(['torch', 'mmengine', 'mmcv', 'mmseg', 'matplot
 from mmirstd.cli.main import COMMANDS, main
 for command in [None, *COMMANDS]:
     try:
-        main([*filter(None, [command]), '--help'])
+        main([*(command or '').split(), '--help'])
     except SystemExit as e:
         assert e.code == 0, command
 """

@@ -1,5 +1,6 @@
 """Lists of a prepared set: those that are published, and those that are drawn where none is."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from mmirstd.datasets.prepare.checks import FileFinding
 from mmirstd.datasets.prepare.sets import SetInfo
 from mmirstd.datasets.published_splits import load_published, published_splits
 from mmirstd.io.ids import read_ids, resolve_entries
+from mmirstd.utils.errors import ArgumentError
+from mmirstd.utils.text import abridge
 
 PARTS = ('train', 'val', 'test')
 
@@ -97,7 +100,7 @@ def draw_lists(pixels: Mapping[str, str], ratios: Sequence[float], seed: int) ->
     ratio 0 gets none, any other at least one group.
 
     Args:
-        pixels: Hash of every image by id.
+        pixels: Hash of every image by id, or the name of its group.
         ratios: Shares of train, val and test, which add up to 1.
         seed: Of the shuffle.
 
@@ -121,3 +124,41 @@ def draw_lists(pixels: Mapping[str, str], ratios: Sequence[float], seed: int) ->
         lack = {part: 1 - len(lists[part]) / wanted[part] for part in choice}
         lists[max(lack, key=lack.get)] += group
     return {part: sorted(listed) for part, listed in lists.items()}
+
+
+def group_by_sequence(pixels: Mapping[str, str], pattern: str) -> dict[str, str]:
+    """Group images so that neither a sequence nor images with the same pixels are divided by :func:`draw_lists`.
+
+    Args:
+        pixels: Hash of every image by id.
+        pattern: Regular expression that is searched in an id. Its first group, or all that it matches, names the
+            sequence: ``'^(.+)/'`` for the folder, ``'^(.+)_'`` for what stands before the last underscore.
+
+    Returns:
+        A name of its group for every id. Sequences that share an image are one group.
+
+    Raises:
+        ValueError: If the pattern is none, or an id does not match; the message names it.
+
+    >>> group_by_sequence({'a_1': 'x', 'a_2': 'y', 'b_1': 'y', 'c_1': 'z'}, '^(.+)_')
+    {'a_1': 'a', 'a_2': 'a', 'b_1': 'a', 'c_1': 'c'}
+    """
+    try:
+        searched = {i: re.search(pattern, i) for i in sorted(pixels)}
+    except re.error as error:
+        raise ArgumentError(f'the pattern of sequences {pattern!r} is no regular expression ({error})') from error
+    if wrong := [i for i, match in searched.items() if match is None or not match[1 if match.re.groups else 0]]:
+        raise ArgumentError(f'the pattern of sequences {pattern!r} names none for {len(wrong)} ids: {abridge(wrong)}')
+    sequence = {i: match[1 if match.re.groups else 0] for i, match in searched.items()}
+    joined = {name: name for name in sequence.values()}
+
+    def first(name: str) -> str:
+        while joined[name] != name:
+            name = joined[name]
+        return name
+
+    seen: dict[str, str] = {}
+    for i, name in sequence.items():
+        one, other = sorted((first(name), first(seen.setdefault(pixels[i], name))))
+        joined[other] = one
+    return {i: first(name) for i, name in sequence.items()}
