@@ -9,14 +9,13 @@ import torch
 from mmengine.config import Config
 from scipy import special
 
-from mmirstd.apis.configuration import CfgOptions, check_checkpoint, refuse_without_weights, run_config
-from mmirstd.apis.inference import head_threshold, init_model, own_weights
+from mmirstd.apis.configuration import CfgOptions, refuse_without_weights, run_config
+from mmirstd.apis.inference import checkpoint_for, head_threshold, init_model
 from mmirstd.apis.validation import refuse_test_images, validation_loader
 from mmirstd.checkpoints.loading import load_checkpoint, meta_of
 from mmirstd.checkpoints.operating_point import CalibratedThreshold, format_threshold
 from mmirstd.checkpoints.provenance import Provenance
 from mmirstd.checkpoints.publishing import check_destination, publish
-from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine.provenance import check_overlaps
 from mmirstd.evaluation.functional.intervals import bootstrap_intervals
 from mmirstd.evaluation.functional.protocols import PRESETS
@@ -116,10 +115,7 @@ def calibrate(
     """
     criterion, budget = _criterion(budget_per_image, budget_fa, best_f1)
     refuse_without_weights(config, 'store a threshold with')
-    if checkpoint is None and (checkpoint := own_weights(config)) is None:
-        raise CheckpointError(f'no weights come with {config}: give the checkpoint of a training')
-    checkpoint = str(checkpoint)
-    check_checkpoint(checkpoint)
+    checkpoint = checkpoint_for(config, checkpoint)
     if out is not None:
         check_destination(checkpoint, Path(out), overwrite)
     cfg = run_config(config, ('val',), cfg_options=cfg_options, data_root=data_root)

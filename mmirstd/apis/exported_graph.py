@@ -73,7 +73,8 @@ class ExportedGraph(nn.Module):
         if self.model.data_preprocessor.inside_size is not None:
             align = self.model.align_corners
             logits = nn.functional.interpolate(logits, (height, width), mode='bilinear', align_corners=align)
-        return logits.sigmoid() if logits.shape[1] == 1 else (logits[:, 1:] - logits[:, :1]).sigmoid()
+        logits = logits if logits.shape[1] == 1 else logits[:, 1:] - logits[:, :1]
+        return logits.sigmoid().clamp(0, 1)  # onnxruntime's sigmoid can be above 1 by rounding
 
     def _to_bgr(self, images: Tensor) -> Tensor:
         """Channels as :func:`mmirstd.datasets.transforms.loading.to_channels` makes them, float32."""

@@ -16,10 +16,9 @@ from mmirstd.apis.configuration import CfgOptions, OptionError, refuse_without_w
 from mmirstd.apis.export_parity import ImageParity, compare, named_images, parity_images, parity_table
 from mmirstd.apis.exported import INSTALL, PT2_METADATA, ExportedModel, require_onnxruntime
 from mmirstd.apis.exported_graph import INPUT, METADATA, OUTPUT, ExportedGraph, ExportError, InputType, describe_graph
-from mmirstd.apis.inference import init_model, own_weights
-from mmirstd.apis.quantizing import QuantizedReport, quantize_model
+from mmirstd.apis.inference import checkpoint_for, init_model
+from mmirstd.apis.quantizing import QuantizedReport, images_apart, quantize_model
 from mmirstd.apis.validation import validation_loader
-from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.io.files import refuse_overwriting, whole_file
 from mmirstd.io.inputs import Image
 from mmirstd.utils.configs import DEFAULT_MODEL
@@ -122,19 +121,22 @@ def export(
     if not out.parent.is_dir():
         raise OptionError(f'--out {out}: there is no folder {out.parent}')
     refuse_without_weights(config, 'export')
-    if checkpoint is None and (checkpoint := own_weights(config)) is None:
-        raise CheckpointError(f'no weights come with {config}: give the checkpoint of a training')
+    checkpoint = checkpoint_for(config, checkpoint)
     compared = parity_images(images, size)
     calibration = named_images(calibrate_images) if int8 else []
     cfg = run_config(config, ('val',) if data_root else (), cfg_options=cfg_options, data_root=data_root)
     validation = validation_loader(cfg) if data_root else None
+    given = len(calibration)
+    if validation is not None:
+        calibration = images_apart(calibration, validation.dataset)
     model = init_model(cfg, checkpoint, 'cpu').requires_grad_(False)
     report = export_model(model, out, size=size, channels=channels, dtype=dtype, threshold=threshold,
                         compared=compared, tolerance=tolerance)  # fmt: skip
 
     if int8:
         exported = ExportedModel(out, threads=torch.get_num_threads())
-        report = replace(report, quantized=quantize_model(exported, out, quantized, calibration, validation, compared))
+        small = quantize_model(exported, out, quantized, calibration, validation, compared)
+        report = replace(report, quantized=replace(small, left_out=given - len(calibration)))
     return report
 
 

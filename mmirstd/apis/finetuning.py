@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, read_config, refuse_without_weights
-from mmirstd.apis.inference import own_weights
+from mmirstd.apis.configuration import CfgOptions, OptionError, read_config, refuse_without_weights
+from mmirstd.apis.inference import checkpoint_for
 from mmirstd.apis.running import say
 from mmirstd.apis.testing import test
 from mmirstd.apis.training import TrainResult, set_start, train
-from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.datasets.folder import FolderDataset
 from mmirstd.datasets.published_splits import choose_val
 from mmirstd.io.files import write_atomically
@@ -69,9 +68,7 @@ def finetune(
         FileExistsError: If ``work_dir`` holds checkpoints of another run.
     """
     refuse_without_weights(config, 'train')
-    if checkpoint is None and (checkpoint := own_weights(config)) is None:
-        raise CheckpointError(f'no weights come with {config}: give a checkpoint to start from')
-    check_checkpoint(str(checkpoint))
+    checkpoint = checkpoint_for(config, checkpoint)
     cfg = read_config(config)
     folder = osp.abspath(folder)
     name = osp.splitext(osp.basename(cfg.filename or 'config'))[0]
@@ -83,7 +80,7 @@ def finetune(
     parts = {'train': [i for i in ids if i not in set(val)], 'val': val}
     set_folder(cfg, folder, {part: osp.abspath(osp.join(cfg.work_dir, 'splits', f'{part}.txt')) for part in parts})
     set_schedule(cfg, len(parts['train']))
-    cfg.load_from = str(checkpoint)
+    cfg.load_from = checkpoint
     cfg = read_config(cfg, cfg_options)
     set_start(cfg, resume=False, overwrite=overwrite)  # an earlier run stops this one before anything is written
     for part, of_part in parts.items():

@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError, has_weights, read_config
+from mmirstd.apis.configuration import CfgOptions, OptionError
 from mmirstd.apis.infer_video import SequenceSummary, infer_sequence, sequence_files, sequence_name
-from mmirstd.apis.inference import own_weights
+from mmirstd.apis.inference import checkpoint_for
 from mmirstd.apis.inferencer import IRSTDInferencer, Prediction
 from mmirstd.apis.linking import Linker
 from mmirstd.apis.tiled import tiling_of
-from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.io.files import refuse_no_folder, refuse_overwriting, write_atomically, write_png
 from mmirstd.io.inputs import Image, list_images
@@ -107,8 +106,7 @@ def infer(
         raise OptionError(f'--min-area and --batch-size are at least 1; got {min_area} and {batch_size}')
     if probabilities not in (None, 'png', 'npz'):
         raise OptionError(f"--probabilities are 'png' or 'npz', not {probabilities!r}")
-    if checkpoint is None and (checkpoint := own_weights(model)) is None and has_weights(read_config(model)):
-        raise CheckpointError(f'no weights come with {_name(model)}: give --checkpoint, the weights of a training')
+    checkpoint = checkpoint_for(model, checkpoint, '--checkpoint')
     tiling_of(tile, overlap)
     if link:
         Linker()  # an error now rather than after the first frame

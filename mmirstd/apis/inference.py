@@ -134,6 +134,34 @@ def own_weights(config: str | Path | Config) -> str | None:
     return str(own.path)
 
 
+def checkpoint_for(
+    config: str | Path | Config, checkpoint: str | Path | None, option: str = 'a checkpoint'
+) -> str | None:
+    """Find the weights for a command: those that are given, or else those that come with the package.
+
+    Args:
+        config: Path or name of a config, or a config.
+        checkpoint: Path or address, or None.
+        option: How the command calls what is missing.
+
+    Returns:
+        Path or address; None for a model without weights, such as a classical detector.
+
+    Raises:
+        CheckpointError: If there is no such file, or none is given and none comes with the package.
+        OptionError: If one is given for a model without weights.
+    """
+    cfg = read_config(config)
+    refuse_needless_checkpoint(cfg, checkpoint)
+    if checkpoint is None and (checkpoint := own_weights(config)) is None:
+        if not has_weights(cfg):
+            return None
+        name = (config.filename or 'the model') if isinstance(config, Config) else config
+        raise CheckpointError(f'no weights come with {name}: give {option}, the weights of a training')
+    check_checkpoint(str(checkpoint))
+    return str(checkpoint)
+
+
 def own_threshold(model: nn.Module) -> float:
     """The threshold that a model predicts with: that stored with its weights, or else that of its head."""
     model = getattr(model, 'module', model)

@@ -1,5 +1,6 @@
 """Exported models in 8 bits, by onnxruntime's static quantization, and what they lose."""
 
+import hashlib
 import logging
 import tempfile
 import time
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmirstd.apis.exported import INSTALL, ExportedModel
 from mmirstd.apis.exported_graph import INPUT, ExportError
 from mmirstd.apis.validation import data_name
+from mmirstd.engine.provenance import leaves
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.metrics import compute_metrics
@@ -45,12 +47,14 @@ class QuantizedReport:
         rows: For ``float`` and ``int8`` the size of the file, the latency and, where there is a validation split, the
             metrics.
         data: The images that were measured on.
+        left_out: Number of images that were given to quantize with, and are images of the validation split.
     """
 
     path: Path
     images: int
     rows: list[dict[str, Any]]
     data: str
+    left_out: int = 0
 
     @property
     def loss(self) -> float | None:
@@ -59,7 +63,9 @@ class QuantizedReport:
         return first['IoU'] - second['IoU'] if 'IoU' in first else None
 
     def __str__(self) -> str:
-        lines = [f'{self.path}: quantized with {self.images} images; measured on {self.data}', text_rows(self.rows)]
+        without = f' ({self.left_out} of the validation split left out)' if self.left_out else ''
+        lines = [f'{self.path}: quantized with {self.images} images{without}; measured on {self.data}']
+        lines.append(text_rows(self.rows))
         if self.loss is None:
             lines.append('give --data-root for IoU, Pd and Fa on the validation split')
         elif self.loss > ALLOWED_LOSS:
@@ -98,6 +104,27 @@ def quantize_model(
     ]
     name = 'the images of the comparison' if validation is None else data_name(validation.dataset)
     return QuantizedReport(out, len(chosen), rows, name)
+
+
+def images_apart(images: Sequence[tuple[str, Image]], dataset: Any) -> list[tuple[str, Image]]:
+    """Leave out the images whose files have the content of an image of a dataset; arrays stay.
+
+    Raises:
+        ExportError: If no image is left.
+    """
+    paths = (part.get_data_info(i).get('img_path') for part in leaves(dataset) for i in range(len(part)))
+    held = {_digest(path) for path in paths if path}
+    left = [(name, image) for name, image in images if isinstance(image, np.ndarray) or _digest(image) not in held]
+    if not left:
+        raise ExportError(
+            f'--calibrate-images: all {len(images)} images are of {data_name(dataset)}, which both files are measured '
+            'on: give training images'
+        )
+    return left
+
+
+def _digest(path: str | Path) -> bytes:
+    return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
 def measure_side_by_side(

@@ -12,15 +12,11 @@ from mmengine.config import Config
 from mmirstd.apis.configuration import (
     CfgOptions,
     OptionError,
-    check_checkpoint,
-    has_weights,
-    refuse_needless_checkpoint,
     run_config,
 )
-from mmirstd.apis.inference import own_weights
+from mmirstd.apis.inference import checkpoint_for
 from mmirstd.apis.running import running
 from mmirstd.apis.tta import use_tta
-from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.io.files import refuse_no_folder
 from mmirstd.utils.errors import ArgumentError
@@ -89,16 +85,12 @@ def test(
         launcher=launcher,
         subfolder='test',  # beside the training run: the runner writes its config into the folder
     )
-    refuse_needless_checkpoint(cfg, checkpoint)
-    if checkpoint is None and (checkpoint := own_weights(config)) is None and has_weights(cfg):
-        raise CheckpointError(f'no weights come with {cfg.filename or "the model"}: give the checkpoint of a training')
-    if checkpoint is not None:
-        check_checkpoint(str(checkpoint))
+    checkpoint = checkpoint_for(config, checkpoint)
     for folder in filter(None, (out, show_dir)):
         refuse_no_folder(folder)
     if out and show_dir and out_format == 'png' and osp.realpath(out) == osp.realpath(show_dir):
         raise OptionError(f'--out and --show-dir are both {out}: pictures and predictions have the same names')
-    cfg.load_from, cfg.resume = None if checkpoint is None else str(checkpoint), False
+    cfg.load_from, cfg.resume = checkpoint, False
     hooks = list(cfg.get('custom_hooks') or [])
     if not any(h.get('type') == 'mmirstd.SwitchToDeployHook' for h in hooks):
         hooks.append(dict(type='mmirstd.SwitchToDeployHook'))

@@ -1,5 +1,6 @@
 """``mmirstd export --int8``: files in 8 bits beside the float ones, and what they lose."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mmirstd.evaluation.functional.counts import count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.evaluation.functional.protocols import PRESETS
+from mmirstd.io.files import write_png
 
 UNET = """
 model['data_preprocessor'].update(type='mmirstd.IRSTDDataPreProcessor', test_divisor=4)
@@ -43,10 +45,17 @@ def unet(tiny_config, tmp_path, monkeypatch):
 
 
 def test_eight_bits_beside_float(call, unet, tiny_data, capsys):
-    options = ['--int8', '--calibrate-images', tiny_data / 'images', '--data-root', tiny_data, '--threshold', 0.25]
+    rng = np.random.default_rng(0)
+    Path('more').mkdir()
+    for i in range(5):
+        write_png(f'more/{i}.png', rng.integers(0, 256, (64, 64), np.uint8))
+    shutil.copy(tiny_data / 'images/0.png', 'more/copy.png')
+    options = ['--int8', '--calibrate-images', 'more', '--data-root', tiny_data, '--threshold', 0.25]
     assert call('export', *unet, '--out', 'model.onnx', *options) is None
     shown = capsys.readouterr().out
-    assert 'model.int8.onnx: quantized with 5 images; measured on tiny all' in shown
+    assert (
+        'model.int8.onnx: quantized with 5 images (1 of the validation split left out); measured on tiny all' in shown
+    )
     plain, small = ExportedModel('model.onnx'), ExportedModel('model.int8.onnx')
     assert small.metadata == plain.metadata
     image = tiny_data / 'images/0.png'
@@ -62,6 +71,13 @@ def test_eight_bits_beside_float(call, unet, tiny_data, capsys):
     assert report.quantized.loss is None
     assert 'give --data-root' in str(report)
     assert [row['form'] for row in report.quantized.rows] == ['float', 'int8']
+
+
+def test_images_of_the_validation_split_are_no_training_images(call, unet, tiny_data):
+    options = ['--int8', '--calibrate-images', tiny_data / 'images', '--data-root', tiny_data]
+    line = call('export', *unet, '--out', 'model.onnx', *options)
+    assert line.startswith('error: --calibrate-images: all 5 images are of tiny all')
+    assert not list(Path().glob('*.onnx'))  # refused before the time of an export is spent
 
 
 def test_a_loss_is_said():
