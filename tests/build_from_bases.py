@@ -49,7 +49,7 @@ custom_hooks = [dict(type='EMAHook'), dict(type='EarlyStoppingHook', monitor='mI
 param_scheduler = [dict(type='PolyLR', by_epoch=False)]
 optim_wrapper = dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.1))
 visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='TensorboardVisBackend')])
-model = dict(auxiliary_head=dict(type='FCNHead'))
+model = dict(auxiliary_head=dict(type='FCNHead', _delete_=True))
 train_cfg = dict(type='IterBasedTrainLoop')
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 """

@@ -45,9 +45,9 @@ def config_names():
     ]
 
 
-def test_every_part_of_every_config_is_found_from_a_base():
-    """With parts of MMSegmentation and MMEngine beside them, and without a warning."""
-    from_fresh_process(*config_names())
+def test_every_part_of_a_config_is_found_from_a_base():
+    """With parts of MMSegmentation and MMEngine beside them, and without a warning: every fourth config."""
+    from_fresh_process(*config_names()[::4])
 
 
 @pytest.mark.exhaustive

@@ -115,6 +115,7 @@ HEADS = {
     'SegformerHead': MULTI,
     'SegmenterMaskTransformerHead': SMALL | dict(num_layers=1, num_heads=2, embed_dims=8),
     'UPerHead': MULTI | dict(pool_scales=(1, 2)),
+    'mmirstd.ClampedHead': dict(in_channels=8, in_index=0),
     'mmirstd.ConvHead': dict(in_channels=8, in_index=0),
     'mmirstd.GranularityAwareHead': dict(in_channels=8, channels=8, early_channels=8, early_index=0, in_index=1,
                                          num_heads=2, feedforward_channels=8),
@@ -124,6 +125,8 @@ HEADS = {
         in_channels=8, channels=8, in_index=0, num_heads=2, feedforward_channels=8, mask_channels=(8, 4),
         prompt_channels=None, query_source='learned', num_queries=2, aux_weights=dict(),
     ),
+    'mmirstd.SideOutputHead': dict(in_channels=[8, 8]),
+    'mmirstd.UnfoldingHead': dict(),
 }  # fmt: skip
 # Heads that take no other number of logits than classes.
 OF_TWO = ('DAHead', 'IterativeDecodeHead', 'SegmenterMaskTransformerHead')
@@ -136,6 +139,7 @@ UNWATCHED = {
     'SideAdapterCLIPHead': 'computes its losses without a map of logits',
     'VPDDepthHead': 'predicts depth',
 }
+UNTRAINED = {'mmirstd.ThresholdHead'}  # `mmirstd train` refuses what it stands in
 
 
 def registered_heads(registry=MODELS, scope=''):
@@ -149,7 +153,7 @@ def registered_heads(registry=MODELS, scope=''):
 
 
 def test_every_registered_head_is_tested():
-    known = HEADS.keys() | UNWATCHED.keys()
+    known = HEADS.keys() | UNWATCHED.keys() | UNTRAINED
     assert {name for name in registered_heads() if name.startswith('mmirstd.') or '.' not in name} <= known
 
 
@@ -182,6 +186,8 @@ def features(name):
         return [[torch.randn(2, 8, 2, 2), torch.randn(2, 8)] for _ in range(4)]
     if name == 'LRASPPHead':  # it pools 49 x 49 pixels
         return torch.randn(2, 8, 64, 64), torch.randn(2, 8, 56, 56), torch.randn(2, 8, 50, 50)
+    if name == 'mmirstd.UnfoldingHead':  # logits, the image made anew, and the image
+        return tuple(torch.randn(2, 1, 32, 32) for _ in range(3))
     if name == 'SETRMLAHead':
         return fine, torch.randn(2, 8, 8, 8)
     return fine, coarse
@@ -201,7 +207,11 @@ def test_every_head_is_watched(name, logits):
     forward = head.forward
     with mock.patch.object(head, 'forward', lambda *args: seen.append(forward(*args)) or seen[-1]):
         losses = head.loss(features_, *before, [sample, sample], None)
-    if name in ('mmirstd.GranularityAwareHead', 'mmirstd.EfficientSAMHead'):  # its loss does not pass `forward`
+    if name in (
+        'mmirstd.GranularityAwareHead',
+        'mmirstd.EfficientSAMHead',
+        'mmirstd.SideOutputHead',
+    ):  # its loss does not pass `forward`
         seen = [head(features_)]
     out = seen[0] if torch.is_tensor(seen[0]) else seen[0][{'PIDHead': 1, 'IterativeDecodeHead': -1}.get(name, 0)]
     out = torch.nn.functional.interpolate(out, (32, 32), mode='bilinear', align_corners=head.align_corners)

@@ -235,9 +235,12 @@ def test_configs_do_not_overlap_themselves(real_data):
     """Those of the three sets at hand, and of synthetic scenes."""
     init_default_scope('mmseg')
     configs = sorted((ROOT / 'configs/simir').glob('simir_repvit-fast_*.py'))
-    checked = 0
+    checked, seen = 0, []
     for path in configs:
         cfg = Config.fromfile(path)
+        if (files := [cfg.get('data_root'), cfg.train_dataloader.dataset.dataset]) in seen:
+            continue
+        seen.append(files)
         set_data_root(cfg, str(real_data / Path(cfg.data_root).name)) if 'data_root' in cfg else None
         loaders = [cfg[f'{part}_dataloader'].dataset for part in ('train', 'val', 'test')]
         if not all(Path(d.data_root).is_dir() for d in loaders if 'data_root' in d):
