@@ -25,7 +25,10 @@ class OnnxDetector:
     """An exported model. ``threshold`` replaces the one in the file."""
 
     def __init__(self, path: str, threshold: float | None = None) -> None:
-        self.session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+        except Exception as error:  # onnxruntime's errors have no common class
+            raise SystemExit(f'{path}: onnxruntime cannot read it: {error}') from None
         stored = self.session.get_modelmeta().custom_metadata_map.get('mmirstd')
         if stored is None:
             raise SystemExit(f'{path}: not written by `mmirstd export`')
@@ -131,14 +134,20 @@ def main() -> None:
     parser.add_argument('--threshold', type=float, help='default: that of the file')
     args = parser.parse_args()
     detector = OnnxDetector(args.model, args.threshold)
-    rows = []
+    rows, failed = [], False
     for path in args.images:
-        image = read_image(path, detector.about['levels'])
-        rows += [{'image': Path(path).stem, **target} for target in detector.targets(image)]
+        try:
+            targets = detector.targets(read_image(path, detector.about['levels']))
+        except Exception as error:  # one image less; onnxruntime's errors have no common class
+            print(f'{path}: {error}', file=sys.stderr)
+            failed = True
+            continue
+        rows += [{'image': Path(path).stem, **target} for target in targets]
     with open(args.out, 'w', newline='', encoding='utf-8') if args.out else sys.stdout as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
+    raise SystemExit(int(failed))
 
 
 if __name__ == '__main__':

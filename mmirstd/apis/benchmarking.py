@@ -286,10 +286,12 @@ def summarize_rounds(values: Sequence[float]) -> dict[str, float]:
 def cpu_memory(contender: Contender, settings: BenchmarkSettings) -> int | None:
     """Growth in a process of its own, as other models leave memory that this one would find, in bytes; else None.
 
+    There is none for onnxruntime, which keeps the memory of its first call.
+
     Raises:
         RuntimeError: If the process ends without a result.
     """
-    if not measuring.CLEAR_REFS.exists():
+    if contender.onnx or not measuring.CLEAR_REFS.exists():
         return None
     with ProcessPoolExecutor(1, get_context('spawn')) as pool:
         return pool.submit(_growth_of, contender, settings).result()

@@ -104,7 +104,7 @@ def onnx_session(path: str | Path, threads: int | None = None) -> Any:
     """
     onnxruntime = require_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised, so not logged, too
     if threads:
         options.intra_op_num_threads = threads
     try:

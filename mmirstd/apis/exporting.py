@@ -55,7 +55,8 @@ class ExportReport:
         worst = max(parity.difference for parity in self.parity)
         return '\n'.join(
             [
-                f'{self.path}: {self.path.stat().st_size / 1e6:.1f} MB; images (B, {given["channels"]}, H, W) '
+                f'{self.path}: {self.path.stat().st_size / 1e6:.1f} MB; images '
+                f'({1 if given["size"] else "B"}, {given["channels"]}, H, W) '
                 f'{given["dtype"]}, {given["order"]}, {size}; threshold {self.metadata["threshold"]:.6g}',
                 parity_table(self.parity),
                 f'equal to PyTorch within {worst:.2g} of probability',
@@ -160,7 +161,7 @@ def export_model(
         if out.suffix == '.onnx':
             write_onnx(program, temporary, metadata)
         else:
-            with open(temporary, 'wb') as file:
+            with open(temporary, 'wb') as file, _quiet():
                 torch.export.save(program, file, extra_files={PT2_METADATA: json.dumps(metadata)})
         try:
             parity = compare(model, ExportedModel(temporary, suffix=out.suffix), compared, tolerance)
@@ -272,7 +273,7 @@ def require_onnx() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what torch says of its own internals while it traces."""
+    """Hold back what torch says of its own internals while it traces and writes."""
     logger = logging.getLogger('torch')
     level = logger.level
     logger.setLevel(logging.ERROR)

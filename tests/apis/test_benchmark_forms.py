@@ -6,7 +6,7 @@ import torch
 from mmirstd.apis import benchmark, benchmark_markdown
 from mmirstd.apis.benchmark_onnx import onnx_run
 from mmirstd.apis.benchmark_stages import STAGES, StageTimer, scene_file
-from mmirstd.apis.benchmarking import BenchmarkSettings, build
+from mmirstd.apis.benchmarking import BenchmarkSettings, build, cpu_memory
 from mmirstd.apis.complexity import network_inputs, raw_batch
 from mmirstd.apis.contenders import Contender, contenders
 from mmirstd.apis.inference import init_model
@@ -68,6 +68,12 @@ def test_all_forms_in_one_run(config):
     result = benchmark(given, shape=32, rounds=1, seconds=0, warmup=1, threads=1, memory=False)
     assert [row['form'] for row in result['models']][2:] == ['deploy, onnx', 'deploy, onnx, int8']
     assert all(row['ratio']['median'] > 0 for row in result['models'])
+
+
+def test_memory_of_onnxruntime_is_not_measured(config):
+    """It keeps the memory of its first call, so that later calls would seem to take none."""
+    settings = BenchmarkSettings(shape=(32, 32), threads=1)
+    assert cpu_memory(Contender('a', config, onnx=True), settings) is None
 
 
 def test_stages_are_those_of_a_prediction(config, tiny_checkpoint, monkeypatch):

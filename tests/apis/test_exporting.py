@@ -91,9 +91,11 @@ def test_an_onnx_file_predicts_as_the_model(call, unet, capsys):
     assert 'exists' in call('export', *unet, '--out', 'model.onnx')
 
 
-def test_a_program_of_torch_with_a_fixed_size(call, config, tiny_checkpoint, tiny_data):
+def test_a_program_of_torch_with_a_fixed_size(call, config, tiny_checkpoint, tiny_data, capsys, recwarn):
     images = ['--images', tiny_data / 'images', '--static', '32x32', '--threshold', 0.25]
     assert call('export', config, tiny_checkpoint, '--out', 'model.pt2', '--dtype', 'float32', *images) is None
+    assert 'images (1, 1, H, W) float32, gray, 32 x 32;' in capsys.readouterr().out
+    assert not [w for w in recwarn if 'complete tensor' in str(w.message)]  # of torch.export.save, to nobody's use
     exported = ExportedModel('model.pt2')
     about = exported.metadata
     assert (about['threshold'], about['operating_point'], about['classes'][1]) == (0.25, None, 'target')

@@ -58,3 +58,21 @@ def test_it_reproduces_the_table_of_targets(call, images):
         assert one.keys() == other.keys()
         for key in one.keys() - {'image'}:
             assert float(other[key] or 'nan') == pytest.approx(float(one[key] or 'nan'), rel=1e-5, nan_ok=True), key
+
+
+def test_what_it_cannot_read_is_said(call, images, tmp_path):
+    def run(*arguments):
+        command = [sys.executable, str(CONSUMER), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    no_model = run(images / 'flat.png', images / 'border.png')
+    assert no_model.returncode == 1
+    assert 'flat.png: onnxruntime cannot read it' in no_model.stderr
+    assert call('export', '--out', 'model.onnx', '--images', images / 'border.png') is None
+    (tmp_path / 'text.png').write_text('no image')
+    done = run('model.onnx', tmp_path / 'none.png', tmp_path / 'text.png', images / 'border.png', '--out', 'some.csv')
+    assert done.returncode == 1
+    assert 'none.png: ' in done.stderr
+    assert 'text.png: ' in done.stderr
+    assert 'Traceback' not in no_model.stderr + done.stderr
+    assert {row['image'] for row in table('some.csv')} == {'border'}  # the others go on

@@ -258,6 +258,12 @@ def test_the_segmentor_follows_the_rule(rule, number):
             np.testing.assert_allclose(sample.seg_logits.data[0], values, atol=1e-6)
 
 
+@pytest.mark.filterwarnings('error:Default ``avg_non_ignore``')
+def test_the_head_says_nothing_of_a_loss_that_it_does_not_use():
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        MODELS.build(dict(type='mmirstd.ThresholdHead'))
+
+
 def test_dark_targets_count_as_background():
     """Otherwise what is brighter than a very dark target would be half of the range above it."""
     head = build().decode_head

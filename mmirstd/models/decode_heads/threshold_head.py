@@ -32,6 +32,9 @@ class ThresholdHead(BinaryHead):
     """
 
     def __init__(self, rule: str = 'fixed', number: float | None = None, **kwargs: object) -> None:
+        kwargs.setdefault(
+            'loss_decode', dict(type='CrossEntropyLoss', avg_non_ignore=True)
+        )  # unused; the default warns
         super().__init__(in_channels=1, channels=1, **kwargs)
         check_rule(rule, number)
         self.rule, self.number = rule, number
