@@ -10,7 +10,7 @@ from typing import Any
 from mmirstd.datasets.layout import index_files
 from mmirstd.io.annotations import AnnotatedImage, Annotation, AnnotationError, checked_size, finite_numbers
 from mmirstd.io.coco import read_coco
-from mmirstd.io.ids import SplitFileError, decode_text, resolve_entries
+from mmirstd.io.ids import SplitFileError, resolve_entries
 from mmirstd.io.images import IMAGE_EXTENSIONS, read_header, read_image
 from mmirstd.io.masks import DEFAULT_RULE, mask_labels
 from mmirstd.io.yolo import read_yolo
@@ -114,8 +114,8 @@ def _kind(source: str) -> str:
 def _reports(path: str) -> list[dict] | None:
     """The images of a ``targets.json``; None if it is another file."""
     try:
-        content = json.loads(decode_text(Path(path).read_bytes(), path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f'{path}: not JSON ({error})') from error
     found = content.get('images') if isinstance(content, dict) and 'annotations' not in content else None
     is_report = isinstance(found, list) and all(isinstance(i, dict) and 'targets' in i for i in found)

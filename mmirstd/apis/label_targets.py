@@ -7,7 +7,7 @@ import numpy as np
 
 from mmirstd.io.annotations import AnnotatedImage, Annotation, AnnotationError, check_inside, covered_pixels
 from mmirstd.io.coco import decode_rle, encode_rle, fill_polygons
-from mmirstd.ops.growing import Box, GrownTarget, Growth, grow_target, point_window
+from mmirstd.ops.growing import REACH, Box, GrownTarget, Growth, grow_target, point_window
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,13 @@ def locate_targets(
             problems.append(str(error))
     taken = None if gray is None else np.zeros(found.size, bool)
     if taken is not None:
-        for top, left, bottom, right in filter(None, windows.values()):
-            taken[top:bottom, left:right] = True
+        for annotation, window in windows.items():
+            if annotation.point is not None:  # its window is much larger than the target
+                row, col = _pixel(annotation.point, found.size)
+                window = max(0, row - REACH), max(0, col - REACH), row + REACH + 1, col + REACH + 1
+            if window is not None:
+                top, left, bottom, right = window
+                taken[top:bottom, left:right] = True
     targets = []
     for annotation, window in windows.items():
         if keep_boxes and annotation.box is not None:

@@ -61,11 +61,7 @@ def finite_numbers(values: Any, where: str, what: str, count: int | None = None)
         AnnotationError: If it is something else, or a number is NaN or infinite; the message names it.
     """
     listed = values if isinstance(values, (list, tuple)) else None
-    if (
-        listed is None
-        or (count is not None and len(listed) != count)
-        or not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in listed)
-    ):
+    if listed is None or (count is not None and len(listed) != count) or not all(map(_is_finite, listed)):
         number = '' if count is None else f'{count} '
         raise AnnotationError(f'{where}: {what} must be {number}finite numbers: {shorten(repr(values), 200)}')
     return [float(v) for v in listed]
@@ -113,3 +109,8 @@ def covered_pixels(box: tuple[float, ...], size: tuple[int, int]) -> tuple[int, 
         sides.append((start, stop))
     (top, bottom), (left, right) = sides
     return top, left, bottom, right
+
+
+def _is_finite(value: Any) -> bool:
+    # A whole number may be too large for a float.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300

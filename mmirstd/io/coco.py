@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mmirstd.io.annotations import AnnotatedImage, Annotation, AnnotationError, checked_size, finite_numbers
-from mmirstd.io.ids import decode_text
 from mmirstd.utils.errors import UserError
 
 
@@ -32,8 +31,8 @@ def read_coco(path: str | Path) -> list[AnnotatedImage]:
     """
     path = str(path)
     try:
-        content = json.loads(decode_text(Path(path).read_bytes(), path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f'{path}: not JSON ({error})') from error
     if not isinstance(content, dict) or not {'images', 'annotations'} <= content.keys():
         raise AnnotationError(f"{path}: no file of COCO: it has no lists 'images' and 'annotations'")

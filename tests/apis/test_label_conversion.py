@@ -1,6 +1,7 @@
 """`mmirstd convert labels`: closed-form conversions, round trips, splits, and what is refused."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from mmirstd.apis import convert_labels
 from mmirstd.cli import main
 from mmirstd.datasets import FolderDataset
+from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.io.annotations import AnnotationError
+from mmirstd.io.coco import MissingCocoError
 from mmirstd.io.files import write_png
 from mmirstd.io.ids import read_ids
 from mmirstd.io.images import read_image
@@ -175,6 +178,17 @@ def test_yolo_boxes_polygons_and_points(images, tmp_path):
     np.testing.assert_allclose(list(map(float, line[1:])), list(map(float, box.split())), atol=1e-5)
 
 
+def test_near_points_have_a_background(images, tmp_path):
+    image = np.full(SIZE, 20, np.uint8)
+    image[4::6, 4::6] = 200
+    write_png(images / 'a/1.png', image)
+    points = [{'image_id': 0, 'keypoints': [c + 0.5, r + 0.5, 2]} for r in range(4, 32, 6) for c in range(4, 48, 6)]
+    report = convert_labels(coco(tmp_path / 'points.json', points), tmp_path / 'out', images=images, sheet=0)
+    assert report.grown == len(points) == 40
+    assert (report.touching, report.uncertain) == (0, 0)
+    assert np.array_equal(mask_of(tmp_path / 'out', 'a/1'), image == 200)
+
+
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
@@ -201,6 +215,7 @@ def test_wrong_lines_of_yolo(line, message, images, tmp_path):
         ({'bbox': [4, 6, -3, 3]}, r'side of bbox .* is negative: \[4, 6, -3, 3\]'),
         ({'bbox': [4, 6, 3]}, r'bbox must be 4 finite numbers: \[4, 6, 3\]'),
         ({'bbox': [4, 6, 3, '3']}, 'bbox must be 4 finite numbers'),
+        ({'bbox': [4, 6, 3, 10**400]}, 'bbox must be 4 finite numbers'),
         ({'image_id': 9, 'bbox': [4, 6, 3, 3]}, 'image_id 9 is that of no image'),
         ({'category_id': 7, 'bbox': [4, 6, 3, 3]}, 'category_id 7 is that of no category'),
         ({}, 'neither segmentation, bbox nor keypoints'),
@@ -224,6 +239,8 @@ def test_wrong_annotations_of_coco(annotation, message, images, tmp_path):
 def test_wrong_files(images, tmp_path):
     for text, message in (
         ('{', 'not JSON'),
+        ('\0\1', 'not JSON'),
+        ('{"images": ' + '1' * 5000 + '}', 'not JSON'),
         ('[]', 'no file of COCO'),
         ('{"images": [3], "annotations": []}', 'images.0'),
     ):
@@ -241,6 +258,28 @@ def test_wrong_files(images, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         convert_labels(tmp_path / 'nowhere', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+def test_without_pycocotools_polygons_say_what_is_missing(images, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pycocotools', None)
+    boxes = coco(tmp_path / 'boxes.json', [{'image_id': 0, 'bbox': [14, 6, 13, 13]}])
+    assert convert_labels(boxes, tmp_path / 'out', images=images).grown == 1
+    polygons = coco(tmp_path / 'polygons.json', [{'image_id': 0, 'segmentation': [[4, 6, 9, 6, 9, 10]]}])
+    with pytest.raises(MissingCocoError, match=r"pip install 'mmirstd\[labels\]'"):
+        convert_labels(polygons, tmp_path / 'polygons', images=images)
+
+
+def test_training_reads_what_is_written(images, tmp_path):
+    source = coco(tmp_path / 'boxes.json', [{'image_id': 0, 'bbox': [14, 6, 13, 13]}])
+    convert_labels(source, tmp_path / 'out', images=images, split=(0.34, 0.33, 0.33))
+    pipeline = [LoadIRImage(), LoadTargetMask()]
+    samples = {}
+    for part in ('train', 'val', 'test'):
+        dataset = FolderDataset(data_root=str(tmp_path / 'out'), ann_file=f'{part}.txt', pipeline=pipeline)
+        samples |= {sample['img_id']: sample['gt_seg_map'] for sample in map(dataset.__getitem__, range(len(dataset)))}
+    assert sorted(samples) == ['a/1', 'a/2', 'b/1']
+    assert np.array_equal(samples['a/1'] == 1, support(gaussian((12, 20))[0]))
+    assert not samples['a/2'].any()
 
 
 def test_no_annotations_are_images_of_background(images, tmp_path):
