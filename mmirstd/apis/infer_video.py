@@ -96,7 +96,7 @@ def infer_sequence(
             problem = failures.get(f'{path}, frame {frame.number}', '')
             found = None if prediction is None else prediction.detections
             numbers = linker(found) if linker else [None] * (0 if found is None else len(found))
-            about = {'frame': frame.number, 'time': frame.time}
+            about = {'frame': frame.number, 'time': None if frame.time is None else round(frame.time, 6)}
             add_frame(about | {'targets': None if found is None else len(found), 'problem': problem})
             if found is None:
                 continue
