@@ -74,6 +74,11 @@ def stop_distributed(runner: Runner | None) -> None:
         torch_dist.destroy_process_group()
 
 
+def peer_has_gone(error: object) -> bool:
+    """Whether an error only says that another process has gone, which itself knows why."""
+    return _PEER_GONE.search(str(error)) is not None
+
+
 def is_main() -> bool:
     """Whether this is the first process of its job, also before there is a process group."""
     return _rank() == '0'
@@ -105,7 +110,7 @@ def one_of_many(main: Callable[[], int | None]) -> Callable[[], int | None]:
             raise SystemExit(status) from None
         except (Exception, SystemExit) as e:
             cause = e.__context__ if isinstance(e, SystemExit) else e
-            if _PEER_GONE.search(str(cause)) and not os.environ.get('MMIRSTD_TRACEBACK'):
+            if peer_has_gone(cause) and not os.environ.get('MMIRSTD_TRACEBACK'):
                 time.sleep(PATIENCE)
                 text = f'[rank {_rank()}] error: another process has gone; its error says why ({first_line(cause)})'
                 _leave(error := SystemExit(text))

@@ -9,6 +9,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import EMAHook
 from torch import nn
 
+from mmirstd.engine.distributed import peer_has_gone
 from mmirstd.engine.hooks.resumable_checkpoint import ResumableCheckpointHook
 from mmirstd.utils.interrupts import ECHO, Interrupted, PendingSignal, handled_signals
 
@@ -50,7 +51,13 @@ class InterruptibleMixin:
                 iteration, in all of them, and a checkpoint is written first.
         """
         with handled_signals(ECHO if self.distributed else 0.0) as self._signals:
-            return super().train()
+            try:
+                return super().train()
+            except Exception as error:
+                # The launcher ends this process too: that was its signal, which no iteration can heed any more.
+                if self._signals.number is not None and peer_has_gone(error):
+                    raise Interrupted(self._signals.number) from error
+                raise
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call the hooks, then end if a signal has come."""

@@ -9,6 +9,7 @@ import pytest
 import torch.distributed as torch_dist
 
 from mmirstd.engine import distributed as dist
+from mmirstd.engine.interruption import InterruptibleMixin
 from mmirstd.utils.interrupts import SIGNALS, Interrupted
 
 LAUNCHER = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
@@ -154,6 +155,25 @@ def test_interrupt(job, own_handlers, monkeypatch, capsys, error, status, line):
     monkeypatch.setenv('RANK', '0')
     job(error)
     assert capsys.readouterr().err == line.removeprefix('[rank 1] ') + '\n'
+
+
+@pytest.mark.parametrize(('asked', 'error', 'raised'), [
+    (signal.SIGTERM, CLOSED, Interrupted),
+    (signal.SIGTERM, ValueError('of its own'), ValueError),
+    (None, CLOSED, RuntimeError),
+])  # fmt: skip
+def test_who_is_asked_to_end_as_it_loses_a_peer_ends(asked, error, raised):
+    """A launcher ends the others of a process that died; an error of one's own is still shown."""
+
+    class Runner:
+        distributed = True
+
+        def train(self):
+            self._signals.number = asked
+            raise error
+
+    with pytest.raises(raised):
+        type('', (InterruptibleMixin, Runner), {})().train()
 
 
 @pytest.mark.parametrize('error', [CLOSED, ABORTED, set_up_fails_as_a_peer_has_gone])
