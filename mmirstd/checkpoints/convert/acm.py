@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mmirstd.checkpoints.convert.renaming import conv_bn, numbered, rename, renamed, without_prefix
+from mmirstd.checkpoints.convert.renaming import conv_bn, numbered, renamed_by, without_prefix
 from mmirstd.checkpoints.state_dict import StateDict
 
 _RULES = (
@@ -55,7 +55,5 @@ def convert_acm_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict,
     Raises:
         ValueError: for keys that have no place, naming them.
     """
-    weights = {without_prefix(key): value for key, value in state_dict.items()}
-    dropped = [key for key in weights if key.startswith('uplayer')] if 'deconv0.weight' in weights else []
-    kept = {key: value for key, value in weights.items() if key not in dropped}
-    return renamed(kept, lambda key: rename(key, _RULES), 'ACM'), dropped
+    is_alcnet = any(without_prefix(key) == 'deconv0.weight' for key in state_dict)
+    return renamed_by(state_dict, _RULES, 'ACM', *(['uplayer'] if is_alcnet else []))

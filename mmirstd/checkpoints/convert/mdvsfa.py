@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mmirstd.checkpoints.convert.renaming import conv_bn, rename, renamed, without_prefix
+from mmirstd.checkpoints.convert.renaming import conv_bn, renamed_by
 from mmirstd.checkpoints.state_dict import StateDict
 
 _RULES = (
@@ -22,4 +22,4 @@ def convert_mdvsfa_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDi
     Raises:
         ValueError: for keys that have no place, naming them.
     """
-    return renamed(state_dict, lambda key: rename(without_prefix(key), _RULES), "MDvsFA's generators"), []
+    return renamed_by(state_dict, _RULES, "MDvsFA's generators")

@@ -1,15 +1,14 @@
 """State-dict keys of RDIAN: the authors' (sun11999/RDIAN) and this project's."""
 
-import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from mmirstd.checkpoints.convert.renaming import conv_bn, numbered, rename, renamed, without_prefix
+from mmirstd.checkpoints.convert.renaming import conv_bn, numbered, renamed_by
 from mmirstd.checkpoints.state_dict import StateDict
 
 # Eight filters of directions, constants here.
-_DROPPED = re.compile(r'd1\d\.weight$')
+_UNUSED = r'd1\d\.weight$'
 _BRANCH = r'residual_block(\d)\.(\d)\.layer(\d)'
 _RULES = (
     *conv_bn(r'conv1\.0', r'conv1\.1', 'backbone.stem.0'),
@@ -35,10 +34,7 @@ def convert_rdian_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDic
     Raises:
         ValueError: for keys that have no place, naming them.
     """
-    weights = {without_prefix(key): value for key, value in state_dict.items()}
-    dropped = [key for key in weights if _DROPPED.match(key)]
-    kept = {key: value for key, value in weights.items() if key not in dropped}
-    state = renamed(kept, lambda key: rename(key, _RULES), 'RDIAN')
+    state, dropped = renamed_by(state_dict, _RULES, 'RDIAN', _UNUSED)
     for key in ('backbone.gates.0.mlp.0.weight', 'backbone.gates.0.mlp.2.weight'):
         if key in state:
             state[key] = state[key][:, :, None, None]

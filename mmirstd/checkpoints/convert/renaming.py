@@ -70,6 +70,29 @@ def renamed(weights: Mapping[str, Tensor], new_name: Callable[[str], str | None]
     return {names[key]: value for key, value in weights.items()}
 
 
+def renamed_by(
+    weights: Mapping[str, Tensor], rules: Rules, network: str, unused: str = r'(?!)'
+) -> tuple[StateDict, list[str]]:
+    """Give the weights of a network, maybe wrapped, the names of rules.
+
+    Args:
+        weights: Weights by their old keys.
+        rules: See :func:`rename`.
+        network: Name of the network, for messages.
+        unused: Pattern of keys that are left out.
+
+    Returns:
+        The converted weights, and the keys that were left out.
+
+    Raises:
+        ValueError: As :func:`renamed`.
+    """
+    weights = {without_prefix(key): value for key, value in weights.items()}
+    dropped = [key for key in weights if re.match(unused, key)]
+    kept = {key: value for key, value in weights.items() if key not in dropped}
+    return renamed(kept, lambda key: rename(key, rules), network), dropped
+
+
 def stem_prefix(weights: Mapping[str, Tensor], stem: str, what: str) -> str:
     """Return what stands before the one key that is or ends in ``stem``.
 

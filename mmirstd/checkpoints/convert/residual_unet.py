@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mmirstd.checkpoints.convert.renaming import Rules, conv_bn, from_zero, numbered, rename, renamed, without_prefix
+from mmirstd.checkpoints.convert.renaming import Rules, conv_bn, from_zero, numbered, renamed_by
 from mmirstd.checkpoints.state_dict import StateDict
 
 
@@ -48,9 +48,9 @@ def convert_dnanet_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDi
     Raises:
         ValueError: for keys that have no place, naming them.
     """
-    return renamed(state_dict, lambda key: rename(without_prefix(key), _DNANET), 'DNANet'), []
+    return renamed_by(state_dict, _DNANET, 'DNANet')
 
 
 def convert_mshnet_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDict, list[str]]:
     """Convert keys of a published checkpoint to those of ``configs/baselines/mshnet*``; see DNANet's."""
-    return renamed(state_dict, lambda key: rename(without_prefix(key), _MSHNET), 'MSHNet'), []
+    return renamed_by(state_dict, _MSHNET, 'MSHNet')

@@ -1,16 +1,15 @@
 """State-dict keys of SCTransNet: the authors' (xdFai/SCTransNet) and this project's."""
 
-import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from mmirstd.checkpoints.convert.renaming import Rules, conv_bn, from_zero, numbered, rename, renamed, without_prefix
+from mmirstd.checkpoints.convert.renaming import Rules, conv_bn, from_zero, numbered, renamed_by
 from mmirstd.checkpoints.state_dict import StateDict
 
 # Positions and weights that its code makes and never uses.
-_DROPPED = re.compile(r'mtc\.(embeddings_\d\.position_embeddings|encoder\.layer\.\d+\.channel_attn\.q\d_attn\d)$')
+_UNUSED = r'mtc\.(embeddings_\d\.position_embeddings|encoder\.layer\.\d+\.channel_attn\.q\d_attn\d)$'
 
 
 def _block(name: str, place: str, *shifts: int) -> Rules:
@@ -64,10 +63,7 @@ def convert_sctransnet_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[Sta
     Raises:
         ValueError: for keys that have no place, naming them.
     """
-    weights = {without_prefix(key): value for key, value in state_dict.items()}
-    dropped = [key for key in weights if _DROPPED.match(key)]
-    kept = {key: value for key, value in weights.items() if key not in dropped}
-    state = renamed(kept, lambda key: rename(key, _RULES), 'SCTransNet')
+    state, dropped = renamed_by(state_dict, _RULES, 'SCTransNet', _UNUSED)
     if (key := 'decode_head.supervision.fuse.weight') in state:
         state[key] = torch.roll(state[key], 1, dims=1)
     return state, dropped

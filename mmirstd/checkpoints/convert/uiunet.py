@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mmirstd.checkpoints.convert.renaming import Rules, conv_bn, numbered, rename, renamed, without_prefix
+from mmirstd.checkpoints.convert.renaming import Rules, conv_bn, numbered, renamed_by
 from mmirstd.checkpoints.state_dict import StateDict
 
 
@@ -42,4 +42,4 @@ def convert_uiunet_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[StateDi
     Raises:
         ValueError: for keys that have no place, naming them.
     """
-    return renamed(state_dict, lambda key: rename(without_prefix(key), _RULES), 'UIUNet'), []
+    return renamed_by(state_dict, _RULES, 'UIUNet')
