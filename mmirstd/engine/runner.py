@@ -18,6 +18,7 @@ from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -71,6 +72,16 @@ class StrictRunnerMixin(InterruptibleMixin, ResumingMixin, OwnFilesMixin):
         """
         check_training(self.cfg)
         return super().train()
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """Build the visualizer, by default under the name of the run's folder.
+
+        MMEngine finds visualizers by name, and names them by config and second: the second of two runs that begin
+        within one would draw into the folder of the first.
+        """
+        if isinstance(visualizer, dict):
+            visualizer = {'name': str(self.log_dir)} | visualizer
+        return super().build_visualizer(visualizer)
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         """Register what the config says, and the guard against training on the images of the test."""

@@ -54,7 +54,7 @@ def test_refuses_a_checkpoint(call, config, tiny_checkpoint, tiny_data, tmp_path
 
 
 def test_a_network_still_needs_a_checkpoint(call, tiny_config):
-    assert 'tiny.py: give the checkpoint' in call('test', tiny_config())
+    assert 'tiny.py: give a checkpoint' in call('test', tiny_config())
 
 
 def test_infers_without_a_checkpoint(call, config, tiny_data, tmp_path, recwarn):

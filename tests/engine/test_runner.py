@@ -1,5 +1,7 @@
 import itertools
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -119,6 +121,15 @@ def test_other_architecture_with_an_average_is_one_error(make, trained, capsys):
     with pytest.raises(CheckpointError, match='another model'):
         make(ema, load_from=str(trained), **wider).test()
     assert 'do not match exactly' not in ''.join(capsys.readouterr())
+
+
+def test_runs_of_the_same_second_draw_into_their_own_folders(make, tmp_path, monkeypatch):
+    clock = SimpleNamespace(time=lambda: 0.0, localtime=time.localtime, strftime=time.strftime)
+    monkeypatch.setattr('mmengine.runner.runner.time', clock)
+    visualizers = [make(work_dir=name, experiment_name='same').visualizer for name in 'ab']
+    assert visualizers[0] is not visualizers[1]
+    folders = [Path(v._vis_backends['LocalVisBackend']._save_dir).relative_to(tmp_path).parts[0] for v in visualizers]
+    assert folders == ['a', 'b']
 
 
 def test_lines_of_each_parameter_are_in_the_log_file_alone(make, capsys):
