@@ -1,6 +1,5 @@
 """Loading of infrared images and target masks."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from os import PathLike, fspath
@@ -166,22 +165,21 @@ class LoadIRImage(ShownByArguments, LoadImageFromFile):
         Raises:
             ValueError: If there are values that are NaN or infinite, or too large to be scaled.
         """
-        low, high, kept = np.inf, -np.inf, []
-        counts: Counter[float] = Counter()
+        low, high, kept, counts, lowest = np.inf, -np.inf, [], 0, 0
         for part in map(drop_alpha, parts):
             refuse_non_finite(part, path)
             low, high = min(low, float(part.min())), max(high, float(part.max()))
             if self.normalize == 'percentile' and part.dtype.kind in 'iu' and part.dtype.itemsize <= 2:
-                counts.update(dict(zip(*(v.tolist() for v in np.unique(part, return_counts=True)), strict=True)))
+                lowest = np.iinfo(part.dtype).min
+                counts = counts + np.bincount(part.ravel().astype(np.intp) - lowest, minlength=2**16)
             elif self.normalize == 'percentile':
                 kept.append(part.ravel())
         low, high = self.limits or (low, high)
         if self.normalize == 'percentile':
-            values = sorted(counts)
             between = (
                 np.percentile(np.concatenate(kept).astype(np.float64), self.percentiles).tolist()
                 if kept
-                else _percentiles(values, [counts[value] for value in values], self.percentiles)
+                else _percentiles(counts, lowest, self.percentiles)
             )
             low, high = between if between[0] < between[1] else (low, high)
         if not np.isfinite(high - low):
@@ -189,13 +187,11 @@ class LoadIRImage(ShownByArguments, LoadImageFromFile):
         return low, high
 
 
-def _percentiles(values: list[float], counts: list[int], percentiles: Iterable[float]) -> list[float]:
-    """Percentiles, with linear interpolation, of ascending values that occur so many times."""
+def _percentiles(counts: np.ndarray, lowest: int, percentiles: Iterable[float]) -> list[float]:
+    """Percentiles, with linear interpolation, of whole numbers from `lowest` on that occur so many times."""
     ends = np.cumsum(counts)
     at = np.asarray(percentiles, np.float64) / 100 * (ends[-1] - 1)
-    below, above = (
-        np.asarray(values, np.float64)[np.searchsorted(ends, i, 'right')] for i in (np.floor(at), np.ceil(at))
-    )
+    below, above = (np.searchsorted(ends, i, 'right') + lowest for i in (np.floor(at), np.ceil(at)))
     return (below + (above - below) * (at - np.floor(at))).tolist()
 
 
