@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from mmirstd.apis.exported import ExportedModel, stacked
+from mmirstd.apis.exported import ExportedModel
 from mmirstd.apis.inferencer import predict
 from mmirstd.io.inputs import Image, list_images
 from mmirstd.io.tables import text_rows
@@ -100,7 +100,7 @@ def compare(
             )
         )
         if not size and len(found) == 1:
-            batch = exported(stacked([content, content[..., ::-1]]))
+            batch = exported(np.concatenate([content, content[..., ::-1]]))
             difference = float(np.abs(batch[0, 0] - got.probability).max())
             found.append(ImageParity(f'{name}, in a batch', *content.shape[2:], difference, 0, len(got), len(got)))
     worst = max(found, key=lambda parity: parity.difference)

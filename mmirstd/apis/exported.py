@@ -1,7 +1,7 @@
 """An exported file as a function: ONNX by onnxruntime, ``.pt2`` by PyTorch."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +135,3 @@ def _pt2(path: Path, threads: int | None) -> tuple[Callable[[np.ndarray], np.nda
         return output.numpy()
 
     return run, text.decode() if isinstance(text, bytes) else text
-
-
-def stacked(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Inputs (1, C, H, W) of equal size as one batch."""
-    return np.concatenate(list(images))

@@ -114,7 +114,8 @@ def infer(
     is_video = [is_sequence(s.get('img_path', '')) for s in listed]
     samples = [s for s, video in zip(listed, is_video, strict=True) if not video]
     videos = [s for s, video in zip(listed, is_video, strict=True) if video]
-    sequences = dict(zip(file_names(sequence_name(s['img_id']) for s in videos), videos, strict=True))
+    names = file_names(sequence_name(s['img_id']) for s in videos)
+    sequences = dict(zip(names, (s['img_path'] for s in videos), strict=True))
     folders = {'masks': 'png'} | ({'pictures': 'png'} if pictures else {})
     folders |= {'probabilities': probabilities} if probabilities else {}
     tables = out / 'targets.csv', out / 'targets.json'
@@ -130,8 +131,8 @@ def infer(
     inferencer = IRSTDInferencer(model, checkpoint, device, cfg_options, show_progress, tta, tile, overlap)
     summary = InferenceSummary(out)
     options = {'threshold': threshold, 'connectivity': connectivity, 'min_area': min_area}
-    rows, reports = [], []  # not the maps, so that any number of images has room
     options['keep_probability'] = probabilities is not None
+    rows, reports = [], []  # not the maps, so that any number of images has room
     # Not of `images`: a folder may have got another one meanwhile.
     stream = inferencer.stream(samples, batch_size, summary.failures, **options) if samples else ()
     for prediction, tracks in _linked(stream, samples) if link else ((prediction, None) for prediction in stream):
@@ -152,7 +153,7 @@ def infer(
         rows += new
         reports.append(report)
     summary.images, summary.targets = len(reports), len(rows)
-    for name, path in ((name, sample['img_path']) for name, sample in sequences.items()):
+    for name, path in sequences.items():
         try:
             done = infer_sequence(
                 inferencer, path, name, tables_of[name], summary.failures, batch_size=batch_size, link=link, **options

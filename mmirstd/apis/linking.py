@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmirstd.ops.detections import Detections
-from mmirstd.utils.errors import UserError
+from mmirstd.utils.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from trackers import SORTTracker
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 REACH = 8
 # A track may be without a detection for so many frames.
 PATIENCE = 5
-
-
-class MissingExtraError(UserError, ImportError):
-    """A package that comes with an extra is not installed."""
 
 
 class Linker:
@@ -61,5 +57,5 @@ def _sort() -> type['SORTTracker']:
     try:
         from trackers import SORTTracker
     except ImportError as error:
-        raise MissingExtraError(f"--link needs the extra 'video': pip install 'mmirstd[video]' ({error})") from error
+        raise MissingExtraError('--link needs', 'video', error) from error
     return SORTTracker

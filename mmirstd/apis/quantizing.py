@@ -1,6 +1,7 @@
 """Exported models in 8 bits, by onnxruntime's static quantization, and what they lose."""
 
 import hashlib
+import itertools
 import logging
 import tempfile
 import time
@@ -193,7 +194,7 @@ def quantize_file(path: str | Path, out: str | Path, batches: Iterable[np.ndarra
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
-            self._left: Iterator[np.ndarray] = _chained(first, batches)
+            self._left: Iterator[np.ndarray] = itertools.chain((first,), batches)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(self._left, None)
@@ -226,8 +227,3 @@ def quantize_file(path: str | Path, out: str | Path, batches: Iterable[np.ndarra
         raise ExportError(f'{path}: onnxruntime cannot quantize it: {first_line(e)}') from e
     finally:
         logging.getLogger().setLevel(level)
-
-
-def _chained(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from rest

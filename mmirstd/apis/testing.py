@@ -9,11 +9,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import (
-    CfgOptions,
-    OptionError,
-    run_config,
-)
+from mmirstd.apis.configuration import CfgOptions, OptionError, run_config
 from mmirstd.apis.inference import checkpoint_for
 from mmirstd.apis.running import running
 from mmirstd.apis.tta import use_tta

@@ -9,13 +9,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
-from mmirstd.apis.configuration import (
-    CfgOptions,
-    OptionError,
-    check_checkpoint,
-    refuse_without_weights,
-    run_config,
-)
+from mmirstd.apis.configuration import CfgOptions, OptionError, check_checkpoint, refuse_without_weights, run_config
 from mmirstd.apis.running import checkpoint_settings, running, say
 from mmirstd.checkpoints.loading import latest_checkpoint
 from mmirstd.engine.config_checks import check_flags

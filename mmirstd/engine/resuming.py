@@ -177,10 +177,9 @@ class ResumingMixin:
             CheckpointError: Also if the checkpoint lacks one of them.
             ConfigValueError: If it has another number of schedules.
         """
-        anew = as_list(self.cfg.get('resume_anew') or ())
-        resume_optimizer = resume_optimizer and 'optimizer' not in anew
-        resume_param_scheduler = resume_param_scheduler and 'schedule' not in anew
-        rates = ResumedRates(self, anew)
+        resume_optimizer = resume_optimizer and 'optimizer' not in self._anew
+        resume_param_scheduler = resume_param_scheduler and 'schedule' not in self._anew
+        rates = ResumedRates(self, self._anew)
         self._required = ['meta', 'message_hub']
         self._required += ['optimizer'] * resume_optimizer
         self._required += ['param_schedulers'] * (resume_param_scheduler and self.param_schedulers is not None)
@@ -190,6 +189,10 @@ class ResumingMixin:
         finally:
             self._required = ()
         rates.apply()
+
+    @property
+    def _anew(self) -> list[str]:
+        return as_list(self.cfg.get('resume_anew') or ())
 
     def check_parts(self, content: Mapping[str, Any]) -> None:
         """See that a checkpoint to resume from holds what is taken from it.
@@ -212,11 +215,11 @@ class ResumingMixin:
         """
         if not self._required:
             return
-        filename, anew = self._checked_source, as_list(self.cfg.get('resume_anew') or ())
+        filename = self._checked_source
         fields = ResumeFields(filename)
         for key, value in checkpoint_weights(content, filename).items():
             fields.finite(value, f'state_dict[{key!r}]')
-        self.logger.info(resume_report(filename, content['meta'], self.cfg.to_dict(), anew))
+        self.logger.info(resume_report(filename, content['meta'], self.cfg.to_dict(), self._anew))
         if 'param_schedulers' in self._required:
             refuse_other_schedules(content, self.param_schedulers, filename)
         if 'optimizer' in self._required:

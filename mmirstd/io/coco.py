@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmirstd.io.annotations import AnnotatedImage, Annotation, AnnotationError, checked_size, finite_numbers
-from mmirstd.utils.errors import UserError
-
-
-class MissingCocoError(UserError, ImportError):
-    """The package `pycocotools` is not installed."""
+from mmirstd.utils.errors import MissingExtraError
 
 
 def read_coco(path: str | Path) -> list[AnnotatedImage]:
@@ -99,7 +95,7 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     """Encode a mask (H, W) bool as COCO's compressed run lengths, as JSON holds them.
 
     Raises:
-        MissingCocoError: If the package `pycocotools` is not installed.
+        MissingExtraError: If the package `pycocotools` is not installed.
     """
     rle = _coco_mask().encode(np.asfortranarray(mask, dtype=np.uint8))
     return {'size': [int(side) for side in rle['size']], 'counts': rle['counts'].decode('ascii')}
@@ -129,7 +125,7 @@ def fill_polygons(polygons: Iterable[np.ndarray], size: tuple[int, int]) -> np.n
     """Fill polygons, (K, 2) float (x, y) each, as pycocotools does; return their union (H, W) bool.
 
     Raises:
-        MissingCocoError: If the package `pycocotools` is not installed.
+        MissingExtraError: If the package `pycocotools` is not installed.
     """
     tools = _coco_mask()
     encoded = tools.frPyObjects([polygon.ravel().tolist() for polygon in polygons], *size)
@@ -140,9 +136,7 @@ def _coco_mask() -> Any:
     try:
         from pycocotools import mask
     except ImportError as error:
-        raise MissingCocoError(
-            f"polygons and run lengths of COCO need the extra 'labels': pip install 'mmirstd[labels]' ({error})"
-        ) from error
+        raise MissingExtraError('polygons and run lengths of COCO need', 'labels', error) from error
     return mask
 
 

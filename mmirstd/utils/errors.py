@@ -18,6 +18,19 @@ class ArgumentError(UserError, ValueError):
     """An argument is wrong by itself, whatever the files hold; a command line exits with status 2."""
 
 
+class MissingExtraError(UserError, ImportError):
+    """A package that comes with an extra is not installed.
+
+    Args:
+        what: What needs it.
+        extra: Name of the extra.
+        cause: The error of the import.
+    """
+
+    def __init__(self, what: str, extra: str, cause: ImportError) -> None:
+        super().__init__(f"{what} the extra '{extra}': pip install 'mmirstd[{extra}]' ({cause})")
+
+
 def describe(error: Exception) -> str:
     """One line: the message, and for errors that are not raised for the user also their type."""
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

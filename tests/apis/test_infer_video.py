@@ -14,9 +14,10 @@ import pytest
 import tifffile
 
 from mmirstd.apis import init_model, predict
-from mmirstd.apis.linking import Linker, MissingExtraError
+from mmirstd.apis.linking import Linker
 from mmirstd.io.video import FrameReader
 from mmirstd.ops.detections import detect_targets
+from mmirstd.utils.errors import MissingExtraError
 
 
 def scene(i, size=(32, 48)):

@@ -11,11 +11,10 @@ from mmirstd.cli import main
 from mmirstd.datasets import FolderDataset
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.io.annotations import AnnotationError
-from mmirstd.io.coco import MissingCocoError
 from mmirstd.io.files import write_png
 from mmirstd.io.ids import read_ids
 from mmirstd.io.images import read_image
-from mmirstd.utils.errors import ArgumentError
+from mmirstd.utils.errors import ArgumentError, MissingExtraError
 
 SIZE = (32, 48)
 
@@ -265,7 +264,7 @@ def test_without_pycocotools_polygons_say_what_is_missing(images, tmp_path, monk
     boxes = coco(tmp_path / 'boxes.json', [{'image_id': 0, 'bbox': [14, 6, 13, 13]}])
     assert convert_labels(boxes, tmp_path / 'out', images=images).grown == 1
     polygons = coco(tmp_path / 'polygons.json', [{'image_id': 0, 'segmentation': [[4, 6, 9, 6, 9, 10]]}])
-    with pytest.raises(MissingCocoError, match=r"pip install 'mmirstd\[labels\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'mmirstd\[labels\]'"):
         convert_labels(polygons, tmp_path / 'polygons', images=images)
 
 

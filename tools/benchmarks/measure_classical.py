@@ -5,7 +5,6 @@
 """
 
 import argparse
-import hashlib
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import mmirstd.datasets  # noqa: F401
 from mmirstd.apis.configuration import read_config
 from mmirstd.evaluation.functional.counts import image_counts, sum_counts
 from mmirstd.evaluation.functional.metrics import compute_metrics
+from mmirstd.io.ids import digest
 from mmirstd.io.tables import markdown_rows
 from mmirstd.models.decode_heads import ThresholdHead
 
@@ -62,13 +62,12 @@ def measure(config: str, data: Path, number: int, seed: int, options: list[str])
         for name, head in heads.items():
             for logits, label in zip(head((maps,)), labels, strict=True):
                 counts[name].append(image_counts(logits[0].numpy() > 0, label))
-    ids = hashlib.sha256('\n'.join(names).encode()).hexdigest()[:12]
     rows = []
     for name, found in counts.items():
         metrics = compute_metrics(sum_counts(found))
         row = {
             'config': ' '.join([f'`{Path(config).stem}`', *options]),
-            'images': f'{len(names)} ({ids})',
+            'images': f'{len(names)} ({digest(names)})',
             'rule': name,
         }
         row |= {key: f'{metrics[key]:.3f}' for key in ('IoU', 'nIoU', 'Pd')} | {'Fa, 1e-6': f'{metrics["Fa"]:.0f}'}

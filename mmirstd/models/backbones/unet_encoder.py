@@ -18,8 +18,23 @@ def conv_block(in_channels: int, out_channels: int, num_convs: int = 2) -> nn.Se
     return nn.Sequential(*layers)
 
 
+class PooledLevels(BaseModule):
+    """Encoders that consist of `levels` with 2x2 max pooling in between: one map a level, strides 1, 2, 4, ..."""
+
+    levels: nn.ModuleList
+    pools_upwards = True  # odd sizes, so any image gives all levels
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, H, W) to maps (B, C_i, ceil(H / 2^i), ceil(W / 2^i)), or rounded down."""
+        maps: list[Tensor] = []
+        for i, level in enumerate(self.levels):
+            x = level(F.max_pool2d(x, 2, ceil_mode=self.pools_upwards) if i else x)
+            maps.append(x)
+        return tuple(maps)
+
+
 @MODELS.register_module()
-class UNetEncoder(BaseModule):
+class UNetEncoder(PooledLevels):
     """Blocks of 3x3 convolutions with 2x2 max pooling in between: one map a level, strides 1, 2, 4, ...
 
     Odd sizes are pooled upwards, so any image gives all levels.
@@ -45,11 +60,3 @@ class UNetEncoder(BaseModule):
         self.levels = nn.ModuleList(
             conv_block(a, b, num_convs) for a, b in zip([in_channels, *channels[:-1]], channels, strict=True)
         )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, in_channels, H, W) to maps (B, channels[i], ceil(H / 2^i), ceil(W / 2^i))."""
-        maps: list[Tensor] = []
-        for i, level in enumerate(self.levels):
-            x = level(F.max_pool2d(x, 2, ceil_mode=True) if i else x)
-            maps.append(x)
-        return tuple(maps)

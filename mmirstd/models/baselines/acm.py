@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmirstd.models.layers.features import require_widths
 from mmirstd.models.layers.reparam import ConvBN
 from mmirstd.models.layers.residual import ConvBNReLU, residual_stage
 from mmirstd.models.layers.resizing import resize_like
@@ -143,8 +144,7 @@ class ModulatedPyramid(BaseModule):
         Raises:
             ValueError: if the maps are not those of `in_channels`.
         """
-        if (got := [x.shape[1] for x in features]) != self.in_channels:
-            raise ValueError(f'ModulatedPyramid takes maps of {self.in_channels} channels, got {got}')
+        require_widths(features, self)
         x = features[-1]
         for i in reversed(range(len(self.fusions))):
             x = resize_like(self.ups[i](x), features[i])

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmirstd.models.layers.features import require_widths
 from mmirstd.models.layers.residual import ConvBNReLU, ResidualBlock
 from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
@@ -158,8 +159,7 @@ class AnomalyGatedFPN(BaseModule):
         Raises:
             ValueError: if the maps are not those of `in_channels`.
         """
-        if (got := [x.shape[1] for x in features]) != self.in_channels:
-            raise ValueError(f'AnomalyGatedFPN takes maps of {self.in_channels} channels, got {got}')
+        require_widths(features, self)
         levels = [self.laterals[-1](features[-1])]
         for i in reversed(range(len(self.fusions))):
             enhanced, anomaly = self.anomalies[i](features[i])

@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmirstd.models.layers.features import require_widths
 from mmirstd.models.layers.residual import residual_stage
 from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
@@ -67,8 +68,7 @@ class DenselyNestedPyramid(BaseModule):
         Raises:
             ValueError: if the maps are not those of `in_channels`.
         """
-        if (got := [x.shape[1] for x in features]) != self.in_channels:
-            raise ValueError(f'DenselyNestedPyramid takes maps of {self.in_channels} channels, got {got}')
+        require_widths(features, self)
         rows = [[x] for x in features]
         for j, column in enumerate(self.columns, start=1):
             for i, node in enumerate(column):

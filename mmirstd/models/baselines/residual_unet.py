@@ -7,17 +7,17 @@ Lliu666/MSHNet at 7c5194b (no license).
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmirstd.models.backbones.unet_encoder import PooledLevels
 from mmirstd.models.layers.residual import residual_stage
 from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
 
 
 @MODELS.register_module()
-class ResidualUNetEncoder(BaseModule):
+class ResidualUNetEncoder(PooledLevels):
     """Levels of residual blocks with 2x2 max pooling in between.
 
     Args:
@@ -29,6 +29,8 @@ class ResidualUNetEncoder(BaseModule):
         slope: slope of the ReLUs below zero.
         init_cfg: MMEngine's initialization.
     """
+
+    pools_upwards = False
 
     def __init__(
         self,
@@ -51,12 +53,7 @@ class ResidualUNetEncoder(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) to maps (B, channels[i], H // 2^i, W // 2^i)."""
-        x = self.stem(x)
-        maps: list[Tensor] = []
-        for i, level in enumerate(self.levels):
-            x = level(F.max_pool2d(x, 2) if i else x)
-            maps.append(x)
-        return tuple(maps)
+        return super().forward(self.stem(x))
 
 
 @MODELS.register_module()

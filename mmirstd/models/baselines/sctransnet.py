@@ -12,6 +12,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmirstd.models.layers.attention import LayerNorm2d
+from mmirstd.models.layers.features import require_widths
 from mmirstd.models.layers.residual import ConvBNReLU
 from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
@@ -165,8 +166,7 @@ class SpatialChannelTransformer(BaseModule):
         Raises:
             ValueError: if the maps are not those of `in_channels`.
         """
-        if (got := [x.shape[1] for x in features]) != self.in_channels:
-            raise ValueError(f'SpatialChannelTransformer takes maps of {self.in_channels} channels, got {got}')
+        require_widths(features, self)
         *skips, deepest = features
         tokens = [embed(x) for embed, x in zip(self.embeddings, skips, strict=True)]
         for block in self.blocks:

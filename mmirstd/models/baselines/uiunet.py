@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmirstd.models.backbones.unet_encoder import PooledLevels
 from mmirstd.models.baselines.acm import gate_bottleneck
 from mmirstd.models.layers.gates import SpatialGate
 from mmirstd.models.layers.residual import ConvBNReLU
@@ -64,7 +65,7 @@ def u_block(in_channels: int, channels: int, out_channels: int, depth: int) -> R
 
 
 @MODELS.register_module()
-class UBlockEncoder(BaseModule):
+class UBlockEncoder(PooledLevels):
     """Residual U-blocks with 2x2 max pooling in between.
 
     Args:
@@ -87,14 +88,6 @@ class UBlockEncoder(BaseModule):
         self.in_channels, self.out_channels = in_channels, list(channels)
         shapes = zip([in_channels, *channels[:-1]], inner_channels, channels, depths, strict=True)
         self.levels = nn.ModuleList(u_block(*shape) for shape in shapes)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, in_channels, H, W) to maps (B, channels[i], ceil(H / 2^i), ceil(W / 2^i))."""
-        maps: list[Tensor] = []
-        for i, level in enumerate(self.levels):
-            x = level(F.max_pool2d(x, 2, ceil_mode=True) if i else x)
-            maps.append(x)
-        return tuple(maps)
 
 
 class InteractiveCrossAttention(nn.Module):

@@ -70,7 +70,7 @@ def _accelerated_proximal_gradient(
         half_residual = (at_background + at_target - data) / 2  # 2 is the Lipschitz constant of the gradient
         before_background, before_target = background, target
         background, kept = replace_singular_values(
-            at_background - half_residual, lambda s, by=mu / 2: np.maximum(s - by, 0)
+            at_background - half_residual, lambda s, by=mu / 2: soft_threshold(s, by)
         )
         target = soft_threshold(at_target - half_residual, weight * mu / 2)
         step_background, step_target = background - at_background, target - at_target

@@ -101,7 +101,7 @@ def _robust_pca(tensor: np.ndarray, weight: float, tolerance: float = 1e-8, max_
     low_rank, sparse, multiplier = np.zeros((3, *tensor.shape))
     for _ in range(max_iterations):
         before = low_rank, sparse
-        low_rank = _layers(tensor - sparse - multiplier / mu, lambda s, by=1 / mu: np.maximum(s - by, 0))
+        low_rank = _layers(tensor - sparse - multiplier / mu, lambda s, by=1 / mu: soft_threshold(s, by))
         sparse = soft_threshold(tensor - low_rank - multiplier / mu, lasso / mu)
         residual = low_rank + sparse - tensor
         if _largest(residual, low_rank - before[0], sparse - before[1]) < tolerance:

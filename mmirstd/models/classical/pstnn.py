@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from mmirstd.models.classical.patches import Overlap, PatchGrid
-from mmirstd.models.classical.singular_values import replace_singular_values
+from mmirstd.models.classical.singular_values import replace_singular_values, soft_threshold
 from mmirstd.models.classical.structure_tensor import structure_eigenvalues
 from mmirstd.models.classical.thresholds import normalize_map
 
@@ -91,7 +91,7 @@ def _partial_sum(tensor: np.ndarray, kept: int, by: float) -> np.ndarray:
     """Shrink the singular values after the first few in the Fourier transform along the patches."""
 
     def rule(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([values[..., :kept], np.maximum(values[..., kept:] - by, 0)], -1)
+        return np.concatenate([values[..., :kept], soft_threshold(values[..., kept:], by)], -1)
 
     layers, _ = replace_singular_values(np.fft.rfft(tensor, axis=0), rule)  # the other half is conjugate
     return np.fft.irfft(layers, len(tensor), axis=0)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mmirstd.models.classical.patches import Overlap, PatchGrid
-from mmirstd.models.classical.singular_values import replace_singular_values
+from mmirstd.models.classical.singular_values import replace_singular_values, soft_threshold
 from mmirstd.models.classical.structure_tensor import structure_eigenvalues
 from mmirstd.models.classical.thresholds import normalize_map
 
@@ -73,5 +73,5 @@ def ript(
 
 def _low_rank(tensor: np.ndarray, side: int, by: float) -> np.ndarray:
     first = np.moveaxis(tensor, side, 0)
-    flat, _ = replace_singular_values(first.reshape(len(first), -1), lambda s: np.maximum(s - by, 0))
+    flat, _ = replace_singular_values(first.reshape(len(first), -1), lambda s: soft_threshold(s, by))
     return np.moveaxis(flat.reshape(first.shape), 0, side)

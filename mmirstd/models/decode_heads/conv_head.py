@@ -42,9 +42,7 @@ class ConvHead(BinaryHead):
             raise ValueError(f'ConvHead: {channels=} differs from {in_channels=}, but num_convs=0')
         super().__init__(in_channels, channels, init_cfg=init_cfg, **kwargs)
         self.refine = nn.Sequential(*(ResidualBlock(in_channels, in_channels) for _ in range(num_refine)))
-        self.convs = nn.Sequential(
-            *(ConvBNReLU(channels if i else in_channels, channels) for i in range(num_convs)),
-        )
+        self.convs = nn.Sequential(*(ConvBNReLU(channels if i else in_channels, channels) for i in range(num_convs)))
         self.drop = nn.Dropout(dropout_ratio) if dropout_ratio else nn.Identity()
         self.conv_seg = nn.Conv2d(channels, 1, kernel_size, padding=kernel_size // 2)
 

@@ -6,7 +6,7 @@ from mmirstd.ops.diffusion import detail_scale, wavelet_diffusion
 from .attention import MLP, Attention, LayerNorm2d, QueryInteraction, TwoWayBlock, TwoWayTransformer, to_sequence
 from .deformable import DeformableAttention, DeformableLayer
 from .dense_queries import ConvDenseUpdate, DeformableDenseUpdate, DenseQueries, projection
-from .features import QueryFeatures, require_queries
+from .features import QueryFeatures, require_queries, require_widths
 from .position import FourierPosition, sine_position
 from .recompute import recompute
 from .sparse_queries import SparseQueries
@@ -31,6 +31,7 @@ __all__ = [
     'projection',
     'recompute',
     'require_queries',
+    'require_widths',
     'sine_position',
     'to_sequence',
     'wavelet_diffusion',

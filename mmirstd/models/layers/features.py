@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class QueryFeatures(tuple):
@@ -36,6 +36,16 @@ class QueryFeatures(tuple):
 
     def __getnewargs_ex__(self) -> tuple[tuple, dict]:
         return (tuple(self),), dict(vars(self))
+
+
+def require_widths(features: tuple[Tensor, ...], user: nn.Module) -> None:
+    """See that maps (B, C_i, H_i, W_i) are as many and as wide as the `in_channels` of a neck.
+
+    Raises:
+        ValueError: if they are not; the class of `user` is named.
+    """
+    if (got := [x.shape[1] for x in features]) != user.in_channels:
+        raise ValueError(f'{type(user).__name__} takes maps of {user.in_channels} channels, got {got}')
 
 
 def require_queries(features: tuple[Tensor, ...], user: str) -> Tensor:

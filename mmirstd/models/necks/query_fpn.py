@@ -10,7 +10,15 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmirstd.models.layers import MLP, QueryFeatures, QueryInteraction, recompute, require_queries, sine_position
+from mmirstd.models.layers import (
+    MLP,
+    QueryFeatures,
+    QueryInteraction,
+    recompute,
+    require_queries,
+    require_widths,
+    sine_position,
+)
 from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
 
@@ -94,14 +102,9 @@ class TinyFPN(BaseModule):
             pyramid[i + 1] = conv(coarse + resize_like(down(pyramid[i]), coarse))
         return pyramid
 
-    def check(self, features: tuple[Tensor, ...]) -> None:
-        """Raise ValueError if the number of maps or their widths are not those of `in_channels`."""
-        if (got := [x.shape[1] for x in features]) != self.in_channels:
-            raise ValueError(f'{type(self).__name__} takes maps of {self.in_channels} channels, got {got}')
-
     def forward(self, features: tuple[Tensor, ...]) -> QueryFeatures:
         """Build the pyramid; queries and early mask of `features` are handed on."""
-        self.check(features)
+        require_widths(features, self)
         pyramid: list[Tensor] = []
         for i in reversed(range(len(features))):
             pyramid.insert(0, recompute(self, self.level, i, features[i], pyramid[0] if pyramid else None))
@@ -225,7 +228,7 @@ class QueryFPN(TinyFPN):
 
     def forward(self, features: tuple[Tensor, ...]) -> QueryFeatures:
         """Build the pyramid, the finest map being the mask features; hand on queries and masks."""
-        self.check(features)
+        require_widths(features, self)
         tokens = self.gather_queries(features)
         pyramid: list[Tensor] = []
         for i in reversed(range(len(features))):

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmirstd.models.backbones.unet_encoder import conv_block
+from mmirstd.models.layers.features import require_widths
 from mmirstd.models.layers.reparam import ConvBN
 from mmirstd.models.layers.resizing import resize_like
 from mmirstd.registry import MODELS
@@ -139,11 +140,6 @@ class _PyramidDecoder(BaseModule):
             raise ValueError(f'{name}: {len(widths)} out_channels for {len(in_channels)} in_channels, one less is due')
         self.in_channels, self.out_channels = list(in_channels), [*widths, in_channels[-1]]
 
-    def check(self, features: tuple[Tensor, ...]) -> None:
-        """Raise ValueError if the number of maps or their widths are not those of `in_channels`."""
-        if (got := [x.shape[1] for x in features]) != self.in_channels:
-            raise ValueError(f'{type(self).__name__} takes maps of {self.in_channels} channels, got {got}')
-
 
 @MODELS.register_module()
 class SGEM(_PyramidDecoder):
@@ -206,7 +202,7 @@ class SGEM(_PyramidDecoder):
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Decode from coarse to fine; returns as many maps as it got, the coarsest as it came."""
-        self.check(features)
+        require_widths(features, self)
         x = features[-1]
         decoded = [x]
         for i in reversed(range(len(features) - 1)):
@@ -252,7 +248,7 @@ class DenseNestedDecoder(_PyramidDecoder):
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Decode; returns the last node of each level, the coarsest map as it came."""
-        self.check(features)
+        require_widths(features, self)
         below = [features[-1]]
         decoded = [features[-1]]
         for skip, level in zip(reversed(features[:-1]), reversed(self.nodes), strict=True):
