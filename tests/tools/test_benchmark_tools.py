@@ -1,4 +1,4 @@
-"""The scripts that measure classical detectors: rows of a table, as the segmentor would have it."""
+"""The scripts that measure training steps and classical detectors: rows of a table."""
 
 import importlib.util
 import sys
@@ -57,3 +57,11 @@ def test_codes_are_timed_beside_each_other(run, tmp_path):
     assert float(rows[1]['other / own']) > 1
     with pytest.raises(RuntimeError, match='no number of seconds'):
         run('benchmark_classical', image, '--methods', 'top_hat', '--against', f'top_hat={sys.executable} -c "print()"')
+
+
+def test_training_steps_are_timed_in_turn(run, tiny_config):
+    config = tiny_config()
+    rows = run('benchmark_training_step', config, 'sgem_unet-s_nudt', '--batch', 2, '--size', 32, '--rounds', 1)
+    assert [row['config'] for row in rows] == [f'`{config}`', '`sgem_unet-s_nudt`']
+    assert rows[0]['ratio'] == rows[0]['per multiply-add'] == '1.00'
+    assert float(rows[1]['ratio']) > float(rows[1]['per multiply-add']) > 0  # the tiny one has fewer multiply-adds
