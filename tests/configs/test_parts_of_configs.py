@@ -25,6 +25,8 @@ ALLOWED = {
     'backbone.dense.mask_mlp': 'the early mask trains the queries alone',
     'backbone.dense.mask_conv': 'the early mask trains the queries alone',
 }
+# Predictions need these, by their gradient; a standard deviation does not see them.
+SHIFTS = {'decode_head.mask_bias': 'it adds the same number to every logit'}
 UNTRAINED: dict[str, str] = {}
 
 
@@ -51,7 +53,7 @@ def test_every_part_moves_the_logits(network):
     """Drawing a layer anew changes the logits by more than 1 % of their deviation, down to single layers."""
     model = small_model(network)
     effects = part_effects(model, logits_of(network, model), depth=99)
-    assert not stubs(effects, allowed_here(effects, ALLOWED))
+    assert not stubs(effects, allowed_here(effects, ALLOWED | SHIFTS))
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=name)
@@ -75,7 +77,7 @@ def test_every_trainable_parameter_is_trained(network):
 
 def test_what_is_allowed_is_there():
     """Beside the tests above: a prefix that no network has is out of date, too."""
-    left = ALLOWED | UNTRAINED
+    left = ALLOWED | SHIFTS | UNTRAINED
     for path in filter(is_buildable, sorted(first_of_each_network(), reverse=True)):
         if not left:
             break
