@@ -1,4 +1,4 @@
-"""As fast.py over 7,000 iterations: an hour of one thread in bfloat16 (`--amp`), with 16 crops of 128 x 128 each."""
+"""As fast.py over 7,000 iterations: an hour of one thread in bfloat16 (`--amp`), with 8 crops of 128 x 128 each."""
 
 _base_ = './fast.py'
 max_iters = 7000
