@@ -1,11 +1,17 @@
 """What all datasets share: two classes, and a report of the split that was loaded."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from itertools import dropwhile
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations
+
+from mmirstd.datasets.sample_cache import GIB, SampleCache
 
 
 class TargetDataset(BaseSegDataset):
@@ -15,8 +21,16 @@ class TargetDataset(BaseSegDataset):
     to its image), and what :class:`BaseSegDataset` adds. ``metainfo`` is the same for every set and split with
     masks, so that MMEngine's wrappers join them as they are.
 
+    Args:
+        cache: ``'memory'`` keeps each sample as the loading transforms at the beginning of the pipeline return it, see
+            :class:`~mmirstd.datasets.sample_cache.SampleCache`. Samples and random numbers are the same as without. A
+            file that changes during a run is not read again.
+        cache_limit: Bytes that the cache may take.
+        kwargs: Arguments of :class:`BaseSegDataset`.
+
     Raises:
-        ValueError: If other classes or ``reduce_zero_label`` are asked for.
+        ValueError: If other classes or ``reduce_zero_label`` are asked for, for another ``cache``, or a ``cache_limit``
+            below 1.
     """
 
     METAINFO: ClassVar[dict] = {'classes': ('background', 'target'), 'palette': [[0, 0, 0], [255, 0, 0]]}
@@ -32,6 +46,15 @@ class TargetDataset(BaseSegDataset):
     has_masks: bool = True  # without, seg_map_path is None, and metainfo['has_masks'] is False
     name: str  # of the dataset, as reported
     split_name: str
+
+    def __init__(self, *, cache: Literal['memory'] | None = None, cache_limit: int = 2 * GIB, **kwargs: Any) -> None:
+        if cache not in ('memory', None):
+            raise ValueError(f"{type(self).__name__}: cache must be 'memory' or None, got {cache!r}")
+        if cache_limit < 1:
+            raise ValueError(f'{type(self).__name__}: cache_limit must be at least 1 byte, got {cache_limit}')
+        self.cache, self.cache_limit = cache, int(cache_limit)
+        self.sample_cache: SampleCache | None = None
+        super().__init__(**kwargs)
 
     @classmethod
     def refuse_unused(cls, given: Iterable[str]) -> None:
@@ -59,6 +82,8 @@ class TargetDataset(BaseSegDataset):
         super().full_init()
         if not self.has_masks:
             self._metainfo['has_masks'] = False
+        if self.cache and len(self):  # now, so that processes that are forked later share it
+            self.sample_cache = SampleCache(f'{self.name} {self.split_name}', len(self), self.cache_limit)
         print_log(
             f'{self.name} {self.split_name}: {len(self)} images, sha256 of the {self.HASHED} {self.split_hash()}',
             logger='current',
@@ -92,8 +117,19 @@ class TargetDataset(BaseSegDataset):
         return self.get_data_info(idx)
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on one sample."""
-        return self.pipeline(self.pipeline_input(idx))
+        """Run the pipeline on one sample, what loads it only where the cache does not hold it."""
+        if self.sample_cache is None:
+            return self.pipeline(self.pipeline_input(idx))
+        idx = range(len(self))[idx]
+        transforms = list(self.pipeline.transforms)
+        others = list(dropwhile(lambda t: isinstance(t, (LoadImageFromFile, LoadAnnotations)), transforms))
+        sample = self.sample_cache.get(idx)
+        if sample is None:
+            sample = Compose(transforms[: len(transforms) - len(others)])(self.pipeline_input(idx))
+            if sample is None:
+                return None
+            self.sample_cache.put(idx, sample)
+        return Compose(others)(sample)
 
     def split_hash(self) -> str:
         """First digits of the SHA-256 of what the samples are known by."""

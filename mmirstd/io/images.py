@@ -126,6 +126,19 @@ def drop_alpha(image: np.ndarray) -> np.ndarray:
     return image[..., 0] if image.shape[2] == 2 else image[..., :3]
 
 
+def equal_channel(image: np.ndarray) -> np.ndarray | None:
+    """The one channel (H, W) that stands for all, where an image has three equal ones; otherwise None.
+
+    >>> gray = np.arange(6.0).reshape(2, 3)
+    >>> bool((equal_channel(np.stack([gray] * 3, axis=2)) == gray).all()), equal_channel(np.ones((2, 2, 3)) * [1, 2, 3])
+    (True, None)
+    """
+    if image.ndim != 3 or image.shape[2] != 3:
+        return None
+    first = np.ascontiguousarray(image[..., 0])
+    return first if all(np.array_equal(first, image[..., channel]) for channel in (1, 2)) else None
+
+
 def refuse_non_finite(values: np.ndarray, source: str) -> None:
     """Raise ValueError if there are values that are NaN or infinite; the message names ``source``."""
     if values.dtype.kind == 'f' and (bad := values.size - np.count_nonzero(np.isfinite(values))):

@@ -34,7 +34,7 @@ def resize_nearest(array: np.ndarray, shape: tuple[int, int], interpolation: str
     if array.shape[:2] == shape:
         return array
     rows, cols = (nearest_indices(n, m, interpolation) for n, m in zip(array.shape[:2], shape, strict=True))
-    return array[rows[:, None], cols]
+    return array.take(rows, axis=0).take(cols, axis=1)
 
 
 def resize_prediction(prediction: np.ndarray, shape: tuple[int, int], interpolation: str) -> np.ndarray:

@@ -65,3 +65,14 @@ def test_training_steps_are_timed_in_turn(run, tiny_config):
     assert [row['config'] for row in rows] == [f'`{config}`', '`sgem_unet-s_nudt`']
     assert rows[0]['ratio'] == rows[0]['per multiply-add'] == '1.00'
     assert float(rows[1]['ratio']) > float(rows[1]['per multiply-add']) > 0  # the tiny one has fewer multiply-adds
+
+
+def test_loading_is_timed_step_by_step(run, tiny_config):
+    mixed = """
+train_dataloader = dict(dataset=dict(
+    type='MultiImageMixDataset', dataset=dataset, pipeline=[dict(type='RandomFlip', prob=0.5)]))
+dataset['pipeline'] = pipeline[:2]
+"""
+    rows = run('benchmark_loading', tiny_config(mixed), '--images', 4)
+    assert [row['step'] for row in rows] == ['without the cache', 'with the cache', 'loading from tiny', 'RandomFlip']
+    assert all(float(row['ms per image']) > 0 < float(row['images per second']) for row in rows)

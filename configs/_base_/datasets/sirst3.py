@@ -10,7 +10,7 @@ sets = [
     dict(type='mmirstd.NUDTSIRSTDataset', data_root='data/NUDT-SIRST'),
     dict(type='mmirstd.IRSTD1kDataset', data_root='data/IRSTD-1k'),
 ]
-train = dict(split='basicirstd/subtrain', pipeline={{_base_.load_pipeline}})
+train = dict(split='basicirstd/subtrain', pipeline={{_base_.load_pipeline}}, cache='memory')
 val = dict(split='basicirstd/val', pipeline={{_base_.test_pipeline}}, test_mode=True)
 test = dict(split='basicirstd/test', pipeline={{_base_.test_pipeline}}, test_mode=True)
 joined = dict(_delete_=True, type='ConcatDataset')

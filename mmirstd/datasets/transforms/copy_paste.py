@@ -1,6 +1,7 @@
 """Copy-paste of small targets with their halo."""
 
 from collections.abc import Sized
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -36,12 +37,18 @@ def cut_target(img: np.ndarray, mask: np.ndarray, halo: int) -> TargetPatch:
     """
     img = img.astype(np.float32)
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    y, x = np.mgrid[-1 : 1 : mask.shape[0] * 1j, -1 : 1 : mask.shape[1] * 1j].astype(np.float32)
-    design = np.stack([np.ones_like(x), x, y], axis=-1)
+    design = _plane(*mask.shape)
     ground = distance > halo
     plane, *_ = np.linalg.lstsq(design[ground], img[ground], rcond=None)
     weight = 0.5 + 0.5 * np.cos(np.pi * np.minimum(distance / (halo + 1), 1))
     return TargetPatch((img - design @ plane) * weight[..., None], mask)
+
+
+@lru_cache(maxsize=1024)
+def _plane(height: int, width: int) -> np.ndarray:
+    """(h, w, 3) float32: 1, x and y, each from -1 to 1."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    return np.stack([np.ones_like(x), x, y], axis=-1)
 
 
 def add_target(window: np.ndarray, patch: TargetPatch, min_scr: float = 0) -> np.ndarray | None:

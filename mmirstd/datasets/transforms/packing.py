@@ -29,7 +29,7 @@ def check_labels(labels: np.ndarray, source: str) -> None:
     Raises:
         ValueError: If it does; the message names ``source`` and the labels.
     """
-    if np.isin(labels, (0, 1, 255), invert=True).any():
+    if ((labels != 0) & (labels != 1) & (labels != 255)).any():
         found = ', '.join(map(str, np.unique(labels)[:10].tolist()))
         raise ValueError(
             f'{source}: labels {found}; a target mask holds 0, 1 and 255 (ignored), as LoadTargetMask reads it'

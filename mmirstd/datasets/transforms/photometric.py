@@ -11,6 +11,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmirstd.datasets.transforms.shown import ShownByArguments
+from mmirstd.io.images import equal_channel
+from mmirstd.ops.components import label_components
 from mmirstd.ops.target_statistics import target_statistics
 from mmirstd.registry import TRANSFORMS
 
@@ -239,15 +241,20 @@ class InfraredPhotometric(ShownByArguments, BaseTransform):
         results['photometric'] = {
             k: v for k, v in draw._asdict().items() if v != Draw._field_defaults[k] and k != 'seed'
         }
-        results['img'] = np.empty(img.shape, img.dtype)
-        results['img'].reshape(*img.shape[:2], -1)[:] = np.rint(adjusted) if img.dtype == np.uint8 else adjusted
+        adjusted = np.asarray(np.rint(adjusted) if img.dtype == np.uint8 else adjusted, img.dtype)
+        if adjusted.shape[2] < img.reshape(*img.shape[:2], -1).shape[2]:
+            adjusted = cv2.merge([adjusted] * img.shape[2])
+        results['img'] = adjusted.reshape(img.shape)
         return results
 
     def _loses_target(self, before: np.ndarray, after: np.ndarray, results: dict) -> bool:
         mask = results.get('gt_seg_map')
         if not self.min_contrast or mask is None or not (mask == 1).any():
             return False
-        old, new = (target_statistics(x[..., :1], mask, width=5, gap=1).contrast for x in (before, after))
+        targets = label_components(mask == 1)
+        old, new = (
+            target_statistics(x[..., :1], mask, width=5, gap=1, components=targets).contrast for x in (before, after)
+        )
         return bool((np.abs(new) < self.min_contrast * np.abs(old)).any())
 
 
@@ -286,8 +293,5 @@ def _to_float(img: np.ndarray) -> np.ndarray:
             raise ValueError(
                 f'InfraredPhotometric: img has a mean of {mean:g}; floating images must be finite, on the scale 0..255'
             )
-    if img.ndim == 2:
-        img = img[..., None]
-    elif img.shape[2] > 1 and (img == img[..., :1]).all():
-        img = img[..., :1]
-    return img.astype(np.float32)
+    gray = img if img.ndim == 2 else equal_channel(img)
+    return (img if gray is None else gray[..., None]).astype(np.float32)

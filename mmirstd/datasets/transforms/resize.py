@@ -4,6 +4,7 @@ import cv2
 import mmcv
 from mmseg.datasets.transforms import Resize
 
+from mmirstd.io.images import equal_channel
 from mmirstd.ops.resizing import resize_nearest
 from mmirstd.registry import TRANSFORMS
 
@@ -39,7 +40,12 @@ class AlignedResize(Resize):
             size = mmcv.rescale_size((width, height), size)
         size = tuple(max(extent, 1) for extent in size)
         shrinks = size[0] < width or size[1] < height
-        img = cv2.resize(img, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        gray = equal_channel(img)  # channels are resized apart: the result is the same, in a third of the time
+        img = cv2.resize(
+            img if gray is None else gray, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+        if gray is not None:
+            img = cv2.merge([img] * 3)
         # OpenCV drops an axis of one channel.
         results['img'] = img.reshape(*img.shape[:2], *results['img'].shape[2:])
         results['img_shape'] = img.shape[:2]
