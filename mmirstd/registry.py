@@ -35,6 +35,9 @@ METRICS = _child('metric', mmseg_registry.METRICS, 'evaluation.metrics')
 VISBACKENDS = _child('vis_backend', mmengine_registry.VISBACKENDS, 'visualization')
 VISUALIZERS = _child('visualizer', mmseg_registry.VISUALIZERS, 'visualization')
 HOOKS = _child('hook', mmseg_registry.HOOKS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
+)
 OPTIM_WRAPPERS = _child('optim_wrapper', mmengine_registry.OPTIM_WRAPPERS, 'engine')
 RUNNERS = _child('runner', mmengine_registry.RUNNERS, 'engine')
 STRATEGIES = _child('strategy', mmengine_registry.STRATEGIES, 'engine')

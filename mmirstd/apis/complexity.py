@@ -7,7 +7,7 @@ interpolation and other element-wise work are not, as is usual in papers.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,7 +28,7 @@ from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.utils.errors import ArgumentError
 
 LISTS = (nn.ModuleList, nn.ModuleDict)
-TRAINING_ONLY = 'auxiliary_head'
+TRAINING_ONLY = ('auxiliary_head', 'discriminator')
 
 
 @dataclass
@@ -134,7 +134,7 @@ def analyze(model: nn.Module, height: int, width: int, depth: int = 2) -> tuple[
             parts.append(ModuleCost(name, type(module).__name__, level, params, spent))
         if level < depth:
             for child_name, child in module.named_children():
-                if name or child_name != TRAINING_ONLY:
+                if name or child_name not in TRAINING_ONLY:
                     full = f'{name}.{child_name}' if name else child_name
                     visit(full, child, level + (not isinstance(child, LISTS)))
 
@@ -154,7 +154,7 @@ class Complexity:
         resized: Whether the preprocessor resizes rather than pads.
         total: The whole model, without what is for training only.
         parts: Its modules, each after the one it is in.
-        training_only: Parameters of auxiliary heads.
+        training_only: Parameters of each module that only trains: auxiliary heads, a discriminator.
     """
 
     config: str
@@ -164,7 +164,7 @@ class Complexity:
     resized: bool
     total: ModuleCost
     parts: list[ModuleCost]
-    training_only: int = 0
+    training_only: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, counts in units; ``shape`` is what the network sees."""
@@ -181,9 +181,8 @@ class Complexity:
         (height, width), seen = self.shape, self.input_size
         note = f' ({how} from {height} x {width})' if seen != self.shape else ''
         lines = [f'{self.config}, {seen[0]} x {seen[1]}{note}, {form}', '', cost_table([self.total, *self.parts])]
-        if self.training_only:
-            params = f'{self.training_only / 1e6:.3f} M parameters'
-            lines += ['', f'{TRAINING_ONLY}: {params}, for training only, not counted']
+        for name, params in self.training_only.items():
+            lines += ['', f'{name}: {params / 1e6:.3f} M parameters, for training only, not counted']
         return '\n'.join(lines)
 
 
@@ -227,7 +226,11 @@ def model_complexity(
         resized=bool(getattr(model.data_preprocessor, 'inside_size', None)),
         total=total,
         parts=parts,
-        training_only=sum(p.numel() for p in getattr(model, TRAINING_ONLY, nn.Module()).parameters()),
+        training_only={
+            name: sum(p.numel() for p in child.parameters())
+            for name, child in model.named_children()
+            if name in TRAINING_ONLY
+        },
     )
 
 

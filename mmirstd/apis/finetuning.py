@@ -18,6 +18,7 @@ from mmirstd.io.files import write_atomically
 from mmirstd.io.tables import text_rows
 from mmirstd.utils.configs import DEFAULT_MODEL
 from mmirstd.utils.data_root import iter_datasets
+from mmirstd.utils.optimizers import iter_optim_wrappers
 
 LEAST_IMAGES = 5
 VAL_SHARE = 0.2
@@ -127,4 +128,5 @@ def set_schedule(cfg: Config, images: int) -> None:
             scheduler.milestones = [round(milestone * factor) for milestone in scheduler.milestones]
     cfg.train_cfg.update(max_iters=interval * VALIDATIONS, val_interval=interval)
     cfg.default_hooks.checkpoint.interval = interval
-    cfg.optim_wrapper.optimizer.lr *= RATE
+    for _, wrapper in iter_optim_wrappers(cfg):
+        wrapper.optimizer.lr *= RATE

@@ -195,7 +195,7 @@ def list_parts(
                 axes = {(0, value.ndim): tokens} if value.ndim > 1 and value[..., 0].numel() > 1 else {}
                 parts.append(ModelPart(f'{name}.{key}', 'Parameter', module, key, axes))
         for key, child in children:
-            if name or key != TRAINING_ONLY:
+            if name or key not in TRAINING_ONLY:
                 visit(f'{name}.{key}' if name else key, child, level)
 
     visit('', model, 0)

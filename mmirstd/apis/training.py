@@ -15,6 +15,7 @@ from mmirstd.checkpoints.loading import latest_checkpoint
 from mmirstd.engine.config_checks import check_flags
 from mmirstd.engine.run_files import checkpoint_folder, stands_in
 from mmirstd.engine.value_checks import check_values
+from mmirstd.utils.optimizers import iter_optim_wrappers
 from mmirstd.utils.text import as_list
 
 
@@ -97,12 +98,13 @@ def train(
 
 
 def use_amp(cfg: Config) -> None:
-    """Put the optimizer into an ``AmpOptimWrapper``."""
-    kind = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'mmirstd.GPUAmpOptimWrapper'):
-        raise ValueError(f'--amp does not go with optim_wrapper.type={kind}')
-    if kind != 'AmpOptimWrapper':
-        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    """Put the optimizer, or that of each part, into an ``AmpOptimWrapper``."""
+    for place, wrapper in iter_optim_wrappers(cfg):
+        kind = wrapper.setdefault('type', 'OptimWrapper')
+        if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'mmirstd.GPUAmpOptimWrapper'):
+            raise ValueError(f'--amp does not go with {place}.type={kind}')
+        if kind != 'AmpOptimWrapper':
+            wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
 def set_start(cfg: Config, resume: bool | str | Path, overwrite: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner.checkpoint import load_state_dict
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -84,11 +84,21 @@ def check_optimizer(checkpoint: Mapping[str, Any], optim_wrapper: Any, source: s
     Raises:
         CheckpointError: If groups of parameters, shapes or kinds of settings differ, or a field is malformed.
     """
-    if not isinstance(optim_wrapper, OptimWrapper) or not hasattr(optim_wrapper, 'optimizer'):
-        return
     if 'optimizer' not in checkpoint:
         return
     fields = ResumeFields(source)
+    if isinstance(optim_wrapper, OptimWrapperDict):
+        parts = fields.mapping(checkpoint['optimizer'], 'optimizer')
+        if set(parts) != set(optim_wrapper.keys()):
+            raise CheckpointError(
+                f'cannot resume from {source}: it has the optimizers {abridge(sorted(parts), 4)}, the config '
+                f'{abridge(sorted(optim_wrapper.keys()), 4)}'
+            )
+        for name, wrapper in optim_wrapper.items():
+            check_optimizer({'optimizer': parts[name]}, wrapper, f'{source} ({name})')
+        return
+    if not isinstance(optim_wrapper, OptimWrapper) or not hasattr(optim_wrapper, 'optimizer'):
+        return
     states, saved = fields.optimizer(checkpoint['optimizer'])
     # The wrapper's own list has one group more with paramwise_cfg, for the learning rate without multipliers.
     own = [[tuple(p.shape) for p in group['params']] for group in optim_wrapper.optimizer.param_groups]

@@ -11,6 +11,7 @@ from .hooks import (
     SwitchToDeployHook,
 )
 from .optim_wrapper import CPUAmpOptimWrapper, gpu_amp_optim_wrapper
+from .parts_optim_wrapper import PartsError, PartsOptimWrapperConstructor
 from .runner import StrictRunner
 from .sharded import ShardedOptimWrapper, ShardedStrategy, StrictFlexibleRunner
 
@@ -20,6 +21,8 @@ __all__ = [
     'CollapseError',
     'CollapseGuardHook',
     'IRSTDVisualizationHook',
+    'PartsError',
+    'PartsOptimWrapperConstructor',
     'ProvenanceHook',
     'ResumableCheckpointHook',
     'SavePredictionsHook',

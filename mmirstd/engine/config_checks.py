@@ -35,6 +35,7 @@ from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.models.data_preprocessor import IRSTDDataPreProcessor
 from mmirstd.utils.data_root import iter_datasets
 from mmirstd.utils.errors import UserError
+from mmirstd.utils.optimizers import has_several_optimizers, iter_optim_wrappers
 from mmirstd.utils.text import as_list, did_you_mean
 
 # What MMSegmentation's IoUMetric reports; all of it is better when greater.
@@ -64,7 +65,7 @@ def check_training(cfg: Config) -> None:
     Raises:
         ConfigValueError: Naming the key.
     """
-    for rule in (check_loop, check_units, check_schedule_end, check_optimizer):
+    for rule in (check_loop, check_units, check_schedule_end, check_optimizers, check_processes):
         rule(cfg)
 
 
@@ -182,15 +183,28 @@ def check_schedule_end(cfg: Config) -> None:
         _warn(f'{place}={end} and train_cfg.{key}={total}: the schedule of the learning rate {rest}')
 
 
-def check_optimizer(cfg: Config) -> None:
-    """The optimizer exists, and takes the arguments it is given."""
-    part = (cfg.get('optim_wrapper') or {}).get('optimizer')
-    if not isinstance(part, Mapping) or 'type' not in part:
+def check_optimizers(cfg: Config) -> None:
+    """The optimizer, or that of each part, exists and takes the arguments it is given."""
+    for place, wrapper in iter_optim_wrappers(cfg):
+        part = wrapper.get('optimizer')
+        if not isinstance(part, Mapping) or 'type' not in part:
+            if has_several_optimizers(cfg.optim_wrapper):
+                raise ConfigValueError(f'{place}.optimizer={part!r}: must be a dict with the type of an optimizer')
+            continue
+        if _class(cfg, part, OPTIMIZERS) is None:
+            near = did_you_mean(str(part['type']), list(OPTIMIZERS.module_dict), 1)
+            raise ConfigValueError(f'{place}.optimizer.type={part["type"]!r}: there is no such optimizer{near}')
+        _check_arguments(cfg, f'{place}.optimizer', part, OPTIMIZERS, ignore=('params', 'defaults'))
+
+
+def check_processes(cfg: Config) -> None:
+    """Several optimizers train in one process: wrappers of several processes make one step a batch."""
+    if not has_several_optimizers(cfg.get('optim_wrapper')):
         return
-    if _class(cfg, part, OPTIMIZERS) is None:
-        near = did_you_mean(str(part['type']), list(OPTIMIZERS.module_dict), 1)
-        raise ConfigValueError(f'optim_wrapper.optimizer.type={part["type"]!r}: there is no such optimizer{near}')
-    _check_arguments(cfg, 'optim_wrapper.optimizer', part, OPTIMIZERS, ignore=('params', 'defaults'))
+    if cfg.get('launcher', 'none') != 'none':
+        raise ConfigValueError(f'launcher={cfg.launcher!r}: a model with several optimizers trains in one process')
+    if cfg.get('strategy'):
+        raise ConfigValueError('strategy: a model with several optimizers trains in one process, without one')
 
 
 def check_channels(cfg: Config) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -115,6 +116,8 @@ class ResumedRates:
 
     def apply(self) -> None:
         """Set them, once weights and iteration are resumed."""
+        if not self._anew:
+            return
         schedules = self._runner.param_schedulers or []
         names = dict.fromkeys(['lr', *(s.param_name for s in schedules)])
         if 'schedule' in self._anew:
@@ -269,7 +272,7 @@ def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _counts(key: str, anew: Sequence[str]) -> str:
     if key.startswith('param_scheduler'):
         return 'config' if 'schedule' in anew else 'checkpoint'
-    if key.startswith(('optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg')):
+    if re.match(r'optim_wrapper\.(\w+\.)?(optimizer|paramwise_cfg)\b', key):
         rate = key.endswith(('.lr', '.lr_mult'))
         return 'config' if ('schedule' if rate else 'optimizer') in anew else 'checkpoint'
     return 'checkpoint' if key == 'randomness.seed' else 'config'

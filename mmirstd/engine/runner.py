@@ -41,6 +41,7 @@ from mmirstd.models.segmentors import check_tta_model
 from mmirstd.ops.samples import refuse_non_finite_output
 from mmirstd.registry import RUNNERS
 from mmirstd.utils.interrupts import leave_signals_to_parent
+from mmirstd.utils.optimizers import has_several_optimizers, iter_optim_wrappers
 
 # Of MMEngine: a line for each parameter with options of its own, and advice to itself.
 FILE_ONLY = ('paramwise_options -- ', '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
@@ -130,6 +131,13 @@ def _start_worker(worker_id: int, first: Callable[[int], None] | None) -> None:
         first(worker_id)
 
 
+def _cpu_amp(wrapper: dict) -> dict:
+    if wrapper.get('type') != 'AmpOptimWrapper':
+        return wrapper
+    kept = {k: v for k, v in wrapper.items() if k not in ('loss_scale', 'dtype', 'use_fsdp')}
+    return kept | {'type': CPUAmpOptimWrapper}
+
+
 @contextmanager
 def whole_checkpoint(out_dir: str, filename: str) -> Iterator[str]:
     """Give a temporary name in the folder; what is written there is complete when it gets its own name.
@@ -200,10 +208,16 @@ class StrictRunner(StrictRunnerMixin, Runner):
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """Build; on CPU ``AmpOptimWrapper``, which MMEngine refuses there, becomes bfloat16 autocast."""
-        if isinstance(optim_wrapper, dict) and optim_wrapper.get('type') == 'AmpOptimWrapper' and get_device() == 'cpu':
-            self.logger.info('mixed precision on CPU: bfloat16 autocast without loss scaling')
-            optim_wrapper = {k: v for k, v in optim_wrapper.items() if k not in ('loss_scale', 'dtype', 'use_fsdp')}
-            optim_wrapper['type'] = CPUAmpOptimWrapper
+        if isinstance(optim_wrapper, dict) and get_device() == 'cpu':
+            wrappers = [wrapper for _, wrapper in iter_optim_wrappers({'optim_wrapper': optim_wrapper})]
+            if any(wrapper.get('type') == 'AmpOptimWrapper' for wrapper in wrappers):
+                self.logger.info('mixed precision on CPU: bfloat16 autocast without loss scaling')
+                several = has_several_optimizers(optim_wrapper)
+                optim_wrapper = (
+                    {k: _cpu_amp(v) if isinstance(v, dict) else v for k, v in optim_wrapper.items()}
+                    if several
+                    else _cpu_amp(optim_wrapper)
+                )
         return super().build_optim_wrapper(optim_wrapper)
 
     @master_only

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from mmirstd.engine.config_checks import ConfigValueError
+from mmirstd.utils.optimizers import iter_optim_wrappers
 
 
 class _Rule(NamedTuple):
@@ -35,9 +36,6 @@ _RULES = {
     'train_cfg.max_epochs': _whole(1),
     **{f'{loader}.batch_size': _whole(1) for loader in _LOADERS},
     **{f'{loader}.num_workers': _whole(0) for loader in _LOADERS},
-    'optim_wrapper.optimizer.lr': _RATE,
-    'optim_wrapper.optimizer.weight_decay': _RATE,
-    'optim_wrapper.accumulative_counts': _whole(1),
     'randomness.seed': _whole(0, 2**32 - 1),
     'load_from': _Rule(lambda v: isinstance(v, str), 'the path or address of a checkpoint'),
     'log_level': _Rule(
@@ -47,6 +45,13 @@ _RULES = {
     'model.test_cfg.mode': _Rule(lambda v: v in ('whole', 'slide'), "'whole' or 'slide'"),
 }
 
+# Of the optimizer wrapper, or of that of each part.
+_OPTIMIZER_RULES = {
+    'optimizer.lr': _RATE,
+    'optimizer.weight_decay': _RATE,
+    'accumulative_counts': _whole(1),
+}
+
 
 def check_values(cfg: Config) -> None:
     """Check kind and range of single values.
@@ -54,9 +59,15 @@ def check_values(cfg: Config) -> None:
     Raises:
         ConfigValueError: Naming the key.
     """
-    for key, (holds, expected) in _RULES.items():
-        value = cfg
+    _check(cfg, '', _RULES)
+    for place, wrapper in iter_optim_wrappers(cfg):
+        _check(wrapper, f'{place}.', _OPTIMIZER_RULES)
+
+
+def _check(part: Config | Mapping, place: str, rules: Mapping[str, _Rule]) -> None:
+    for key, (holds, expected) in rules.items():
+        value = part
         for name in key.split('.'):
             value = value.get(name) if isinstance(value, (Config, Mapping)) else None
         if value is not None and not holds(value):
-            raise ConfigValueError(f'{key}={value!r}: must be {expected}')
+            raise ConfigValueError(f'{place}{key}={value!r}: must be {expected}')

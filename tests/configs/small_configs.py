@@ -127,6 +127,11 @@ def shrink(cfg):
     elif inner.type == 'mmirstd.ContextAggregation':
         inner.channels = [4] * len(inner.channels)
         head.in_channels = 4
+    elif inner.type == 'mmirstd.ParallelBackbones':
+        for branch in inner.branches:
+            branch.channels = [4] * len(branch.channels)
+        head.in_channels = [4] * len(inner.branches)
+        cfg.model.discriminator.update(channels=4, hidden_channels=(8, 8), pooled_size=8)
     elif inner.type == 'mmirstd.ResidualUNetEncoder':
         widths, blocks = [4, 8, 8, 8, 8], [1, 1, 2, 1, 1]
         inner.update(channels=widths, num_blocks=blocks)

@@ -20,6 +20,7 @@ from small_configs import (
 ALLOWED = {
     'auxiliary_head': 'it trains the backbone alone',
     'decode_head.supervision': 'masks of coarse maps, and their fusion with the finest, only train',
+    'discriminator': 'it trains the generators alone',
     'backbone.last_merger': 'the last image that RPCANet makes is compared with the first',
     'backbone.dense.mask_norm': 'the early mask trains the queries alone',
     'backbone.dense.mask_mlp': 'the early mask trains the queries alone',

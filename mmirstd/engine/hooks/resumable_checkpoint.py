@@ -8,6 +8,7 @@ from typing import Any
 from mmengine import fileio
 from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmirstd.engine.run_files import checkpoints_in_use, half_written, in_folder, was_written_by
@@ -114,12 +115,14 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def _warn_of_accumulation(self, runner: Runner) -> None:
         wrapper = runner.optim_wrapper
-        counts = getattr(wrapper, '_accumulative_counts', 1)
-        if not self._warned and counts > 1 and wrapper._inner_count % counts:
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        counts = {w: getattr(w, '_accumulative_counts', 1) for w in wrappers}
+        between = [count for w, count in counts.items() if count > 1 and w._inner_count % count]
+        if not self._warned and between:
             self._warned = True
             runner.logger.warning(
-                f'gradients are accumulated over {counts} iterations and a checkpoint falls in between: it does not '
-                'hold them, and a run resumed from it will differ. Make the interval a multiple'
+                f'gradients are accumulated over {max(between)} iterations and a checkpoint falls in between: it does '
+                'not hold them, and a run resumed from it will differ. Make the interval a multiple'
             )
 
     @contextmanager

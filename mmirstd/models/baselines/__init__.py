@@ -3,7 +3,7 @@
 from .acm import ACMEncoder, ModulatedPyramid
 from .adgfnet import AnomalyGatedFPN, ResidualEncoder
 from .dnanet import DenselyNestedPyramid
-from .mdvsfa import ClampedHead, ContextAggregation
+from .mdvsfa import ClampedHead, ClampedHeads, ContextAggregation, MaskDiscriminator, ParallelBackbones
 from .rdian import AdditiveUpsampling, DirectionalEncoder
 from .residual_unet import ResidualUNetDecoder, ResidualUNetEncoder
 from .rpcanet import UnfoldedRPCA, UnfoldingHead
@@ -15,11 +15,14 @@ __all__ = [
     'AdditiveUpsampling',
     'AnomalyGatedFPN',
     'ClampedHead',
+    'ClampedHeads',
     'ContextAggregation',
     'DenselyNestedPyramid',
     'DirectionalEncoder',
     'InteractiveUBlockDecoder',
+    'MaskDiscriminator',
     'ModulatedPyramid',
+    'ParallelBackbones',
     'ResidualEncoder',
     'ResidualUNetDecoder',
     'ResidualUNetEncoder',

@@ -1,5 +1,6 @@
 """What heads of one target logit have in common."""
 
+import torch
 import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
@@ -51,7 +52,7 @@ class BinaryHead(BaseDecodeHead):
 
     def _at_label_size(self, logits: Tensor, label: Tensor) -> Tensor:
         size = label.shape[1:]
-        logits = logits.float()
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if logits.shape[2:] == size:
             return logits
         return F.interpolate(logits, size, mode='bilinear', align_corners=self.align_corners)

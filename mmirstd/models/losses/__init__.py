@@ -1,5 +1,6 @@
 """Losses."""
 
+from .adversarial import ClassAdversarialLoss, FeatureMatchingLoss, class_adversarial_loss, feature_matching_loss
 from .functional import (
     binary_cross_entropy,
     dice_loss,
@@ -26,13 +27,17 @@ __all__ = [
     'BinaryCrossEntropyLoss',
     'BinaryDiceLoss',
     'BinaryLoss',
+    'ClassAdversarialLoss',
+    'FeatureMatchingLoss',
     'MissFalseAlarmLoss',
     'PointSampledLoss',
     'ScaleLocationLoss',
     'SoftIoULoss',
     'StructureConsistencyLoss',
     'binary_cross_entropy',
+    'class_adversarial_loss',
     'dice_loss',
+    'feature_matching_loss',
     'mask_boundary',
     'miss_false_alarm_loss',
     'sample_points',
