@@ -21,7 +21,7 @@ INTEROP_READY := $(INTEROP_VENV)/.ready
 OPENMMLAB_READY := $(OPENMMLAB_VENV)/.ready
 DOCS_READY := $(DOCS_VENV)/.ready
 
-.PHONY: install demo demo-full test test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation exports
+.PHONY: install demo demo-full test test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation exports results
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -90,6 +90,10 @@ perturbation: $(READY)
 # The table of which configs export: docs/results/export.md.
 exports: $(READY)
 	$(VENV)/bin/python tests/configs/export_table.py
+
+# The tables and pictures of the results pages, and the metrics of the metafiles, from docs/results/records.
+results: $(READY)
+	$(VENV)/bin/python -m mmirstd reproduce --pages docs/results --pictures docs/pictures --metafiles configs
 
 # The same tests on the original packages; see docs/get-started/install.md.
 test-openmmlab: $(OPENMMLAB_READY)

@@ -29,10 +29,12 @@ _MODULES = {
     'predict': 'inferencer',
     'prepare': 'mmirstd.datasets.prepare',
     'publish': 'mmirstd.checkpoints.publishing',
+    'reproduce': 'reproducing',
     'run_script': 'scripts',
     'synthesize': 'synthesizing',
     'test': 'testing',
     'train': 'training',
+    'write_results': 'results_pages',
 }
 
 __all__ = sorted(_MODULES)

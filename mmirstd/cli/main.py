@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     'convert labels': 'make masks from boxes, outlines and points, or boxes from masks; draw splits',
     'publish': 'strip a checkpoint for publication',
     'models': 'list the shipped configs',
+    'reproduce': 'train and test models on datasets, keep a record of each run, and write the results pages',
     'run': "run another project's script with the configs and parts of mmirstd",
 }
 

@@ -9,6 +9,7 @@ from .hooks import (
     ResumableCheckpointHook,
     SavePredictionsHook,
     SwitchToDeployHook,
+    ValidationCurveHook,
 )
 from .optim_wrapper import CPUAmpOptimWrapper, gpu_amp_optim_wrapper
 from .parts_optim_wrapper import PartsError, PartsOptimWrapperConstructor
@@ -31,5 +32,6 @@ __all__ = [
     'StrictFlexibleRunner',
     'StrictRunner',
     'SwitchToDeployHook',
+    'ValidationCurveHook',
     'gpu_amp_optim_wrapper',
 ]

@@ -7,6 +7,7 @@ from .collapse_guard import CollapseError, CollapseGuardHook
 from .prediction_hook import SavePredictionsHook
 from .resumable_checkpoint import ResumableCheckpointHook
 from .switch_to_deploy import SwitchToDeployHook
+from .validation_curve import ValidationCurveHook
 from .visualization_hook import IRSTDVisualizationHook
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     'ResumableCheckpointHook',
     'SavePredictionsHook',
     'SwitchToDeployHook',
+    'ValidationCurveHook',
 ]

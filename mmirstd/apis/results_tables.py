@@ -1,0 +1,328 @@
+"""Tables of the results pages, each a function of the records: no number in them is typed."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmirstd.apis.run_records import protocol_metrics
+from mmirstd.evaluation.analysis.results import ProtocolResult, markdown_table
+from mmirstd.evaluation.functional.protocols import PRESETS
+from mmirstd.io.tables import markdown_rows
+from mmirstd.utils.configs import describe_configs
+from mmirstd.utils.errors import UserError
+from mmirstd.utils.metafiles import DATASET_NAMES, Collection, QuotedResult, collections, model_of, published_weights
+
+DATASETS = tuple(DATASET_NAMES.values())
+HARD_IMAGES = 5
+Record = Mapping[str, Any]
+
+
+class TableError(UserError, ValueError):
+    """A table that the records do not give."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the tables are made from.
+
+    Attributes:
+        records: Of the runs.
+        benchmark: What ``mmirstd benchmark`` wrote as JSON; None: nothing was timed.
+    """
+
+    records: Sequence[Record]
+    benchmark: Mapping[str, Any] | None = None
+    collections: Mapping[str, Collection] = field(default_factory=collections)
+
+    def of_kind(self, *kinds: str) -> list[Record]:
+        """The records whose weights come from there, by weights and dataset."""
+        found = [r for r in self.records if r['weights']['kind'] in kinds]
+        return sorted(found, key=lambda r: (weights_name(r).lower(), DATASETS.index(r['dataset'])
+                      if r['dataset'] in DATASETS else len(DATASETS)))  # fmt: skip
+
+    def record(self, name: str) -> Record:
+        """The record of that name.
+
+        Raises:
+            TableError: If there is none.
+        """
+        for record in self.records:
+            if record['name'] == name:
+                return record
+        raise TableError(f'there is no record {name}')
+
+
+def main_table(results: Results, *kinds: str) -> str:
+    """Metrics under ``exact`` with 95 % intervals of IoU, of weights of the package and trained ones by default."""
+    rows = []
+    for r in results.of_kind(*(kinds or ('packaged', 'trained'))):
+        metrics = protocol_metrics(r)
+        rows.append(
+            {
+                'weights': f'`{weights_name(r)}`',
+                'trained on': _trained_on(r),
+                'test split': f'{r["dataset"]}, {r["split"]["num"]} images',
+                'IoU': _with_interval(r, 'IoU'),
+                **{name: _fraction(metrics[name]) for name in ('nIoU', 'Pd')},
+                'Fa': _fa(metrics['Fa']),
+                'F1': _fraction(metrics['F1']),
+            }
+        )
+    return _table(rows)
+
+
+def training_table(results: Results) -> str:
+    """What the trainings took: iterations, the one that was chosen, time and processor time."""
+    rows = []
+    for r in results.of_kind('trained'):
+        t = r['training']
+        rows.append(
+            {
+                'config': f'`{r["config"]}`',
+                'budget': r['budget'],
+                'iterations': t['iterations'],
+                'chosen': t['chosen_iteration'],
+                'validation IoU': _fraction(max(v['IoU'] for v in t['validation'])),
+                'minutes': f'{t["seconds"] / 60:.0f}',
+                'processor minutes': f'{t["processor_seconds"] / 60:.0f}',
+                'hardware': r['hardware'].get('gpu') or r['hardware']['cpu'],
+            }
+        )
+    return _table(rows)
+
+
+def protocols_table(results: Results, name: str) -> str:
+    """One record under all protocols, as in a report of ``mmirstd eval``."""
+    found = [
+        ProtocolResult(
+            protocol=PRESETS[entry['name']],
+            metrics={key: math.nan if value is None else value for key, value in entry['metrics'].items()},
+        )
+        for entry in results.record(name)['protocols']
+        if entry['name'] in PRESETS
+    ]
+    return markdown_table(found)
+
+
+def protocol_spread_table(results: Results) -> str:
+    """The lowest and the highest IoU, Pd and Fa that protocols give to one set of predictions."""
+    rows = []
+    for r in results.of_kind('packaged', 'trained', 'published', 'none'):
+        row = {'weights': f'`{weights_name(r)}`', 'test split': r['dataset']}
+        for name in ('IoU', 'Pd', 'Fa'):
+            values = [e['metrics'][name] for e in r['protocols'] if e['metrics'].get(name) is not None]
+            show = _fa if name == 'Fa' else _fraction
+            row[name] = f'{show(min(values))} to {show(max(values))}' if values else '-'
+        rows.append(row)
+    return _table(rows)
+
+
+def cross_set_table(results: Results) -> str:
+    """Trained on what, tested on what: IoU on each set; in italics where a part of that set was trained on."""
+    cells: dict[str, dict[str, str]] = {}
+    for r in results.of_kind('packaged', 'trained', 'published', 'given', 'none'):
+        row = cells.setdefault(weights_name(r), {'weights': f'`{weights_name(r)}`', 'trained on': _trained_on(r)})
+        value = _fraction(protocol_metrics(r)['IoU'])
+        seen = any(split['dataset'] == r['dataset'] for split in r['weights']['trained_on'])
+        row[r['dataset']] = f'*{value}*' if seen else value
+    columns = ['weights', 'trained on', *DATASETS]
+    return _table([{name: row.get(name, '-') for name in columns} for row in cells.values()])
+
+
+def best_unseen_table(results: Results) -> str:
+    """Of each set the highest IoU of weights that were not trained on it."""
+    rows = []
+    for dataset in DATASETS:
+        unseen = [
+            r
+            for r in results.records
+            if r['dataset'] == dataset
+            and r['weights']['trained_on']
+            and all(split['dataset'] != dataset for split in r['weights']['trained_on'])
+        ]
+        if unseen:
+            best = max(unseen, key=lambda r: protocol_metrics(r)['IoU'])
+            rows.append(
+                {
+                    'unseen set': dataset,
+                    'best weights': f'`{weights_name(best)}`',
+                    'trained on': _trained_on(best),
+                    'IoU': _with_interval(best, 'IoU'),
+                    'of': f'{len(unseen)} weights',
+                }
+            )
+    return _table(rows)
+
+
+def published_weights_table(results: Results) -> str:
+    """Weights of others, measured here beside what was measured outside of this project."""
+    known = {w.name: w for w in published_weights()}
+    rows = []
+    for r in results.of_kind('published'):
+        weights, metrics = known.get(r['weights']['name']), protocol_metrics(r)
+        reference = weights.reference.get(r['dataset']) if weights else None
+        rows.append(
+            {
+                'weights': f'`{weights_name(r)}`',
+                'network': f'`{r["model"]}`',
+                'trained on': _trained_on(r),
+                'test split': r['dataset'],
+                'IoU': _fraction(metrics['IoU']),
+                'reference': '-' if reference is None else f'{reference:g}',
+                'Pd': _fraction(metrics['Pd']),
+                'Fa': _fa(metrics['Fa']),
+            }
+        )
+    return _table(rows)
+
+
+def quotes_table(results: Results) -> str:
+    """All published results that the metafiles quote, each with its source."""
+    rows = []
+    for collection in sorted(results.collections.values(), key=lambda c: c.name.lower()):
+        for quote in collection.quoted:
+            rows.append(
+                {
+                    'method': collection.name + (f', `{quote.model}`' if quote.model else ''),
+                    'dataset': quote.dataset,
+                    **{name: _quoted(quote, name) for name in ('IoU', 'nIoU', 'Pd', 'Fa')},
+                    'quoted from': quote.source + (f'; {quote.note}' if quote.note else ''),
+                }
+            )
+    return _table(rows)
+
+
+def side_by_side_table(results: Results) -> str:
+    """Every model: its source, what it costs, what is quoted, and what was measured here from which weights."""
+    timed = timed_models(results.benchmark)
+    measured: dict[str, dict[str, dict[str, Record]]] = {}
+    for r in results.records:
+        measured.setdefault(r['model'], {}).setdefault(weights_name(r), {})[r['dataset']] = r
+    of_model = {model_of(e['name']): e['collection'] for e in describe_configs()}
+    shown = {m: c for m, c in of_model.items() if m in measured or m in timed}
+    for collection in results.collections.values():  # what is known of by quotes alone
+        quoted = [q.model for q in collection.quoted if q.model]
+        known = [m for m, c in of_model.items() if c == collection.name]
+        if collection.name not in shown.values() or quoted:
+            shown |= dict.fromkeys(quoted or known[:1] or [collection.name], collection.name)
+    rows = []
+    for model, name in sorted(shown.items(), key=lambda item: (str(item[1]).lower(), item[0])):
+        collection = results.collections.get(name) or Collection(name=str(name or '-'))
+        row = _source_cells(model, collection) | _cost_cells(model, timed, measured.get(model, {}))
+        row |= _quoted_cells(collection, model)
+        for weights, runs in measured.get(model, {'-': {}}).items():
+            cells = {f'measured {short}': _percent(runs.get(full)) for short, full in DATASET_NAMES.items()}
+            rows.append(row | cells | {'with': weights if weights == '-' else f'`{weights}`'})
+            row = dict.fromkeys(row, '')  # one row more for each further file of weights
+    return _table(rows)
+
+
+def hard_cases_table(results: Results) -> str:
+    """Images whose targets the most weights miss, and by how many they were tested."""
+    rows = []
+    for dataset in DATASETS:
+        runs = [r for r in results.records if r['dataset'] == dataset]
+        missed = Counter(img for r in runs for img in r['faults']['missed'])
+        ranked = sorted(missed.items(), key=lambda item: (-item[1], item[0]))[:HARD_IMAGES]
+        for img_id, count in ranked:
+            hit = [weights_name(r) for r in runs if img_id not in r['faults']['missed']]
+            rows.append(
+                {
+                    'set': dataset,
+                    'image': img_id,
+                    'a target missed by': f'{count} of {len(runs)} weights',
+                    'all found by': ', '.join(f'`{name}`' for name in hit[:3]) or '-',
+                }
+            )
+    return _table(rows)
+
+
+# Name in the marker of a page -> table; words after the name are arguments.
+TABLES: dict[str, Callable[..., str]] = {
+    'main': main_table,
+    'trainings': training_table,
+    'protocols': protocols_table,
+    'protocol-spread': protocol_spread_table,
+    'cross-set': cross_set_table,
+    'best-unseen': best_unseen_table,
+    'published-weights': published_weights_table,
+    'quotes': quotes_table,
+    'side-by-side': side_by_side_table,
+    'hard-cases': hard_cases_table,
+}
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    return markdown_rows(rows) if rows else '*No run of this kind has a record yet.*'
+
+
+def weights_name(record: Record) -> str:
+    """How tables call the weights of a record."""
+    if record['weights']['kind'] == 'trained':
+        return f'{record["config"]} ({record["budget"]})'
+    return record['weights']['name'] or record['model']
+
+
+def _trained_on(record: Record) -> str:
+    names = list(dict.fromkeys(split['dataset'] for split in record['weights']['trained_on']))
+    return ' + '.join(names) or ('-' if record['weights']['kind'] == 'none' else 'unknown')
+
+
+def _with_interval(record: Record, metric: str) -> str:
+    value = _fraction(protocol_metrics(record)[metric])
+    bounds = next(e for e in record['protocols'] if e['name'] == 'exact')['intervals'].get(metric)
+    return f'{value} [{bounds[0]:.3f}, {bounds[1]:.3f}]' if bounds else value
+
+
+def _fraction(value: float | None) -> str:
+    return '-' if value is None else f'{value:.4f}'
+
+
+def _fa(value: float | None) -> str:
+    return '-' if value is None else f'{value:.4g}'
+
+
+def _percent(record: Record | None) -> str:
+    value = None if record is None else protocol_metrics(record)['IoU']
+    return '-' if value is None else f'{100 * value:.2f}'
+
+
+def _quoted(quote: QuotedResult, metric: str) -> str:
+    return f'{quote.metrics[metric]:g}' if metric in quote.metrics else '-'
+
+
+def timed_models(benchmark: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """Rows of the benchmark by model; of several forms the first."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in (benchmark or {}).get('models', ()):
+        found.setdefault(model_of(row['config']), row)
+    return found
+
+
+def _source_cells(model: str, collection: Collection) -> dict[str, str]:
+    code = collection.code
+    source = f'[{collection.name}]({code})' if code else collection.name
+    return {'model': f'`{model}`', 'source': source, 'license': collection.license or '-'}
+
+
+def _cost_cells(model: str, timed: Mapping[str, Any], measured: Mapping[str, Mapping[str, Record]]) -> dict[str, str]:
+    """Parameters, multiply-adds and the ratio of latencies; multiply-adds of the size that the network sees."""
+    row = timed.get(model) or next((r['costs'] for runs in measured.values() for r in runs.values()), {})
+    params, macs = row.get('params'), row.get('macs')
+    return {
+        'parameters': f'{params / 1e6:.3f} M' if params else '-',
+        'multiply-adds': f'{macs / 1e9:.3g} G' if params and macs else '-',
+        'latency ratio': f'{row["ratio"]["median"]:.2f}' if 'ratio' in row else '-',
+    }
+
+
+def _quoted_cells(collection: Collection, model: str) -> dict[str, str]:
+    """The first quote of each set that is of this model."""
+    fitting = [q for q in collection.quoted if q.model in (None, model)]
+    first: dict[str, QuotedResult] = {}
+    for quote in fitting:
+        first.setdefault(quote.dataset, quote)
+    cells = {f'quoted {s}': f'{first[d].metrics["IoU"]:g}' if d in first else '-' for s, d in DATASET_NAMES.items()}
+    return cells | {'quoted from': ', '.join(dict.fromkeys(q.source for q in first.values())) or '-'}

@@ -1,0 +1,140 @@
+"""What the ``metafile.yml`` of each family of configs says of sources, published results and published weights.
+
+Beside the keys that OpenMMLab knows, a collection may have ``License`` (of its source) and ``Quoted``: published
+results in percent, each with the dataset and with who measured it. ``PublishedWeights`` lists files of others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmirstd.utils import configs
+from mmirstd.utils.errors import UserError
+
+# Config suffix -> name of the dataset, where one network is trained on one set.
+DATASET_NAMES = {'nuaa': 'NUAA-SIRST', 'nudt': 'NUDT-SIRST', 'irstd1k': 'IRSTD-1k'}
+_ENDINGS = {*DATASET_NAMES, 'irdst', 'mdfa', 'synthetic'}
+
+
+class MetafileError(UserError, ValueError):
+    """A metafile that lacks something, or says something that cannot be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotedResult:
+    """A result that others published.
+
+    Attributes:
+        dataset: Name of the dataset.
+        metrics: In percent, Fa in 1e-6.
+        source: Who measured it.
+        note: What else is to be known, such as training on several sets.
+        model: The one model of the collection that it is of; None: of all.
+    """
+
+    dataset: str
+    metrics: Mapping[str, float]
+    source: str
+    note: str = ''
+    model: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """A method: where its code is, under which license, and what was published of it."""
+
+    name: str
+    code: str | None = None
+    license: str | None = None
+    quoted: tuple[QuotedResult, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedWeights:
+    """A file of weights that others published.
+
+    Attributes:
+        name: Of the file, without extension.
+        config: Name of the config that describes the network.
+        source: The conversion, one of those of ``mmirstd convert``.
+        trained_on: Names of the datasets.
+        options: What differs from the config, by dotted keys.
+        reference: IoU by dataset that was measured outside of this project.
+    """
+
+    name: str
+    config: str
+    source: str
+    trained_on: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, float] = field(default_factory=dict)
+
+
+def model_of(config: str) -> str:
+    """The name of a config without the dataset that it trains on.
+
+    >>> model_of('acm-unet_nudt'), model_of('sgem_unet-s_joint')
+    ('acm-unet', 'sgem_unet-s_joint')
+    """
+    stem, _, dataset = Path(config).stem.rpartition('_')
+    return stem if dataset in _ENDINGS else Path(config).stem
+
+
+def collections() -> dict[str, Collection]:
+    """All methods by name."""
+    found = {}
+    for path, content in _metafiles().items():
+        for entry in content.get('Collections') or []:
+            quoted = tuple(_quoted(item, entry, path) for item in entry.get('Quoted') or [])
+            name = entry['Name']
+            found[name] = Collection(name=name, code=entry.get('Code'), license=entry.get('License'), quoted=quoted)
+    return found
+
+
+def published_weights() -> list[PublishedWeights]:
+    """All published weights that are known."""
+    found = []
+    for path, content in _metafiles().items():
+        for entry in content.get('PublishedWeights') or []:
+            try:
+                found.append(
+                    PublishedWeights(
+                        name=entry['Name'],
+                        config=entry['Config'],
+                        source=entry['Source'],
+                        trained_on=tuple(entry['TrainedOn']),
+                        options=entry.get('Options') or {},
+                        reference=entry.get('Reference') or {},
+                    )
+                )
+            except KeyError as error:
+                raise MetafileError(
+                    f'{path}: PublishedWeights {entry.get("Name")}: {error.args[0]} is missing'
+                ) from None
+    return found
+
+
+def _quoted(item: Mapping[str, Any], entry: Mapping[str, Any], path: Path) -> QuotedResult:
+    if missing := {'Dataset', 'Metrics', 'Source'} - item.keys():
+        raise MetafileError(f'{path}: {entry["Name"]}: a quoted result has no {sorted(missing)[0]}')
+    return QuotedResult(
+        dataset=item['Dataset'],
+        metrics=item['Metrics'],
+        source=item['Source'],
+        note=item.get('Note', ''),
+        model=item.get('Model'),
+    )
+
+
+def _metafiles() -> dict[Path, dict[str, Any]]:
+    paths = sorted(configs.CONFIGS_DIR.glob('*/metafile.yml'))
+    return {path: _read(path, path.stat().st_mtime_ns) for path in paths}
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, _: int) -> dict[str, Any]:
+    import yaml  # comes with MMEngine
+
+    return yaml.safe_load(path.read_text(encoding='utf-8'))

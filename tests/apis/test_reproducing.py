@@ -1,0 +1,305 @@
+"""Runs of a reproduction: what they are, their records, skipping, going on, failing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from mmirstd.apis import reproduce, reproducing
+from mmirstd.apis.reproduction_plan import ReproductionRun, plan_runs
+from mmirstd.apis.reproduction_run import perform_run
+from mmirstd.apis.run_records import FORMAT, RecordError, protocol_metrics, read_record, write_record
+from mmirstd.checkpoints.state_dict import CheckpointError
+from mmirstd.evaluation.functional.protocols import PRESETS
+from mmirstd.utils.configs import ConfigNotFoundError, packaged_weights
+from mmirstd.utils.errors import ArgumentError
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Runs happen in this process: a process of its own takes seconds to start."""
+
+    class Process:
+        def __init__(self, target, args):
+            self.run, self.exitcode = (target, args), None
+
+        def start(self):
+            run, folder, record, *rest = self.run[1]
+            try:
+                perform_run(run, folder, record, *rest)
+                self.exitcode = 0
+            except Exception as error:
+                (folder / 'failure.txt').write_text(str(error))
+                self.exitcode = 1
+
+        def join(self):
+            pass
+
+    monkeypatch.setattr(reproducing, '_context', lambda: type('Context', (), {'Process': Process}))
+
+
+@pytest.fixture
+def run_tiny(here, tiny_config, tmp_path):
+    """Train the tiny network on the dataset called own."""
+
+    def run(*models, **options):
+        tiny_config(name='tiny_own.py')
+        models = models or (str(tmp_path / 'tiny'),)
+        return reproduce(models, ['own'], out=tmp_path / 'out', resamples=20, workers=0, **{'budget': 'gpu', **options})
+
+    return run
+
+
+def test_a_run_is_trained_tested_and_recorded(run_tiny, tmp_path):
+    (outcome,) = run_tiny()
+    assert (outcome.state, outcome.error) == ('done', '')
+    assert outcome.record == tmp_path / 'out/records/trained_gpu-tiny_own_on_own.json'
+    record = read_record(outcome.record)
+    assert (record['config'], record['budget'], record['dataset']) == ('tiny_own', 'gpu', 'tiny')
+    assert record['split']['num'] == 5
+    assert [p['name'] for p in record['protocols']] == list(PRESETS)
+    low, high = record['protocols'][0]['intervals']['IoU']
+    assert 0 <= low <= protocol_metrics(record)['IoU'] <= high <= 1
+    training = record['training']
+    assert training['iterations'] == 6
+    assert [v['iter'] for v in training['validation']] == [3, 6]
+    assert training['chosen_iteration'] in (3, 6)
+    assert 0 < training['validation'][0]['seconds'] <= training['seconds']
+    assert training['processor_seconds'] > 0
+    assert record['weights']['trained_on'][0]['dataset'] == 'tiny'
+    assert record['costs']['params'] > 500
+    assert record['costs']['macs'] > 0
+    assert record['curves']['counts']['targets'] == 5
+    assert sum(record['curves']['target_bins']) == 5 * 9
+    assert 'torch' in record['versions']
+    assert not (tmp_path / 'out/predictions').exists()
+
+
+def test_what_is_done_is_skipped_until_the_config_changes(run_tiny):
+    assert [o.state for o in run_tiny()] == ['done']
+    (skipped,) = run_tiny()
+    assert skipped.state == 'skipped'
+    before = skipped.record.read_bytes()
+    (again,) = run_tiny(cfg_options={'train_cfg.max_iters': 3})
+    assert again.state == 'done'
+    assert read_record(again.record)['training']['iterations'] == 3
+    assert again.record.read_bytes() != before
+
+
+def test_loaders_workers_change_no_run(run_tiny):
+    run_tiny()
+    assert run_tiny(cfg_options={'train_dataloader.pin_memory': True})[0].state == 'skipped'
+
+
+def test_a_damaged_record_is_made_again_without_training_again(run_tiny, tmp_path):
+    (outcome,) = run_tiny()
+    whole = read_record(outcome.record)
+    outcome.record.write_text('{"format"')
+    (checkpoint,) = tmp_path.glob('out/*/training/iter_6.pth')
+    written = checkpoint.stat().st_mtime_ns
+    (again,) = run_tiny()
+    assert again.state == 'done'
+    assert checkpoint.stat().st_mtime_ns == written
+    assert read_record(again.record)['protocols'] == whole['protocols']
+
+
+def test_a_training_that_was_ended_goes_on(run_tiny, tmp_path, monkeypatch):
+    from mmirstd.engine.hooks import ValidationCurveHook
+
+    whole = read_record(run_tiny()[0].record)
+    shutil.rmtree(tmp_path / 'out')
+    before = ValidationCurveHook.after_val_epoch
+
+    def ended(hook, runner, metrics=None):
+        before(hook, runner, metrics)
+        if runner.iter == 6:
+            raise MemoryError('the machine is full')
+
+    with monkeypatch.context() as m:
+        m.setattr(ValidationCurveHook, 'after_val_epoch', ended)
+        (failed,) = run_tiny()
+        assert failed.state == 'failed'
+        assert 'the machine is full' in failed.error
+        assert not failed.record.exists()
+    (done,) = run_tiny()
+    assert done.state == 'done'
+    record = read_record(done.record)
+    assert [v['iter'] for v in record['training']['validation']] == [3, 6]
+    values = [[v['IoU'] for v in r['training']['validation']] for r in (record, whole)]
+    assert values[0] == values[1]
+    assert record['protocols'] == whole['protocols']
+
+
+def test_a_run_that_fails_leaves_the_others(here, tiny_config, tmp_path):
+    tiny_config(name='good_own.py')
+    tiny_config(name='bad_own.py', extra="train_dataloader = dict(dataset=dict(ann_file='missing.txt'))")
+    outcomes = reproduce(
+        [str(tmp_path / 'bad'), str(tmp_path / 'good')], ['own'], budget='gpu', out=tmp_path / 'out', workers=0,
+        resamples=0,
+    )  # fmt: skip
+    assert [o.state for o in outcomes] == ['failed', 'done']
+    assert 'missing.txt' in outcomes[0].error
+    assert read_record(outcomes[1].record)['bootstrap'] is None
+
+
+def test_given_weights_are_tested_and_not_trained(run_tiny, tiny_checkpoint, tmp_path):
+    (outcome,) = run_tiny(budget=None, weights=tiny_checkpoint)
+    assert outcome.state == 'done', outcome.error
+    record = read_record(outcome.record)
+    assert record['training'] is None
+    assert record['weights']['kind'] == 'given'
+    assert record['weights']['trained_on'] == []
+    assert not list(tmp_path.glob('out/*/training'))
+
+
+def test_other_weights_are_another_run(run_tiny, tiny_checkpoint):
+    (first,) = run_tiny(budget=None, weights=tiny_checkpoint)
+    content = torch.load(tiny_checkpoint)
+    content['state_dict']['decode_head.conv_seg.bias'] += 0.5
+    torch.save(content, tiny_checkpoint)
+    (second,) = run_tiny(budget=None, weights=tiny_checkpoint)
+    assert (first.state, second.state) == ('done', 'done')
+
+
+def test_the_saved_predictions_must_give_the_metrics_of_the_test(run_tiny, tiny_checkpoint):
+    (outcome,) = run_tiny(budget=None, weights=tiny_checkpoint, cfg_options={'model.decode_head.threshold': 0.9})
+    assert outcome.state == 'failed'
+    assert 'a threshold other than 0.5 is not reproduced' in outcome.error
+
+
+@pytest.mark.exhaustive
+def test_a_reproduction_that_is_killed_goes_on(tiny_config, tmp_path):
+    """With real processes: all of them are killed in the middle of a training."""
+    tiny_config(name='tiny_own.py', extra="train_cfg['max_iters'] = 3000\ntrain_cfg['val_interval'] = 1000")
+    command = [sys.executable, '-m', 'mmirstd', 'reproduce', '--models', 'tiny', '--datasets', 'own', '--budget', 'gpu']
+    command += ['--out', 'out', '--workers', '0', '--resamples', '0']
+    killed = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
+    for _ in range(3000):
+        if list(tmp_path.glob('out/*/training/iter_*.pth')):
+            break
+        assert killed.poll() is None
+        time.sleep(0.1)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not list(tmp_path.glob('out/records/*.json'))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert 'trained_gpu-tiny_own_on_own: done' in done.stdout
+    assert 'resuming from' in next(tmp_path.glob('out/*/output.log')).read_text()
+    record = read_record(next(tmp_path.glob('out/records/*.json')))
+    assert [v['iter'] for v in record['training']['validation']] == [1000, 2000, 3000]
+
+
+class TestPlan:
+    def test_a_model_is_trained_on_each_dataset(self):
+        runs = plan_runs(['sgem_unet-s', 'acm-unet'], ['nudt', 'nuaa'], budget='cpu')
+        assert [(r.config, r.dataset) for r in runs] == [
+            ('sgem_unet-s_nudt', 'nudt'), ('sgem_unet-s_nuaa', 'nuaa'), ('acm-unet_nudt', 'nudt'),
+            ('acm-unet_nuaa', 'nuaa'),
+        ]  # fmt: skip
+        assert {r.kind for r in runs} == {'trained'}
+
+    def test_the_budget_of_a_cpu_shortens_what_takes_long(self):
+        own, long = (plan_runs([m], ['nudt'], budget='cpu')[0].train_config() for m in ('sgem_unet-s', 'adgfnet-lite'))
+        assert own.train_cfg.max_iters == long.train_cfg.max_iters == 2200
+        assert long.optim_wrapper == own.optim_wrapper
+        assert any(hook['type'] == 'EMAHook' for hook in long.custom_hooks)
+        assert long.train_dataloader.batch_size == 8  # the network's own samples
+        published = plan_runs(['adgfnet-lite'], ['nudt'], budget='gpu')[0].train_config()
+        assert published.train_cfg.max_iters == 30000
+
+    def test_weights_of_the_package(self):
+        runs = plan_runs(['sgem_unet-s_joint'], ['nuaa', 'irstd1k'], weights='packaged')
+        assert [r.name for r in runs] == [
+            'packaged_sgem_unet-s_joint_on_nuaa', 'packaged_sgem_unet-s_joint_on_irstd1k'
+        ]  # fmt: skip
+        assert runs[0].weights == str(packaged_weights('sgem_unet-s_joint').path)
+        cfg = runs[0].test_config()
+        assert cfg.test_dataloader.dataset.type == 'mmirstd.NUAASIRSTDataset'
+        assert cfg.test_dataloader.dataset.split == 'basicirstd/test'
+
+    def test_a_network_keeps_its_own_pipeline_on_another_set(self):
+        (run,) = plan_runs(['top-hat'], ['nuaa'])
+        assert (run.kind, run.budget) == ('none', None)
+        other = ReproductionRun(config='adgfnet-lite_nudt', dataset='irstd1k', kind='given').test_config()
+        assert other.test_dataloader.dataset.type == 'mmirstd.IRSTD1kDataset'
+        assert other.test_dataloader.dataset.pipeline[0]['channels'] == 1
+
+    def test_files_that_others_published_are_known_by_name(self, tmp_path):
+        for name in ('acm_sirst3', 'adgfnet-lite_nudt', 'unknown'):
+            (tmp_path / f'{name}.pth').write_bytes(b'x')
+        runs = plan_runs([], ['nudt'], weights=tmp_path, data_root='data')
+        assert [(r.config, r.source) for r in runs] == [('acm-unet_nudt', 'acm'), ('adgfnet-lite_nudt', 'adgfnet')]
+        assert runs[0].test_config().model.data_preprocessor.mean == [95.01]
+        assert runs[0].trained_on == ('NUAA-SIRST', 'NUDT-SIRST', 'IRSTD-1k')
+        assert str(tmp_path) not in runs[0].command
+        (one,) = plan_runs(['acm-unet'], ['nudt'], weights=tmp_path)
+        assert one == plan_runs([], ['nudt'], weights=tmp_path / 'acm_sirst3.pth')[0]
+
+    @pytest.mark.parametrize(
+        ('models', 'datasets', 'options', 'error', 'message'),
+        [
+            (['sgem_unet-s'], [], {'budget': 'cpu'}, ArgumentError, '--datasets: name at least one'),
+            ([], ['nudt'], {'budget': 'cpu'}, ArgumentError, '--models: name at least one'),
+            (['sgem_unet-s'], ['nudt'], {}, ArgumentError, 'sgem_unet-s is to be trained: --budget cpu or gpu'),
+            (['sgem_unet-s'], ['nudt'], {'budget': 'tpu'}, ArgumentError, '--budget tpu: there are cpu and gpu'),
+            (['sgem'], ['nudt'], {'budget': 'cpu'}, ConfigNotFoundError, 'sgem_nudt.*did you mean sgem_unet'),
+            (['x'], ['nudt'], {'weights': 'packaged'}, ArgumentError, 'no weights of the package are called x'),
+            ([], ['mars'], {'weights': 'packaged'}, ConfigNotFoundError, 'no dataset mars: there are .*nuaa'),
+            ([], ['nudt'], {'weights': 'nowhere'}, ArgumentError, '--weights nowhere: there is no such file'),
+            ([], ['nudt'], {'weights': 'packaged', 'budget': 'cpu'}, ArgumentError, 'neither --budget nor --amp'),
+        ],
+    )
+    def test_what_cannot_be_is_said_before_anything_begins(self, models, datasets, options, error, message):
+        with pytest.raises(error, match=message):
+            plan_runs(models, datasets, **options)
+
+    def test_an_unknown_file_needs_its_model(self, tmp_path):
+        (tmp_path / 'w.pth').write_bytes(b'x')
+        with pytest.raises(ArgumentError, match='name the one model'):
+            plan_runs([], ['nudt'], weights=tmp_path / 'w.pth')
+        with pytest.raises(ArgumentError, match='holds none of acm_sirst3'):
+            plan_runs([], ['nudt'], weights=tmp_path)
+
+
+class TestRecords:
+    def test_lists_take_one_line(self, tmp_path):
+        whole = dict.fromkeys(
+            ('name', 'model', 'config', 'config_sha256', 'dataset', 'split', 'weights', 'command', 'versions',
+             'hardware', 'costs', 'testing', 'protocols', 'faults')
+        )  # fmt: skip
+        record = {'format': FORMAT, **whole, 'curves': {'thresholds': [0.1, 0.5], 'a': float('nan')}}
+        write_record(tmp_path / 'r.json', record)
+        assert '  "thresholds": [0.1, 0.5],\n' in (tmp_path / 'r.json').read_text()
+        assert read_record(tmp_path / 'r.json')['curves'] == {'thresholds': [0.1, 0.5], 'a': None}
+        write_record(tmp_path / 'r.json', record | {'format': FORMAT + 1})
+        with pytest.raises(RecordError, match='has the format 2'):
+            read_record(tmp_path / 'r.json')
+
+    @pytest.mark.parametrize('text', ['', '[]', '{"format": 1}', '{'])
+    def test_what_is_no_record_is_named(self, tmp_path, text):
+        (tmp_path / 'r.json').write_text(text)
+        with pytest.raises(RecordError, match=r'r\.json'):
+            read_record(tmp_path / 'r.json')
+
+
+def test_damaged_weights_fail_in_their_run_alone(here, tmp_path, monkeypatch):
+    (tmp_path / 'acm_sirst3.pth').write_bytes(b'no weights')
+    (outcome,) = reproduce([], ['nudt'], weights=tmp_path, out=tmp_path / 'out')
+    assert outcome.state == 'failed'
+    assert 'acm_sirst3.pth' in outcome.error
+    assert CheckpointError.__name__ not in outcome.error
+
+
+def test_the_command_line(here, call, tiny_config, tmp_path, capsys):
+    tiny_config(name='tiny_own.py')
+    options = ['--models', tmp_path / 'tiny', '--datasets', 'own', '--resamples', 0, '--workers', 0]
+    assert call('reproduce', *options, '--budget', 'gpu', '--out', 'out') == 0
+    assert '[1/1] trained_gpu-tiny_own_on_own: done' in capsys.readouterr().out
+    assert call('reproduce', *options, '--budget', 'gpu', '--out', 'out') == 0
+    assert ': skipped' in capsys.readouterr().out
