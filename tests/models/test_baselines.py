@@ -30,12 +30,19 @@ from mmirstd.models.decode_heads import ConvHead, SideOutputHead
 from mmirstd.models.layers.reparam import switch_to_deploy
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = json.loads((Path(__file__).parent / 'golden/baselines.json').read_text())
+GOLDEN = {
+    name: golden
+    for file in ('baselines', 'dnanet')
+    for name, golden in json.loads((Path(__file__).parent / f'golden/{file}.json').read_text()).items()
+}
 # Network -> source of its checkpoints, where they have another name.
 SOURCES = {
     'acm-fpn': 'acm',
     'acm-unet': 'acm',
     'alcnet': 'acm',
+    'dnanet-r10': 'dnanet',
+    'dnanet-r34': 'dnanet',
+    'dnanet-vgg10': 'dnanet',
     'l-rpcanet': 'rpcanet',
     'mdvsfa-g1': 'mdvsfa',
     'mdvsfa-g2': 'mdvsfa',

@@ -1,7 +1,9 @@
 """The neck of DNANet (Li et al., TIP 2023): densely nested interaction of all levels.
 
 The facts are those of YeRen123455/Infrared-Small-Target-Detection at 21584be (MIT). DNANet's encoder is
-:class:`ResidualUNetEncoder`. The paper's depths are numbers of blocks: one, two or (3, 4, 6, 3) a level.
+:class:`ResidualUNetEncoder`. The paper's depths are numbers of blocks: one (ResNet-10), two (ResNet-18) or (3, 4, 6, 3)
+(ResNet-34) a level below the finest, or one without a shortcut (VGG-10; the code has its block, and its training never
+takes it).
 """
 
 from collections.abc import Sequence
@@ -26,6 +28,7 @@ class DenselyNestedPyramid(BaseModule):
     Args:
         in_channels: widths of the input maps, fine to coarse.
         num_blocks: residual blocks of the nodes of each level.
+        residual: whether the blocks have a shortcut.
         init_cfg: MMEngine's initialization.
     """
 
@@ -33,6 +36,7 @@ class DenselyNestedPyramid(BaseModule):
         self,
         in_channels: Sequence[int] = (16, 32, 64, 128, 256),
         num_blocks: Sequence[int] = (1, 2, 2, 2, 2),
+        residual: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -52,13 +56,14 @@ class DenselyNestedPyramid(BaseModule):
                     num_blocks[i],
                     bias=True,
                     attention=True,
+                    residual=residual,
                 )
                 for i in range(n - j)
             )
             for j in range(1, n)
         )
         self.laterals = nn.ModuleList(nn.Conv2d(width, finest, 1) for width in in_channels[1:])
-        self.fuse = residual_stage(n * finest, finest, 1, bias=True, attention=True)
+        self.fuse = residual_stage(n * finest, finest, 1, bias=True, attention=True, residual=residual)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Maps (B, in_channels[i], H_i, W_i) to n - 1 maps (B, in_channels[0], H_0, W_0).

@@ -27,6 +27,7 @@ class ResidualUNetEncoder(PooledLevels):
         stem: whether a 1x1 convolution to channels[0] comes first.
         attention: whether blocks weigh channels and pixels.
         slope: slope of the ReLUs below zero.
+        residual: whether blocks have a shortcut.
         init_cfg: MMEngine's initialization.
     """
 
@@ -40,6 +41,7 @@ class ResidualUNetEncoder(PooledLevels):
         stem: bool = False,
         attention: bool = True,
         slope: float = 0.0,
+        residual: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -47,7 +49,7 @@ class ResidualUNetEncoder(PooledLevels):
         self.stem = nn.Conv2d(in_channels, channels[0], 1) if stem else nn.Identity()
         widths = [channels[0] if stem else in_channels, *channels]
         self.levels = nn.ModuleList(
-            residual_stage(a, b, blocks, bias=True, attention=attention, slope=slope)
+            residual_stage(a, b, blocks, bias=True, attention=attention, slope=slope, residual=residual)
             for a, b, blocks in zip(widths[:-1], channels, num_blocks, strict=True)
         )
 

@@ -29,7 +29,7 @@ class ConvBNReLU(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut, which is a 1x1 convolution where the shape changes.
+    """Two 3x3 convolutions with batch norm, and a shortcut, which is a 1x1 convolution where the shape changes.
 
     Args:
         in_channels: channels of the input.
@@ -38,6 +38,7 @@ class ResidualBlock(nn.Module):
         bias: whether the convolutions have a bias.
         slope: slope of the ReLUs below zero.
         attention: whether channels and pixels are weighed before the shortcut is added (Woo et al., CBAM, ECCV 2018).
+        residual: whether there is a shortcut; without it, this is a block of VGG.
     """
 
     def __init__(
@@ -48,21 +49,26 @@ class ResidualBlock(nn.Module):
         bias: bool = False,
         slope: float = 0.0,
         attention: bool = False,
+        residual: bool = True,
     ) -> None:
         super().__init__()
         self.conv1 = ConvBNReLU(in_channels, out_channels, 3, stride, bias=bias, slope=slope)
         self.conv2 = ConvBN(out_channels, out_channels, 3, bias=bias)
         self.attention = nn.Sequential(ChannelGate(out_channels), SpatialGate()) if attention else nn.Identity()
+        same_shape = stride == 1 and in_channels == out_channels
         self.shortcut = (
-            nn.Identity()
-            if stride == 1 and in_channels == out_channels
+            None
+            if not residual
+            else nn.Identity()
+            if same_shape
             else ConvBN(in_channels, out_channels, 1, stride, bias=bias)
         )
         self.relu = rectifier(slope)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
-        return self.relu(self.attention(self.conv2(self.conv1(x))) + self.shortcut(x))
+        out = self.attention(self.conv2(self.conv1(x)))
+        return self.relu(out if self.shortcut is None else out + self.shortcut(x))
 
 
 def residual_stage(in_channels: int, out_channels: int, num_blocks: int, stride: int = 1, **kwargs) -> nn.Sequential:  # noqa: ANN003
