@@ -119,6 +119,16 @@ def shrink(cfg):
     elif inner.type == 'mmirstd.ResidualEncoder':
         inner.channels = cfg.model.neck.in_channels = [4, 8, 8, 8]
         cfg.model.neck.channels = head.in_channels = 8
+    elif inner.type == 'mmirstd.GradientEncoder':
+        inner.num_blocks = [1, 1, 1]
+        cfg.model.neck.num_blocks = [1, 1]
+        head.edge_channels = 8
+    elif inner.type == 'mmirstd.LinearFusionEncoder':
+        widths = [4, 8, 8, 8, 8]
+        inner.update(channels=widths, image_size=64)
+        cfg.model.neck.in_channels = widths
+        for part, width in zip((head, *cfg.model.auxiliary_head), (widths[0], *widths), strict=True):
+            part.in_channels = width
     elif inner.type == 'mmirstd.UnfoldedRPCA':
         inner.update(num_stages=2, channels=4, light_channels=inner.get('light_channels') and 4)
     elif inner.type == 'mmirstd.DirectionalEncoder':

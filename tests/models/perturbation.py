@@ -13,10 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def draw(name: str, like: Tensor, seed: int = 0) -> Tensor:
     """Draw a parameter or statistic from its name and a seed, at a scale that keeps activations near 1.
 
-    Tables of tokens are standard normal, as trained ones nearly are: tokens near 0 attend to all pixels alike.
+    Tables of tokens are standard normal, as trained ones nearly are: tokens near 0 attend to all pixels alike. Offsets
+    of deformable convolutions are a few pixels: where they are hundreds, float32 rounds the points that are read.
     """
     name = re.sub(r'((?:token|\.no_)\w*)\.weight$', r'\1', name)
-    return drawn(f'{seed}.{name}', tuple(like.shape)).to(like)
+    value = drawn(f'{seed}.{name}', tuple(like.shape)).to(like)
+    return 0.1 * value if '.where.' in name else value
 
 
 @torch.no_grad()

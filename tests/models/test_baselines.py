@@ -21,8 +21,11 @@ from mmirstd.models.baselines import (
     ClampedHead,
     ContextAggregation,
     DenselyNestedPyramid,
+    DilatedUNetDecoder,
     InteractiveUBlockDecoder,
+    LinearFusionEncoder,
     ModulatedPyramid,
+    OrientedPyramid,
     UnfoldedRPCA,
 )
 from mmirstd.models.baselines.rdian import DirectionalContrast
@@ -32,11 +35,12 @@ from mmirstd.models.layers.reparam import switch_to_deploy
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = {
     name: golden
-    for file in ('baselines', 'dnanet')
+    for file in ('baselines', 'dnanet', 'isnet', 'abcnet-s')
     for name, golden in json.loads((Path(__file__).parent / f'golden/{file}.json').read_text()).items()
 }
 # Network -> source of its checkpoints, where they have another name.
 SOURCES = {
+    'abcnet-s': 'abcnet',
     'acm-fpn': 'acm',
     'acm-unet': 'acm',
     'alcnet': 'acm',
@@ -81,12 +85,19 @@ def test_equals_the_published_code(name, all_tests):
         if deploy:
             assert switch_to_deploy(model) > 5
         for case in GOLDEN[name]['cases']:
+            x = image(case['seed'], *case['shape'])
             with torch.no_grad():
-                out = logits(model, image(case['seed'], *case['shape'])).flatten()
-            assert out.mean().item() == pytest.approx(case['mean'], abs=1e-7 * case['std'])
-            assert out.std().item() == pytest.approx(case['std'], rel=1e-7)
-            values = out[:: case['every']].numpy()
-            np.testing.assert_allclose(values, case['values'], rtol=0, atol=1e-7 * case['std'])
+                assert_golden(logits(model, x), case)
+                if 'edge' in case:
+                    edge = model.decode_head.forward_maps(model.extract_feat(x))[1]
+                    assert_golden(edge.sigmoid(), case['edge'])
+
+
+def assert_golden(x, expected):
+    assert x.mean().item() == pytest.approx(expected['mean'], abs=1e-7 * expected['std'])
+    assert x.std().item() == pytest.approx(expected['std'], rel=1e-7)
+    values = x.flatten()[:: expected['every']].numpy()
+    np.testing.assert_allclose(values, expected['values'], rtol=0, atol=1e-7 * expected['std'])
 
 
 @pytest.mark.parametrize('name', GOLDEN)
@@ -123,6 +134,16 @@ def test_parts_refuse_what_does_not_fit():
             neck(maps)
     with pytest.raises(ValueError, match='one number for each but the coarsest'):
         ModulatedPyramid([4, 8], num_blocks=[1, 1])
+    with pytest.raises(ValueError, match=r'takes maps of \[3, 4, 8\] channels, got \[4, 8\]'):
+        OrientedPyramid([3, 4, 8], [1])(maps)
+    with pytest.raises(ValueError, match='one number for each level but the coarsest'):
+        OrientedPyramid([3, 4, 8], [1, 1])
+    with pytest.raises(ValueError, match=r'takes maps of \[4, 9\] channels, got \[4, 8\]'):
+        DilatedUNetDecoder([4, 9])(maps)
+    with pytest.raises(ValueError, match='image_size=30 a multiple of 4'):
+        LinearFusionEncoder(3, [4, 8, 8, 8], image_size=30)
+    with pytest.raises(ValueError, match='two or more'):
+        DilatedUNetDecoder([4])
     with pytest.raises(ValueError, match='as many'):
         DenselyNestedPyramid([4, 8], [1])
     with pytest.raises(ValueError, match='do not fit'):
@@ -146,11 +167,33 @@ def test_necks_mix_with_other_encoders():
     assert fused.shape == (2, 4, 21, 17)
     (doubled,) = ModulatedPyramid([4, 6, 8], last_channels=3)(maps)
     assert doubled.shape == (2, 3, 42, 34)
+    gradient = torch.rand(2, 3, 84, 68)
+    oriented = OrientedPyramid([3, 4, 6, 8], [1, 1])((gradient, *maps))
+    assert oriented[0] is gradient
+    assert [x.shape for x in oriented[1:]] == [x.shape for x in maps]
     assert [x.shape for x in DenselyNestedPyramid([4, 6, 8], [1, 1, 1])(maps)] == [(2, 4, 21, 17)] * 2
     levels = InteractiveUBlockDecoder([4, 8, 8], [4, 4, 8], [2, 2], [3, 0])(
         (torch.rand(2, 4, 21, 17), torch.rand(2, 8, 11, 9), torch.rand(2, 8, 6, 5))
     )
     assert [x.shape for x in levels[1:]] == [(2, 4, 11, 9), (2, 8, 6, 5)]
+
+
+@pytest.mark.parametrize('size', [(41, 63), (32, 32), (96, 48)])
+def test_bilinear_correlation_takes_images_of_any_size(size):
+    """Where all that it sees is a gradient down the image, what it says of a row hardly depends on the size."""
+    torch.manual_seed(0)
+    encoder = LinearFusionEncoder(1, [4, 8, 8], image_size=32).eval()
+    assert [x.shape[1] for x in encoder(torch.rand(2, 1, *size))] == [4, 8, 8]
+    descriptor = encoder.levels[1].correlation.query
+
+    def described(height, width):
+        down = (torch.arange(height) + 0.5) / height
+        return descriptor(down[:, None].expand(2, 4, height, width))[0, 0, :, 0]
+
+    rows = described(*size)
+    expected = torch.nn.functional.interpolate(described(16, 16)[None, None], len(rows), mode='linear')[0, 0]
+    assert len(rows) == size[0]
+    torch.testing.assert_close(rows, expected, atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize('own_size', [False, True])

@@ -9,7 +9,14 @@ from torch import nn
 from mmirstd.models import losses
 from mmirstd.models.losses import functional
 
-NAMES = ('BinaryCrossEntropyLoss', 'BinaryDiceLoss', 'SoftIoULoss', 'MissFalseAlarmLoss', 'ScaleLocationLoss')
+NAMES = (
+    'BinaryCrossEntropyLoss',
+    'BinaryDiceLoss',
+    'SoftIoULoss',
+    'MissFalseAlarmLoss',
+    'ScaleLocationLoss',
+    'MaskGradientLoss',
+)
 
 
 def random_case(seed, batch=3, size=(7, 11), dtype=torch.float64):
@@ -311,7 +318,53 @@ def test_scale_location_loss_is_smallest_for_the_right_mask():
     assert cost(slice(20, 24), right) > 1.2
 
 
-@pytest.mark.parametrize('function', [functional.miss_false_alarm_loss, functional.scale_location_loss])
+@pytest.mark.parametrize('repeated_sigmoid', [True, False])
+@pytest.mark.parametrize('seed', range(3))
+def test_mask_gradient_loss_is_its_closed_form(seed, repeated_sigmoid):
+    logits, target, _ = random_case(seed)
+    valid = torch.ones_like(target, dtype=torch.bool)
+    valid[0, 2, 5] = False
+    got = functional.mask_gradient_loss(logits, target, valid, bce_weight=7.0, repeated_sigmoid=repeated_sigmoid)
+    cross_entropy, overlaps = [], []
+    for z, t, v in zip(logits.numpy(), np.where(valid, target, 0), valid.numpy(), strict=True):
+        t = np.pad(t, 1)
+        edge = np.sqrt((t[2:, 1:-1] - t[:-2, 1:-1]) ** 2 + (t[1:-1, 2:] - t[1:-1, :-2]) ** 2 + 1e-6).clip(max=1)
+        seen = np.ones_like(v)
+        for i, j in np.argwhere(~v):
+            seen[i - 1 : i + 2, j - 1 : j + 2] = False
+        p, edge = 1 / (1 + np.exp(-z[seen])), edge[seen]
+        cross_entropy += list(-edge * np.log(p) - (1 - edge) * np.log(1 - p))
+        q = 1 / (1 + np.exp(-p)) if repeated_sigmoid else p
+        overlaps.append(1 - (q * edge).sum() / (q + edge - q * edge).sum())
+    assert got.item() == pytest.approx(7 * np.mean(cross_entropy) + np.mean(overlaps), rel=1e-10)
+
+
+def test_mask_gradient_loss_is_smallest_on_the_edge():
+    target = torch.zeros(1, 12, 12)
+    target[:, 4:8, 5:9] = 1
+    valid = torch.ones_like(target, dtype=torch.bool)
+    edge = torch.zeros_like(target)
+    edge[:, 3:9, 5:9] = edge[:, 4:8, 4:10] = 1
+    edge[:, 5:7, 6:8] = 0
+    losses = [functional.mask_gradient_loss(20 * mask - 10, target, valid).item() for mask in (edge, target, 1 - edge)]
+    assert losses == sorted(losses)
+    assert losses[0] < 0.9 * losses[1]
+
+
+def test_iou_without_smoothing_of_an_ignored_image_is_finite():
+    logits = torch.zeros(2, 4, 4, requires_grad=True)
+    target, valid = torch.ones(2, 4, 4), torch.ones(2, 4, 4, dtype=torch.bool)
+    valid[1] = False
+    loss = functional.soft_iou_loss(logits, target, valid, smooth=0.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.5)
+    assert logits.grad.isfinite().all()
+
+
+BASELINE_LOSSES = [functional.miss_false_alarm_loss, functional.scale_location_loss, functional.mask_gradient_loss]
+
+
+@pytest.mark.parametrize('function', BASELINE_LOSSES)
 def test_gradients_of_the_losses_of_baselines(function):
     logits, target, valid = random_case(2, batch=2, size=(3, 4))
     target[0] = 0

@@ -7,7 +7,15 @@ import torch
 from perturbation import randomize
 from torch import nn
 
-from mmirstd.models.layers import Attention, DeformableAttention, DeformableLayer, QueryInteraction, to_sequence
+from mmirstd.models.layers import (
+    Attention,
+    DeformableAttention,
+    DeformableConv2d,
+    DeformableLayer,
+    QueryInteraction,
+    deformable_conv2d,
+    to_sequence,
+)
 
 
 @pytest.mark.parametrize('downsample_rate', [1, 2])
@@ -116,3 +124,38 @@ def test_gradients_at_batch_one():
         gradients.append(module.weight.grad.double())
     torch.testing.assert_close(*gradients, atol=1e-3, rtol=1e-4)
     assert to_sequence(x).is_contiguous()
+
+
+@pytest.mark.parametrize('kernel_size', [(3, 3), (1, 5)])
+def test_deformable_convolution_that_moves_no_point_is_a_convolution(kernel_size):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 7, 9, dtype=torch.float64)
+    conv = DeformableConv2d(3, 4, kernel_size).double()
+    padding = (kernel_size[0] // 2, kernel_size[1] // 2)
+    torch.testing.assert_close(conv(x), nn.functional.conv2d(x, conv.weight / 2, conv.bias, padding=padding))
+
+
+def test_deformable_convolution_moves_points_down_and_right():
+    x = torch.zeros(1, 1, 6, 6, dtype=torch.float64)
+    x[0, 0, 3, 4] = 1
+    weight = torch.tensor([[[[1.0, 10.0, 100.0]]]], dtype=torch.float64)
+    offset = torch.zeros(1, 6, 6, 6, dtype=torch.float64)
+    offset[:, 2], offset[:, 3] = 1.25, 2.0  # the second point: a row and a quarter down, two columns to the right
+    out = deformable_conv2d(x, offset, torch.ones(1, 3, 6, 6, dtype=torch.float64), weight, None)
+    expected = torch.zeros_like(x)
+    expected[0, 0, 3, 5], expected[0, 0, 3, 3] = 1, 100
+    expected[0, 0, 2, 2] += 7.5
+    expected[0, 0, 1, 2] += 2.5
+    torch.testing.assert_close(out, expected)
+
+
+def test_deformable_convolution_has_the_gradients_of_its_values():
+    torch.manual_seed(0)
+    shapes = (1, 2, 4, 5), (1, 6, 4, 5), (1, 3, 4, 5), (2, 2, 3, 1), (2,)
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(deformable_conv2d, inputs)
+
+
+def test_deformable_convolution_refuses_even_kernels():
+    with pytest.raises(ValueError, match='must be odd'):
+        DeformableConv2d(3, 4, (2, 3))

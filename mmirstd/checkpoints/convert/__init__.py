@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmirstd.checkpoints.convert.abcnet import convert_abcnet_state_dict
 from mmirstd.checkpoints.convert.acm import convert_acm_state_dict
 from mmirstd.checkpoints.convert.adgfnet import convert_adgfnet_state_dict
 from mmirstd.checkpoints.convert.edge_sam import convert_edge_sam_state_dict
 from mmirstd.checkpoints.convert.efficient_sam import convert_efficient_sam_state_dict
+from mmirstd.checkpoints.convert.isnet import convert_isnet_state_dict
 from mmirstd.checkpoints.convert.mdvsfa import convert_mdvsfa_state_dict
 from mmirstd.checkpoints.convert.rdian import convert_rdian_state_dict
 from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, has_branch_norm, repvit_arch
@@ -85,11 +87,13 @@ def _simir(weights: StateDict) -> ConvertedWeights:
 
 # Source -> conversion. cli/convert.py says in words what each takes.
 SOURCES: dict[str, Callable[[StateDict], ConvertedWeights]] = {
+    'abcnet': _segmentor(convert_abcnet_state_dict),
     'acm': _segmentor(convert_acm_state_dict),
     'adgfnet': _segmentor(convert_adgfnet_state_dict),
     'dnanet': _segmentor(convert_dnanet_state_dict),
     'edge-sam': _segmentor(convert_edge_sam_state_dict),
     'efficient-sam': _segmentor(convert_efficient_sam_state_dict),
+    'isnet': _segmentor(convert_isnet_state_dict),
     'mdvsfa': _segmentor(convert_mdvsfa_state_dict),
     'mshnet': _segmentor(convert_mshnet_state_dict),
     'rdian': _segmentor(convert_rdian_state_dict),

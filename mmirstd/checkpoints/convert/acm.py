@@ -7,7 +7,8 @@ from torch import Tensor
 from mmirstd.checkpoints.convert.renaming import conv_bn, numbered, renamed_by, without_prefix
 from mmirstd.checkpoints.state_dict import StateDict
 
-_RULES = (
+# Encoder and residual blocks, which ISNet has, too.
+ACM_RULES = (
     (r'stem\.0\.', 'backbone.input_norm.'),
     *conv_bn(r'stem\.1', r'stem\.2', 'backbone.stem.0.0'),
     *conv_bn(r'stem\.4', r'stem\.5', 'backbone.stem.1.0'),
@@ -24,6 +25,9 @@ _RULES = (
             *conv_bn(rf'{name}\.downsample\.0', rf'{name}\.downsample\.1', f'{place}.shortcut', -1),
         )
     ),
+)
+_RULES = (
+    *ACM_RULES,
     (r'deconv0\.', 'neck.last.'),
     (r'deconv(\d)\.', numbered('neck.ups.{}.', -1)),
     *(

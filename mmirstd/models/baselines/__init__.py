@@ -1,8 +1,10 @@
 """Published networks that the papers compare with, one file each, as backbones, necks and heads that mix."""
 
+from .abcnet import DilatedUNetDecoder, LinearFusionEncoder
 from .acm import ACMEncoder, ModulatedPyramid
 from .adgfnet import AnomalyGatedFPN, ResidualEncoder
 from .dnanet import DenselyNestedPyramid
+from .isnet import GradientEncoder, OrientedPyramid, ShapeHead
 from .mdvsfa import ClampedHead, ClampedHeads, ContextAggregation, MaskDiscriminator, ParallelBackbones
 from .rdian import AdditiveUpsampling, DirectionalEncoder
 from .residual_unet import ResidualUNetDecoder, ResidualUNetEncoder
@@ -18,14 +20,19 @@ __all__ = [
     'ClampedHeads',
     'ContextAggregation',
     'DenselyNestedPyramid',
+    'DilatedUNetDecoder',
     'DirectionalEncoder',
+    'GradientEncoder',
     'InteractiveUBlockDecoder',
+    'LinearFusionEncoder',
     'MaskDiscriminator',
     'ModulatedPyramid',
+    'OrientedPyramid',
     'ParallelBackbones',
     'ResidualEncoder',
     'ResidualUNetDecoder',
     'ResidualUNetEncoder',
+    'ShapeHead',
     'SpatialChannelTransformer',
     'UBlockEncoder',
     'UnfoldedRPCA',

@@ -48,4 +48,8 @@ class ConvHead(BinaryHead):
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Logits (B, 1, H, W) of the map at `in_index`."""
-        return self.conv_seg(self.drop(self.convs(self.refine(self._transform_inputs(inputs)))))
+        return self.classify(self._transform_inputs(inputs))
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits (B, 1, H, W) of a map (B, in_channels, H, W)."""
+        return self.conv_seg(self.drop(self.convs(self.refine(x))))

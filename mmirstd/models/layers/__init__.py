@@ -4,7 +4,7 @@ from mmirstd.models.layers.wpmd import WPMDBlock
 from mmirstd.ops.diffusion import detail_scale, wavelet_diffusion
 
 from .attention import MLP, Attention, LayerNorm2d, QueryInteraction, TwoWayBlock, TwoWayTransformer, to_sequence
-from .deformable import DeformableAttention, DeformableLayer
+from .deformable import DeformableAttention, DeformableConv2d, DeformableLayer, deformable_conv2d
 from .dense_queries import ConvDenseUpdate, DeformableDenseUpdate, DenseQueries, projection
 from .features import QueryFeatures, require_queries, require_widths
 from .position import FourierPosition, sine_position
@@ -16,6 +16,7 @@ __all__ = [
     'Attention',
     'ConvDenseUpdate',
     'DeformableAttention',
+    'DeformableConv2d',
     'DeformableDenseUpdate',
     'DeformableLayer',
     'DenseQueries',
@@ -27,6 +28,7 @@ __all__ = [
     'TwoWayBlock',
     'TwoWayTransformer',
     'WPMDBlock',
+    'deformable_conv2d',
     'detail_scale',
     'projection',
     'recompute',

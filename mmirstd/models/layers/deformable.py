@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention in plain torch: any size, any device, no compiled operator."""
+"""Deformable attention and convolution in plain torch: any size, any device, no compiled operator."""
 
 import math
 from collections.abc import Sequence
@@ -93,6 +93,75 @@ class DeformableAttention(nn.Module):
             out = out + (read.to(query.dtype) * share).sum(-1)
         out = out.unflatten(0, (query.shape[0], self.num_heads)).flatten(1, 2)
         return self.output_proj(out.transpose(1, 2))
+
+
+def deformable_conv2d(x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve at points that move from pixel to pixel, and weigh them (Zhu et al., DCN v2, CVPR 2019, Eq. 1).
+
+    The kernel has odd sides, stride 1 and "same" padding. Values are read bilinearly, zero outside.
+
+    Args:
+        x: (B, C, H, W).
+        offset: by how many pixels the points of the kernel, row by row, are moved down and right: (B, 2 K, H, W),
+            both of the first point, both of the second, ...
+        modulation: factors of the points, (B, K, H, W).
+        weight: (C', C, kernel height, kernel width), K = kernel height * kernel width.
+        bias: (C',), or None.
+
+    Returns:
+        (B, C', H, W).
+    """
+    height, width = x.shape[2:]
+    rows, columns = weight.shape[2:]
+    # Half precision would round the points by a good part of a pixel.
+    wide = torch.promote_types(x.dtype, torch.float32)
+    like = {'device': x.device, 'dtype': wide}
+    down = torch.arange(height, **like)[:, None] + torch.arange(rows, **like).repeat_interleave(columns)[:, None, None]
+    right = torch.arange(width, **like) + torch.arange(columns, **like).repeat(rows)[:, None, None]
+    offset = offset.to(wide).unflatten(1, (rows * columns, 2))
+    down = down - rows // 2 + offset[:, :, 0]
+    right = right - columns // 2 + offset[:, :, 1]
+    points = torch.stack(((2 * right + 1) / width - 1, (2 * down + 1) / height - 1), dim=-1)
+    read = F.grid_sample(
+        x.to(wide), points.flatten(1, 2), mode='bilinear', padding_mode='zeros', align_corners=False
+    ).to(x.dtype)
+    read = read.unflatten(2, (rows * columns, height)) * modulation[:, None]
+    return F.conv2d(read.flatten(1, 2), weight.flatten(1)[..., None, None], bias)
+
+
+class DeformableConv2d(nn.Module):
+    """A convolution that predicts where it reads and how much each point counts; see :func:`deformable_conv2d`.
+
+    At first it is a convolution whose points count a half.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        kernel_size: height and width of the kernel, odd numbers.
+
+    Raises:
+        ValueError: for even numbers.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int] = (3, 3)) -> None:
+        super().__init__()
+        rows, columns = kernel_size
+        if not rows % 2 or not columns % 2:
+            raise ValueError(f'DeformableConv2d: {kernel_size=} must be odd')
+        self.num_points = rows * columns
+        padding = (rows // 2, columns // 2)
+        self.where = nn.Conv2d(in_channels, 3 * self.num_points, kernel_size, padding=padding)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, rows, columns))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        bound = (in_channels * self.num_points) ** -0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.zeros_(self.where.weight)
+        nn.init.zeros_(self.where.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H, W)."""
+        offset, modulation = self.where(x).split((2 * self.num_points, self.num_points), dim=1)
+        return deformable_conv2d(x, offset, modulation.sigmoid(), self.weight, self.bias)
 
 
 class DeformableLayer(nn.Module):

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmirstd.ops.gradients import gradient_magnitude
+
 _EPS = 1e-8
 
 
@@ -59,7 +61,9 @@ def soft_iou_loss(
     overlap = (p * target).sum(1)
     union = p.sum(1) + target.sum(1) - overlap
     if not log:
-        return _mean_over_images(1 - (overlap + smooth) / (union + smooth), valid)
+        # Without smoothing both are zero in an image that is all ignored.
+        least = torch.finfo(union.dtype).tiny
+        return _mean_over_images(1 - (overlap + smooth) / (union + smooth).clamp(min=least), valid)
     has_target = target.sum(1) > 0
     # log(t p) where t > 0; elsewhere a constant that keeps logsumexp finite and without gradient.
     weight = torch.where(target > 0, target, 1).log()
@@ -135,6 +139,31 @@ def _location_term(p: Tensor, target: Tensor, height: int, width: int, eps: floa
         angles.append((center_y / (center_x + eps)).atan())
     ratio = torch.minimum(*lengths) / (torch.maximum(*lengths) + eps)
     return 1 - ratio + 4 / torch.pi**2 * (angles[0] - angles[1]).square()
+
+
+def mask_gradient_loss(
+    logits: Tensor, target: Tensor, valid: Tensor, bce_weight: float = 10.0, repeated_sigmoid: bool = True
+) -> Tensor:
+    """Compare a predicted edge with the gradient of the mask (Zhang et al., ISNet, CVPR 2022), as its code (c5a7548).
+
+    With p = sigmoid(logits) and g = min(1, |gradient of the mask|) it is w BCE(p, g) + 1 - I / U, I = sum(q g) and
+    U = sum(q) + sum(g) - I of each image. In the public code q = sigmoid(p), which lies between 0.5 and 0.73. Its g is
+    sqrt(2) at corners, where BCE has no lower bound; EGPNet's code has the minimum. Pixels around ignored ones are
+    ignored.
+
+    Args:
+        logits: logits of the edge, (B, H, W).
+        target: the mask, (B, H, W) in [0, 1].
+        valid: bool (B, H, W).
+        bce_weight: w.
+        repeated_sigmoid: whether q is sigmoid(p); otherwise it is p.
+    """
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    logits = logits.to(wide)
+    edge = gradient_magnitude(torch.where(valid, target.to(wide), 0)[:, None])[:, 0].clamp(max=1)
+    seen = F.max_pool2d((~valid)[:, None].to(wide), 3, stride=1, padding=1)[:, 0] == 0
+    overlap = soft_iou_loss(logits.sigmoid() if repeated_sigmoid else logits, edge, seen, smooth=0.0)
+    return bce_weight * binary_cross_entropy(logits, edge, seen) + overlap
 
 
 def sample_points(

@@ -149,6 +149,25 @@ class ScaleLocationLoss(BinaryLoss):
 
 
 @MODELS.register_module()
+class MaskGradientLoss(BinaryLoss):
+    """Loss of a predicted edge against the gradient of the mask; see functional.mask_gradient_loss."""
+
+    def __init__(
+        self,
+        bce_weight: float = 10.0,
+        repeated_sigmoid: bool = True,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_edge',
+    ) -> None:
+        super().__init__(loss_weight, loss_name)
+        self.bce_weight, self.repeated_sigmoid = bce_weight, repeated_sigmoid
+
+    def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See :class:`BinaryLoss`."""
+        return functional.mask_gradient_loss(logits, target, valid, self.bce_weight, self.repeated_sigmoid)
+
+
+@MODELS.register_module()
 class PointSampledLoss(BinaryLoss):
     """Sum of losses over one set of sampled points, as SimIR and Mask2Former train; see functional.sample_points.
 

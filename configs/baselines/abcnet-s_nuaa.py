@@ -1,0 +1,10 @@
+_base_ = [
+    '../_base_/models/abcnet-s.py',
+    '../_base_/datasets/nuaa.py',
+    '../_base_/pipelines/jitter512.py',
+    '../_base_/schedules/abcnet.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=32, dataset=dict(pipeline={{_base_.train_pipeline}}))
+model = dict(data_preprocessor=dict(size=(512, 512)), backbone=dict(image_size=512))
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
