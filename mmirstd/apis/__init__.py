@@ -26,7 +26,7 @@ _MODULES = {
     'init_model': 'inference',
     'list_models': 'inference',
     'model_complexity': 'complexity',
-    'predict': 'inferencer',
+    'predict': 'predicting',
     'prepare': 'mmirstd.datasets.prepare',
     'publish': 'mmirstd.checkpoints.publishing',
     'reproduce': 'reproducing',

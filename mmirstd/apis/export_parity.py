@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from mmirstd.apis.exported import ExportedModel
-from mmirstd.apis.inferencer import predict
+from mmirstd.apis.predicting import predict
 from mmirstd.io.inputs import Image, list_images
 from mmirstd.io.tables import text_rows
 from mmirstd.synthesis.scenes import render_scene, scene_generator

@@ -11,8 +11,9 @@ from mmengine.config import Config
 from mmirstd.apis.configuration import CfgOptions, OptionError
 from mmirstd.apis.infer_video import SequenceSummary, infer_sequence, sequence_files, sequence_name
 from mmirstd.apis.inference import checkpoint_for
-from mmirstd.apis.inferencer import IRSTDInferencer, Prediction
+from mmirstd.apis.inferencer import IRSTDInferencer
 from mmirstd.apis.linking import Linker
+from mmirstd.apis.prediction import Prediction
 from mmirstd.apis.tiled import tiling_of
 from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.io.files import refuse_no_folder, refuse_overwriting, write_atomically, write_png
@@ -23,6 +24,7 @@ from mmirstd.io.video import is_sequence
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import COLUMNS
 from mmirstd.utils.configs import DEFAULT_MODEL
+from mmirstd.utils.text import count_of
 from mmirstd.visualization.frames import draw_frame
 
 
@@ -164,9 +166,8 @@ def infer(
         summary.sequences.append(done)
         summary.targets += done.targets
     if not reports and not any(done.frames for done in summary.sequences):
-        raise ValueError(
-            f'there is no prediction for any of {len(listed)} images: {next(iter(summary.failures.values()))}'
-        )
+        reason = next(iter(summary.failures.values()))
+        raise ValueError(f'there is no prediction for any of {count_of(len(listed), "image")}: {reason}')
     report = {
         'model': _name(model),
         'checkpoint': None if checkpoint is None else str(checkpoint),

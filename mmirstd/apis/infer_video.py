@@ -2,15 +2,16 @@
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmirstd.apis.inferencer import IRSTDInferencer, Prediction
+from mmirstd.apis.inferencer import IRSTDInferencer
 from mmirstd.apis.linking import Linker
+from mmirstd.apis.prediction import Prediction
 from mmirstd.io.files import whole_file
 from mmirstd.io.names import flat_name
 from mmirstd.io.tables import plain
@@ -81,18 +82,41 @@ def infer_sequence(
         MissingExtraError: If `link` needs a package that is not installed.
     """
     reader = FrameReader(path)
-    summary = SequenceSummary(name, path, fps=reader.fps)
+    frames = predict_frames(inferencer, reader, path, failures, batch_size, **options)
+    with progress_bar(frames, name, reader.number, unit='frame', disable=not inferencer.show_progress) as bar:
+        summary = write_sequence(bar, name, path, files, failures, reader.fps, link)
+    if reader.lost:
+        failures[path] = f'{path}: {reader.lost}'
+    return summary
+
+
+def write_sequence(
+    frames: Iterable[tuple[Frame, Prediction | None]],
+    name: str,
+    path: str,
+    files: Mapping[str, Path],
+    failures: Mapping[str, str],
+    fps: float | None = None,
+    link: bool = False,
+) -> SequenceSummary:
+    """Write the tables of a sequence and its annotated video, one frame after the other.
+
+    Args:
+        frames: From :func:`predict_frames`.
+        name: Of the sequence.
+        path: Its file.
+        files: See :func:`infer_sequence`.
+        failures: Why there is no prediction for frames: ``PATH, frame N`` and the reason.
+        fps: Frames in a second; None: 25.
+        link: Whether detections are joined into tracks.
+    """
+    summary = SequenceSummary(name, path, fps=fps)
     linker, tracks = Linker() if link else None, set()
     with ExitStack() as stack:
         add_frame = stack.enter_context(_table(files['frames'], FRAME_COLUMNS))
         add_target = stack.enter_context(_table(files['targets'], TARGET_COLUMNS))
-        fps = reader.fps or DEFAULT_FPS
-        video = stack.enter_context(video_writer(files['video'], fps)) if 'video' in files else None
-        bar = stack.enter_context(
-            progress_bar(description=name, total=reader.number, unit='frame', disable=not inferencer.show_progress)
-        )
-        for frame, prediction in _predictions(inferencer, reader, path, batch_size, failures, options):
-            bar.update()
+        video = stack.enter_context(video_writer(files['video'], fps or DEFAULT_FPS)) if 'video' in files else None
+        for frame, prediction in frames:
             problem = failures.get(f'{path}, frame {frame.number}', '')
             found = None if prediction is None else prediction.detections
             numbers = linker(found) if linker else [None] * (0 if found is None else len(found))
@@ -107,23 +131,34 @@ def infer_sequence(
             summary.targets += len(found)
             if video:
                 labels = ['' if number is None else str(number) for number in numbers] if link else []
-                time = '' if frame.time is None else f', {frame.time:.2f} s'
-                video(draw_frame(prediction.image, found.boxes, labels, f'{name}, frame {frame.number}{time}'))
-    if reader.lost:
-        failures[path] = f'{path}: {reader.lost}'
+                video(draw_frame(prediction.image, found.boxes, labels, frame_title(name, frame)))
     summary.tracks = len(tracks)
     return summary
 
 
-def _predictions(
+def frame_title(name: str, frame: Frame) -> str:
+    """What stands below a frame."""
+    return f'{name}, frame {frame.number}' + ('' if frame.time is None else f', {frame.time:.2f} s')
+
+
+def predict_frames(
     inferencer: IRSTDInferencer,
-    frames: FrameReader,
+    frames: Iterable[Frame],
     path: str,
-    batch_size: int,
     failures: dict[str, str],
-    options: Mapping[str, Any],
+    batch_size: int = 1,
+    **options: Any,
 ) -> Iterator[tuple[Frame, Prediction | None]]:
-    """Each frame with its prediction, in order, a batch at a time."""
+    """Yield each frame with its prediction, in order, a batch at a time.
+
+    Args:
+        inferencer: Predicts.
+        frames: The frames.
+        path: Their file.
+        failures: Takes the frames without a prediction, as ``PATH, frame N``, with the reason.
+        batch_size: Number of frames that the network sees at once.
+        **options: Of :meth:`IRSTDInferencer.forward`.
+    """
     stream = iter(frames)
     while chunk := list(islice(stream, batch_size)):
         names = [f'{path}, frame {frame.number}' for frame in chunk]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import Compose
@@ -15,29 +15,18 @@ from torch import Tensor, nn
 
 from mmirstd.apis.configuration import CfgOptions, read_config
 from mmirstd.apis.inference import image_pipeline, init_model, own_threshold, own_weights
-from mmirstd.apis.tiled import AUTOMATIC_PIXELS, LargeImage, detect_by_tiles, tiling_of
+from mmirstd.apis.prediction import Prediction, draw_prediction, report_failure
+from mmirstd.apis.tiled import LargeImage, detect_by_tiles, is_large, tiling_of
 from mmirstd.apis.tta import use_tta
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks.visualization_hook import shown_image
-from mmirstd.io.images import read_header
-from mmirstd.io.inputs import Image, is_single, list_images
+from mmirstd.io.inputs import Image, list_images
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import Detections, detect_targets
 from mmirstd.ops.samples import NonFiniteOutputError, non_finite_weights, probability_map, refuse_non_finite_output
 from mmirstd.utils.configs import DEFAULT_MODEL
-from mmirstd.utils.errors import describe
 from mmirstd.utils.progress import progress_bar
-from mmirstd.visualization import IRSTDVisualizer, draw_detections
-
-# Long side of a large image in a picture, in pixels.
-_LARGE_PANEL = 1024
-
-
-class Prediction(NamedTuple):
-    """Detections, and the image they were found in as (H, W, 1) or (H, W, 3), RGB."""
-
-    detections: Detections
-    image: np.ndarray
+from mmirstd.visualization import IRSTDVisualizer
 
 
 class IRSTDInferencer(BaseInferencer):
@@ -168,12 +157,12 @@ class IRSTDInferencer(BaseInferencer):
                 named = {'name': image['img_id'], 'source': image.get('img', image.get('img_path'))}
                 try:
                     # A large one is read when its turn comes.
-                    packed = {'inputs': None} if self._is_large(image) else self.pipeline(dict(image))
+                    packed = {'inputs': None} if is_large(image, self._tile) else self.pipeline(dict(image))
                     yield packed | named
                 except Exception as error:  # of readers, OpenCV or a codec
                     if failures is None:
                         raise
-                    _report(failures, named, error)
+                    report_failure(failures, named, error)
 
         yield from self._get_chunk_data(pack(), batch_size)
 
@@ -250,20 +239,9 @@ class IRSTDInferencer(BaseInferencer):
         except Exception as error:
             if failures is None:
                 raise
-            _report(failures, item, error, self._reason(error))
+            report_failure(failures, item, error, self._reason(error))
             return None
         return Prediction(found, large.image[..., ::-1])
-
-    def _is_large(self, image: Mapping[str, Any]) -> bool:
-        if self._tile == 0:
-            return False
-        if isinstance(image.get('img'), np.ndarray):
-            height, width = (*image['img'].shape, 0, 0)[:2]
-        elif Path(image['img_path']).is_file():
-            height, width = read_header(image['img_path'])[1::-1]
-        else:  # an address: it would be fetched twice
-            return False
-        return height * width > AUTOMATIC_PIXELS if self._tile is None else max(height, width) > self._tile
 
     def _reason(self, error: BaseException) -> str:
         return non_finite_weights(self.model) if isinstance(error, NonFiniteOutputError) else ''
@@ -282,7 +260,7 @@ class IRSTDInferencer(BaseInferencer):
                 raise
             if len(items) > 1:  # which one is it?
                 return [sample for item in items for sample in self._samples([item], failures)]
-            _report(failures, items[0], error, self._reason(error))
+            report_failure(failures, items[0], error, self._reason(error))
             return [None]
         return samples
 
@@ -308,10 +286,7 @@ class IRSTDInferencer(BaseInferencer):
         """
         pictures = []
         for image, found in zip(inputs, preds, strict=True) if return_vis or show else ():
-            options = self.visualizer.drawing | {'connectivity': found.connectivity}
-            if found.mask.size > AUTOMATIC_PIXELS:  # boxes would hide the image
-                options['panel_size'] = max(options['panel_size'], _LARGE_PANEL)
-            picture = draw_detections(image, pred=found.mask, name=found.name, **options)
+            picture = draw_prediction(image, found, self.visualizer.drawing)
             if show:
                 self.visualizer.show(picture, win_name=found.name, wait_time=wait_time)
             pictures.append(picture)
@@ -345,44 +320,3 @@ class IRSTDInferencer(BaseInferencer):
         own = cfg.get('visualizer') or {}
         drawing = {k: v for k, v in own.items() if k in ('panel_size', 'max_insets')}
         return IRSTDVisualizer(f'inferencer-{id(self)}', **drawing if 'IRSTDVisualizer' in str(own.get('type')) else {})
-
-
-def _report(failures: dict[str, str], item: Mapping[str, Any], error: BaseException, addition: str = '') -> None:
-    """Note why there is no prediction, by the file's path; by its unique name where it was given twice."""
-    key = item['source'] if isinstance(item['source'], str) else item['name']
-    plain = isinstance(error, (OSError, ValueError, RuntimeError)) and str(error)
-    message = ' '.join(f'{error if plain else describe(error)}{addition}'.split())
-    failures[item['name'] if key in failures else key] = message
-
-
-def predict(
-    model: nn.Module,
-    images: Image | Sequence[Image],
-    *,
-    threshold: float | None = None,
-    connectivity: Connectivity = 8,
-    min_area: int = 1,
-    batch_size: int = 1,
-) -> Detections | list[Detections]:
-    """Find the targets in an image, by the same steps as a test does.
-
-    Args:
-        model: From :func:`init_model`.
-        images: An image, or a list of images: paths of files as :class:`mmirstd.datasets.transforms.LoadIRImage` reads
-            them, or arrays, gray (H, W) or BGR (H, W, 3), of any real type. Folders and glob patterns are lists.
-        threshold: A pixel is target when its probability is above; by default the model's own.
-        connectivity: 4 or 8 neighbors make a target.
-        min_area: Targets of fewer pixels are left out.
-        batch_size: Number of images, of equal size, that the network sees at once.
-
-    Returns:
-        The detections of one image, or a list of them in the order of the images.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a file cannot be read; the message names it.
-    """
-    found = IRSTDInferencer(model, show_progress=False)(
-        images, batch_size=batch_size, threshold=threshold, connectivity=connectivity, min_area=min_area
-    )['predictions']
-    return found[0] if is_single(images) else found

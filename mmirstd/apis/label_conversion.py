@@ -20,6 +20,7 @@ from mmirstd.ops.growing import Growth, Polarity
 from mmirstd.ops.target_statistics import to_gray
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
+from mmirstd.utils.text import count_of
 from mmirstd.visualization.label_sheet import SheetView, cut_view, draw_label_sheet
 
 SHEET = 'grown_targets.png'
@@ -47,8 +48,9 @@ class LabelReport:
     def to_text(self) -> str:
         """One fact a line."""
         lines = [
-            f'{self.images} images ({self.background} without a target), {self.targets} targets from {self.kind} in '
-            f'{self.out}; {self.written} files written'
+            f'{count_of(self.images, "image")} ({self.background} without a target), '
+            f'{count_of(self.targets, "target")} from {self.kind} in {self.out}; '
+            f'{count_of(self.written, "file")} written'
         ]
         if self.grown:
             lines.append(f'{self.grown} targets are grown' + (f'; look at {self.sheet}' if self.sheet else ''))

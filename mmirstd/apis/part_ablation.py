@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmirstd.apis.configuration import CfgOptions, check_checkpoint, run_config
-from mmirstd.apis.inference import init_model
+from mmirstd.apis.configuration import CfgOptions, OptionError, run_config
+from mmirstd.apis.inference import checkpoint_for, init_model
 from mmirstd.apis.model_parts import ModelPart, Replacement, list_parts, trace_outputs
 from mmirstd.apis.validation import data_name, validation_loader
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
@@ -24,7 +24,7 @@ from mmirstd.io.tables import csv_rows, json_bytes, markdown_rows, text_rows
 from mmirstd.ops.samples import to_array
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
-from mmirstd.utils.text import as_list
+from mmirstd.utils.text import as_list, count_of
 
 # Below it, a change of IoU is none.
 EFFECTIVE = 0.002
@@ -106,7 +106,8 @@ class ModelAblation:
         """One line on what was evaluated, and one on what the parts come to."""
         ineffective = sum(bool(part.verdict) for part in self.parts)
         return (
-            f'{self.config}, {Path(self.checkpoint).name}: IoU {self.iou:.4f} on {self.images} images of {self.data}.\n'
+            f'{self.config}, {Path(self.checkpoint).name}: IoU {self.iou:.4f} on {count_of(self.images, "image")} of '
+            f'{self.data}.\n'
             f'{ineffective} of {len(self.parts)} parts are ineffective: zero, or their own mean, in place of their '
             f'output changes IoU by less than {EFFECTIVE}.'
         )
@@ -136,7 +137,7 @@ class ModelAblation:
 
 def ablate_parts(
     config: str | Path | Config,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None = None,
     *,
     data_root: str | Path | None = None,
     cfg_options: CfgOptions | None = None,
@@ -151,7 +152,7 @@ def ablate_parts(
 
     Args:
         config: Path or name of a config, or a config.
-        checkpoint: Path or address.
+        checkpoint: Path or address; by default the weights that come with the package.
         data_root: Folder of the dataset; by default what the config says.
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         parts: Names of parts with shell-style wildcards; by default all down to ``depth``.
@@ -166,9 +167,9 @@ def ablate_parts(
 
     Raises:
         ArgumentError: If a number is out of range, no part has such a name, or ``out`` is of no known format.
-        CheckpointError: If the checkpoint is missing or does not fit.
+        CheckpointError: If the checkpoint is missing or does not fit, or none is given and none comes with the package.
         FileExistsError: If ``out`` is there.
-        OptionError: If the validation split has no masks.
+        OptionError: If the validation split has no masks, or the model has no weights.
     """
     if depth < 1 or (images is not None and images < 1):
         raise ArgumentError(f'--depth and --images must be at least 1, got {depth if depth < 1 else images}')
@@ -176,8 +177,9 @@ def ablate_parts(
         if Path(out).suffix.lower() not in FORMATS:
             raise ArgumentError(f'--out {out}: the name must end in {", ".join(FORMATS)}')
         refuse_overwriting(out, overwrite)
+    if (checkpoint := checkpoint_for(config, checkpoint)) is None:
+        raise OptionError(f'{config} has no weights, so no parts of it are trained')
     cfg = run_config(config, ('val',), cfg_options=cfg_options, data_root=data_root)
-    check_checkpoint(str(checkpoint))
     loader = validation_loader(cfg)
     model = init_model(cfg, checkpoint, device)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')), torch.no_grad():

@@ -1,5 +1,6 @@
 """Images that are too large for a network at once: the steps of the inferencer, tile by tile."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from mmengine.logging import print_log
 
 from mmirstd.datasets.transforms.loading import LoadIRImage, check_image_array
 from mmirstd.io.bands import ImageBands
-from mmirstd.io.images import drop_alpha
+from mmirstd.io.images import drop_alpha, read_header
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import Detections, detect_pixels
 from mmirstd.ops.tiles import Tiling, predict_bands
@@ -34,6 +35,28 @@ def tiling_of(tile: int | None, overlap: int | None) -> Tiling:
         raise ArgumentError(f'tiles have a positive number of pixels, or 0 for none; got {tile}')
     size = tile or DEFAULT_TILE
     return Tiling(size, size // 4 if overlap is None else overlap)
+
+
+def is_large(sample: Mapping[str, Any], tile: int | None) -> bool:
+    """Whether an image goes through the network by tiles; see :class:`mmirstd.apis.IRSTDInferencer` for `tile`.
+
+    Args:
+        sample: From :func:`mmirstd.io.inputs.list_images`.
+        tile: Longest side of a tile.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no readable image; the message names it.
+    """
+    if tile == 0:
+        return False
+    if isinstance(sample.get('img'), np.ndarray):
+        height, width = (*sample['img'].shape, 0, 0)[:2]
+    elif os.path.isfile(sample['img_path']):
+        height, width = read_header(sample['img_path'])[1::-1]
+    else:  # an address: it would be fetched twice
+        return False
+    return height * width > AUTOMATIC_PIXELS if tile is None else max(height, width) > tile
 
 
 class LargeImage:

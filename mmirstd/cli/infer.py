@@ -5,6 +5,7 @@ import sys
 
 from mmirstd.cli.options import CONFIG_HELP, add_cfg_options, keywords
 from mmirstd.utils.configs import DEFAULT_MODEL
+from mmirstd.utils.text import count_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     from mmirstd.apis import infer
 
     summary = infer(**keywords(args))
-    seen = [f'{summary.images} images'] if summary.images or not summary.sequences else []
-    seen += [f'{sequence.frames} frames of {sequence.name}' for sequence in summary.sequences]
-    print(f'{summary.targets} targets in {", ".join(seen)}: {summary.out}', flush=True)
+    seen = [count_of(summary.images, 'image')] if summary.images or not summary.sequences else []
+    seen += [f'{count_of(sequence.frames, "frame")} of {sequence.name}' for sequence in summary.sequences]
+    print(f'{count_of(summary.targets, "target")} in {", ".join(seen)}: {summary.out}', flush=True)
     for name, reason in summary.failures.items():
         print(f'no prediction: {reason if name in reason else f"{name}: {reason}"}', file=sys.stderr)
     return 1 if summary.failures else 0

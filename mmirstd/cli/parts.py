@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options; their names are those of the arguments of :func:`mmirstd.apis.ablate_parts`."""
     add_config(parser)
     add = parser.add_argument
-    add('checkpoint', help='checkpoint file or address')
+    add('checkpoint', nargs='?', help='checkpoint file or address; default: the weights that come with the config')
     add(
         '--parts',
         nargs='+',

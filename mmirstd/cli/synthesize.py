@@ -9,6 +9,7 @@ interrupted run is continued.
 import argparse
 
 from mmirstd.cli.options import keywords
+from mmirstd.utils.text import count_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,4 +29,4 @@ def run(args: argparse.Namespace) -> None:
     from mmirstd.apis import synthesize
 
     folder = synthesize(**keywords(args))
-    print(f'{args.train + args.val + args.test} scenes in {folder}')
+    print(f'{count_of(args.train + args.val + args.test, "scene")} in {folder}')

@@ -87,7 +87,7 @@ def check_probabilities(prediction: np.ndarray, source: str = '') -> None:
         number = np.count_nonzero(~np.isfinite(prediction))
         raise ValueError(f'{where}the prediction holds {number} values that are not finite')
     if low < 0 or high > 1:
-        raise ValueError(f'{where}probabilities must lie in [0, 1], got [{low:g}, {high:g}]; are these logits?')
+        raise ValueError(f'{where}probabilities must lie in [0, 1], got [{low!s}, {high!s}]; are these logits?')
 
 
 def _checked_prediction(prediction: np.ndarray) -> np.ndarray:

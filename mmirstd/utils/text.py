@@ -31,6 +31,15 @@ def as_list(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
+def count_of(number: int, what: str, several: str = '') -> str:
+    """Say how many of something there are.
+
+    >>> count_of(1, 'image'), count_of(0, 'image'), count_of(2, 'box', 'boxes')
+    ('1 image', '0 images', '2 boxes')
+    """
+    return f'{number} {what if number == 1 else several or what + "s"}'
+
+
 def first_line(error: BaseException) -> str:
     """Type of an error and the first line of its message."""
     return f'{type(error).__name__}: {error}'.split('\n', 1)[0]

@@ -78,6 +78,7 @@ def draw_inset(
     mark: MarkedBox,
     place: tuple[int, int, int],
     thickness: int,
+    stretch: bool = True,
 ) -> None:
     """Magnify a square window around a marked box, by nearest neighbor, and outline the mask in it.
 
@@ -88,6 +89,7 @@ def draw_inset(
         mark: The box, in pixels of the image.
         place: (x, y, size) of the view on the canvas.
         thickness: Of the frame, in pixels.
+        stretch: Whether the contrast is raised.
     """
     x, y, size = place
     top, left, bottom, right = mark.box
@@ -95,7 +97,8 @@ def draw_inset(
     row = min(max(0, (top + bottom - side) // 2), image.shape[0] - side)
     col = min(max(0, (left + right - side) // 2), image.shape[1] - side)
     view = canvas[y : y + size, x : x + size]
-    pixels = _stretch(image[row : row + side, col : col + side])
+    pixels = image[row : row + side, col : col + side]
+    pixels = _stretch(pixels) if stretch else pixels
     view[:] = to_display(cv2.resize(pixels, (size, size), interpolation=cv2.INTER_NEAREST))
     if contour is not None:
         window = contour[row : row + side, col : col + side].astype(np.uint8)

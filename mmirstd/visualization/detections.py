@@ -40,6 +40,7 @@ class _Panel:
     title: str
     picture: np.ndarray  # (H, W), (H, W, 1) or (H, W, 3) uint8, what is shown
     contour: np.ndarray | None  # (H, W) bool, outlined in the magnified views
+    magnified: np.ndarray | None = None  # like picture, what these views show; None: the image
 
 
 def draw_detections(
@@ -53,8 +54,9 @@ def draw_detections(
     panel_size: int = 512,
     max_insets: int = 8,
     name: str = '',
+    probability: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw image, ground truth and prediction side by side, with boxes, magnified views and a caption.
+    """Draw image, ground truth, probability and prediction side by side, with boxes, magnified views and a caption.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) RGB of any real type, stretched for display where it is not 8 bit.
@@ -66,6 +68,7 @@ def draw_detections(
         panel_size: Length of a panel's long side, in pixels of the picture.
         max_insets: At most so many targets are magnified: missed ones first, then false, then detected.
         name: Shown in the caption.
+        probability: (H, W) floats in [0, 1], shown from black to white; or None.
 
     Returns:
         (H', W', 3) uint8 RGB.
@@ -76,7 +79,7 @@ def draw_detections(
     shown = (
         image if image.dtype == np.uint8 and image.size and image.shape[2:] in ((), (1,), (3,)) else to_display(image)
     )
-    for what, mask in (('ground truth', gt), ('prediction', pred)):
+    for what, mask in (('ground truth', gt), ('prediction', pred), ('probability map', probability)):
         if mask is not None and mask.shape != shown.shape[:2]:
             raise ValueError(f'{name}: the {what} is {mask.shape}, the image {shown.shape[:2]}')
     pred = None if pred is None else pred > 0.5
@@ -101,6 +104,9 @@ def draw_detections(
     panels = [_Panel('Image', shown, None)]
     if gt is not None:
         panels.append(_Panel('Ground truth', _mask_picture(gt, ignore), gt == 1))
+    if probability is not None:
+        levels = (probability * 255).round().astype(np.uint8)
+        panels.append(_Panel('Probability', levels, None, levels))
     if pred is not None:
         panels.append(_Panel('Prediction', _mask_picture(pred, ignore), pred))
     magnified = sorted(marks, key=lambda mark: list(COLORS).index(mark.kind))[:max_insets]
@@ -163,7 +169,10 @@ def _compose(
         for strip, size, row in strips:
             ends = [((x0 + x1) // 2, y0 if row < top else y1) for x0, y0, x1, y1 in map(boxes.get, strip)]
             for mark, end, x in zip(strip, ends, _columns(ends, row, left, size, column), strict=True):
-                draw_inset(canvas, image, panel.contour, mark, (x, row, size), thickness)
+                shows = image if panel.magnified is None else panel.magnified
+                draw_inset(
+                    canvas, shows, panel.contour, mark, (x, row, size), thickness, stretch=panel.magnified is None
+                )
                 start = (x + size // 2, row + size if row < top else row)
                 cv2.line(canvas, start, end, COLORS[mark.kind], 1, cv2.LINE_AA)
         for x0, y0, x1, y1 in boxes.values():  # no line runs across a target

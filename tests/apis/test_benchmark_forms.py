@@ -10,7 +10,7 @@ from mmirstd.apis.benchmarking import BenchmarkSettings, build, cpu_memory
 from mmirstd.apis.complexity import network_inputs, raw_batch
 from mmirstd.apis.contenders import Contender, contenders
 from mmirstd.apis.inference import init_model
-from mmirstd.apis.inferencer import predict
+from mmirstd.apis.predicting import predict
 from mmirstd.utils.errors import ArgumentError
 
 FLAGS = {'deploy': False, 'channels_last': False, 'compile': False, 'precision': 'fp32'}

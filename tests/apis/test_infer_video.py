@@ -69,7 +69,7 @@ def test_a_video_gives_a_video_and_tables(run, capsys, batch_size, tiny_config, 
     ]
     assert [image['image'] for image in report['images']] == ['0']
     assert (
-        f'{total + len(table("out/targets.csv"))} targets in 1 images, 8 frames of clip: out' in capsys.readouterr().out
+        f'{total + len(table("out/targets.csv"))} targets in 1 image, 8 frames of clip: out' in capsys.readouterr().out
     )
     assert 'out/sequences/clip_frames.csv' in run('clip.avi')  # would be replaced
 
@@ -104,7 +104,7 @@ def test_lost_frames_and_unreadable_videos_are_reported(run, capsys):
     assert 'of 20 frames are damaged or missing' in captured.err
     assert 'no prediction: none.mp4: not a readable video' in captured.err
     assert list(json.loads(Path('out/targets.json').read_text())['failures']) == ['clip.avi', 'none.mp4']
-    assert 'no prediction for any of 1 images: none.mp4' in run('none.mp4', '--overwrite')
+    assert 'no prediction for any of 1 image: none.mp4' in run('none.mp4', '--overwrite')
 
 
 def found(*places):

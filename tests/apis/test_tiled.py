@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from mmirstd.apis import IRSTDInferencer, init_model
-from mmirstd.apis import inferencer as inferencer_module
+from mmirstd.apis import tiled as tiled_module
 from mmirstd.apis.tiled import AUTOMATIC_PIXELS, LargeImage, tiling_of
 from mmirstd.io.bands import ImageBands
 from mmirstd.utils.errors import ArgumentError
@@ -97,7 +97,7 @@ def test_standardization_is_that_of_the_whole_image(tiny_config, tiny_checkpoint
 def test_large_images_are_cut_by_themselves(model, monkeypatch):
     image = scene((40, 60))
     sizes = []
-    monkeypatch.setattr(inferencer_module, 'AUTOMATIC_PIXELS', 40 * 60 - 1)
+    monkeypatch.setattr(tiled_module, 'AUTOMATIC_PIXELS', 40 * 60 - 1)
 
     def init(self, source, name, pipeline, rows, standardize):
         sizes.append(rows)

@@ -69,7 +69,7 @@ def test_a_table_of_chosen_parts_of_the_first_images(call, tiny_config, tiny_che
     assert call('parts', config, tiny_checkpoint, '--parts', 'decode_head.*', '--images', 2, '--out', 'a.md') is None
     text = Path('a.md').read_text()
     assert '| decode_head.conv_seg | Conv2d |' in text
-    assert 'on 2 images' in text
+    assert 'on 2 images of' in text
     with open('a.csv') as f:
         assert len(list(csv.DictReader(f))) == len(result.parts)
 
@@ -89,6 +89,17 @@ def test_mistakes_are_answered_before_anything_is_measured(call, tiny_config, ti
         assert message in capsys.readouterr().err
     assert call('parts', config, tiny_checkpoint, '--parts', 'decode_head', '--out', 'parts.csv', '--overwrite') is None
     assert Path('parts.csv').stat().st_size
+
+
+def test_the_weights_that_come_with_the_package_are_the_default(call, tiny_config, tiny_checkpoint, monkeypatch):
+    config = tiny_config()
+    assert 'no weights come with' in call('parts', config)
+    assert 'has no weights, so no parts of it are trained' in call('parts', 'top-hat_nudt')
+    monkeypatch.setattr('mmirstd.apis.inference.own_weights', lambda config: str(tiny_checkpoint))
+    assert call('parts', config, '--parts', 'decode_head', '--images', 1, '--out', 'own.json') is None
+    report = json.loads(Path('own.json').read_text())
+    assert report['checkpoint'] == str(tiny_checkpoint)
+    assert report['images'] == 1
 
 
 def test_a_split_without_masks_is_refused(call, tiny_config, tiny_checkpoint):

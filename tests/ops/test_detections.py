@@ -93,6 +93,7 @@ def test_a_flat_image_has_infinite_ratio():
         (np.zeros((1, 4, 4)), {}, r'n: probabilities must be \(H, W\) floats'),
         (np.zeros((0, 4)), {}, r'n: probabilities must be \(H, W\) floats'),
         (np.full((4, 4), 1.5), {}, r'n: .* got \[1.5, 1.5\]; are these logits'),
+        (np.full((4, 4), np.nextafter(np.float32(1), 2)), {}, r'n: .* got \[1.0000001, 1.0000001\]'),
         (np.full((4, 4), np.nan), {}, 'n: .* 16 values that are not finite'),
         (np.zeros((4, 4)), {'threshold': 1.0}, 'n: a threshold .* got 1.0 and 1'),
         (np.zeros((4, 4)), {'min_area': 0}, 'n: a threshold .* got 0.5 and 0'),

@@ -408,7 +408,7 @@ def test_undefined_metrics_follow_the_protocol():
     ('prediction', 'mask', 'ignore', 'message'),
     [
         (np.array([[np.nan, np.inf]]), np.zeros((1, 2), bool), None, '2 values that are not finite'),
-        (np.array([[-3.0, 0.5]]), np.zeros((1, 2), bool), None, r'\[-3, 0\.5\]; are these logits'),
+        (np.array([[-3.0, 0.5]]), np.zeros((1, 2), bool), None, r'\[-3\.0, 0\.5\]; are these logits'),
         (np.array([[0, 300]]), np.zeros((1, 2), bool), None, 'must hold 0 and 1 or be uint8, got int64 up to 300'),
         (np.zeros((1, 2), complex), np.zeros((1, 2), bool), None, 'not complex128'),
         (np.zeros((1, 2, 1)), np.zeros((1, 2), bool), None, r'prediction must be \(H, W\)'),
