@@ -1,15 +1,18 @@
-# make demo | demo-full | test | test-all | test-interop | test-openmmlab | test-wheel | lint: each starts from nothing but python3 and make
-# (test-openmmlab: and a C++ compiler), and may be run again at any time. CONTRIBUTING.md says what each does.
+# make app | demo | demo-full | test | test-app | test-all | test-interop | test-openmmlab | test-wheel | lint: each starts from
+# nothing but python3 and make (test-openmmlab: and a C++ compiler), and may be run again at any time. CONTRIBUTING.md says what
+# each does.
 PYTHON ?= python3
 VENV ?= .venv
 INTEROP_VENV ?= .venv-interop
 OPENMMLAB_VENV ?= .venv-openmmlab
 DOCS_VENV ?= .venv-docs
+APP_VENV ?= .venv-app
 # mmcv's ops, which mmseg imports and nothing here runs: for the CPU and not optimized, to compile in minutes.
 MMCV_CFLAGS ?= -O0 -g0
 MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 # Another length of the demo's training: make demo DEMO_ITERS=100
 DEMO_ITERS ?=
+APP_ARGS ?=
 PYTEST_ARGS ?=
 # One worker a core; each starts with a stretch of the tests and takes over from the others when it is through.
 PARALLEL ?= -n auto --dist worksteal
@@ -20,8 +23,9 @@ READY := $(VENV)/.ready
 INTEROP_READY := $(INTEROP_VENV)/.ready
 OPENMMLAB_READY := $(OPENMMLAB_VENV)/.ready
 DOCS_READY := $(DOCS_VENV)/.ready
+APP_READY := $(APP_VENV)/.ready
 
-.PHONY: install demo demo-full test test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation exports results
+.PHONY: install app demo demo-full test test-app test-all test-interop test-openmmlab test-wheel lint format layers docs perturbation exports results
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -90,6 +94,17 @@ perturbation: $(READY)
 # The table of which configs export: docs/results/export.md.
 exports: $(READY)
 	$(VENV)/bin/python tests/configs/export_table.py
+
+# The page in the browser. Its Gradio does not go with the pillow of requirements/lock.txt. make app APP_ARGS='--port 8000'
+app: $(APP_READY)
+	$(APP_VENV)/bin/python -m mmirstd app $(APP_ARGS)
+
+# The page's tests, with a click-through where there is a Chromium (MMIRSTD_CHROMIUM, or on the PATH).
+test-app: $(APP_READY)
+	$(APP_VENV)/bin/python -m pytest tests/app $(PYTEST_ARGS)
+
+$(APP_READY): requirements/app.txt $(PACKAGE)
+	$(call make_venv,$(APP_VENV),requirements/app.txt)
 
 # The tables and pictures of the results pages, and the metrics of the metafiles, from docs/results/records.
 results: $(READY)

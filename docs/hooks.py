@@ -28,6 +28,7 @@ PAGES = {f'configs/{family}/README.md': f'reference/configs/{family}.md' for fam
 }
 SOURCES = {page: source for source, page in PAGES.items()}
 API = [
+    'app',
     'apis',
     'engine',
     'visualization',

@@ -14,6 +14,7 @@ import yaml
 from mmengine.config import Config
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import mmirstd
 from mmirstd.utils.configs import list_configs
@@ -192,6 +193,15 @@ def test_lock_files_hold_their_stack_and_what_is_required(name, stack, wheel):
     for requirement in required:
         if requirement.marker is None or requirement.marker.evaluate({'extra': stack}):
             assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_lock_of_the_page_holds_its_extra_and_a_pillow_that_goes_with_gradio(wheel):
+    test_lock_files_hold_their_stack_and_what_is_required('app', 'onedl', wheel)
+    test_lock_files_hold_their_stack_and_what_is_required('app', 'app', wheel)
+    page, lock = pins('app.txt'), pins('lock.txt')
+    assert Version(page['pillow']) < Version('13')
+    shared = page.keys() & lock.keys() - {'pillow'}
+    assert sys.version_info < (3, 11) or {k for k in shared if page[k] != lock[k]} == set()
 
 
 def test_locks_differ_in_the_stack_only():

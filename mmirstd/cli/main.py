@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     'train': 'train a model',
     'test': 'evaluate a model on the test set of its config, and draw its detections',
     'infer': 'find the targets in images: masks, pictures and a table',
+    'app': 'show a page in the browser to find targets with',
     'calibrate': 'choose the threshold of a model for a budget of false alarms',
     'browse': 'draw samples after each transform of their pipeline, and measure a split',
     'prepare': 'check a download of a dataset, and prepare it for its dataset class',
