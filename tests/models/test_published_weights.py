@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {'nuaa': 'NUAA-SIRST', 'nudt': 'NUDT-SIRST', 'irstd1k': 'IRSTD-1k'}
 SIRST3 = dict(mean=[95.010], std=[41.511])
 NUDT = dict(mean=[107.81], std=[33.02])
-# File, source of the conversion, config, test set, IoU, and what differs from the config's preprocessor.
+# File, source of the conversion, config, test set, IoU, what differs from the config's preprocessor and, where not all
+# were measured, the number of first images.
 CASES = [
     ('acm_sirst3', 'acm', 'acm-unet', 'nudt', 0.574, SIRST3),
     ('acm_sirst3', 'acm', 'acm-unet', 'irstd1k', 0.575, SIRST3),
@@ -38,6 +39,8 @@ CASES = [
     ('adgfnet-lite_nudt', 'adgfnet', 'adgfnet-lite', 'nudt', 0.9368, {}),
     ('adgfnet-lite_nudt', 'adgfnet', 'adgfnet-lite', 'nuaa', 0.423, NUDT),
     ('adgfnet-lite_irstd1k', 'adgfnet', 'adgfnet-lite', 'irstd1k', 0.6649, {}),
+    ('adgfnet_nudt', 'adgfnet', 'adgfnet', 'nudt', 0.964, {}, 120),
+    ('l-rpcanet_nudt', 'rpcanet', 'l-rpcanet', 'nudt', 0.944, {}, 50),
     ('rpcanet_nudt', 'rpcanet', 'rpcanet', 'nudt', 0.894, {}),
     ('rpcanet_irstd1k', 'rpcanet', 'rpcanet', 'irstd1k', 0.636, {}),
     ('rpcanet_nuaa', 'rpcanet', 'rpcanet', 'nuaa', 0.718, {}),
@@ -67,14 +70,18 @@ def metrics_of(data, weights, source, config, dataset, differences, images=None)
 @pytest.mark.exhaustive
 @pytest.mark.parametrize('case', CASES, ids=lambda case: f'{case[0]}-{case[3]}')
 def test_published_weights_give_the_measured_iou(case, real_data):
-    weights, *names, iou, differences = case
+    weights, *names, iou, differences, images = (*case, None)[:7]
     if not (real_data / f'weights/{weights}.pth').is_file():
         pytest.skip('no published weights')
-    assert metrics_of(real_data, weights, *names, differences)['IoU'] == pytest.approx(iou, abs=1e-3)
+    assert metrics_of(real_data, weights, *names, differences, images)['IoU'] == pytest.approx(iou, abs=1e-3)
 
 
 if __name__ == '__main__':
-    for weights, *names, iou, differences in CASES:
+    for case in CASES:
+        weights, *names, iou, differences, images = (*case, None)[:7]
         if all(part in f'{weights} {names[-1]}' for part in sys.argv[1:]):
-            got = metrics_of(Path(os.environ['MMIRSTD_DATA']), weights, *names, differences)
-            print(f'{weights} {names[-1]}: {iou}', *(f'{key} {value:.4f}' for key, value in got.items()), flush=True)
+            got = metrics_of(Path(os.environ['MMIRSTD_DATA']), weights, *names, differences, images)
+            of = f' (first {images})' if images else ''
+            print(
+                f'{weights} {names[-1]}{of}: {iou}', *(f'{key} {value:.4f}' for key, value in got.items()), flush=True
+            )
