@@ -105,8 +105,9 @@ def opened(
                 app_kwargs={'middleware': guards, 'docs_url': None, 'redoc_url': None},
                 theme=gradio.themes.Default(font=['sans-serif'], font_mono=['monospace']),
             )
-        except OSError as error:
-            raise ArgumentError(f'--port {port}: {error}') from None
+        except OSError:
+            where = 'any port from 7860' if port is None else f'--port {port}'
+            raise ArgumentError(f'{where}: another program listens there') from None
         try:
             yield address
         finally:

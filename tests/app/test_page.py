@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from mmirstd.app import page as page_module
 from mmirstd.app.page import opened
 from mmirstd.app.uploads import UploadLimits
+from mmirstd.io.video import video_writer
 from mmirstd.ops.detections import COLUMNS
 
 CHROMIUM = os.environ.get('MMIRSTD_CHROMIUM') or shutil.which('chromium') or shutil.which('google-chrome')
@@ -150,6 +152,31 @@ def test_a_click_through(browser_page, address, tmp_path):
     assert page.hosts == {address.split('/')[2]}
 
 
+def test_a_folder_with_a_video(browser_page, tmp_path):
+    page = browser_page
+    (tmp_path / 'flight').mkdir()
+    (tmp_path / 'flight/notes.txt').touch()
+    with video_writer(tmp_path / 'flight/clip.mp4', 5) as write:
+        for seed in range(3):
+            write(np.repeat(scene(seed)[..., None], 3, 2))
+    page.set_input_files('input[type=file][webkitdirectory]', str(tmp_path / 'flight'))
+    summary(page, 'in clip, frame 0, 0.00 s at threshold')
+    page.fill('#frame input[type=number]', '2')
+    page.keyboard.press('Enter')
+    summary(page, 'in clip, frame 2, 0.40 s at threshold')
+    assert page.input_value('#problems textarea').startswith('notes.txt: neither an image')
+    page.click('#make')
+    page.wait_for_selector('#downloads a[download]')
+    names = {link.get_attribute('download') for link in page.query_selector_all('#downloads a[download]')}
+    assert {'clip.mp4', 'clip_frames.csv', 'clip_targets.csv'} < names
+    assert len(list((tmp_path / 'temporary').glob('mmirstd_app_*/window_*'))) == 1
+    page.close()
+    deadline = time.monotonic() + 60
+    while list((tmp_path / 'temporary').glob('mmirstd_app_*/window_*')):
+        assert time.monotonic() < deadline, 'the files of a closed window are still there'
+        time.sleep(0.1)
+
+
 def test_what_the_server_refuses(browser_page, address, tmp_path):
     httpx = pytest.importorskip('httpx')
     large = np.zeros((64, 81), np.uint8)
@@ -167,9 +194,10 @@ def test_what_the_server_refuses(browser_page, address, tmp_path):
     assert 'fonts.googleapis' not in answer.text
 
 
-def test_a_port_that_is_taken(address, call):
+def test_a_port_that_is_taken(address, call, capsys):
     port = address.rstrip('/').rpartition(':')[2]
     assert call('app', '--no-browser', '--port', port, '--device', 'cpu') == 2
+    assert f'--port {port}: another program listens there' in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_the_page(call, monkeypatch):

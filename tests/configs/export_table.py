@@ -1,9 +1,12 @@
 """Write docs/results/export.md: which configs export, with open sizes or one, and how near they are to PyTorch.
 
 ``make exports`` runs it. The models are the shrunk ones of the tests. It takes some twenty minutes of two cores.
-A network that fails has a row, too, and makes the exit status 1.
+Rows that are finished are kept in ``--rows``, so an interrupted run goes on. A network that fails has a row, too, and
+makes the exit status 1.
 """
 
+import argparse
+import json
 import sys
 import tempfile
 from collections import defaultdict
@@ -83,7 +86,12 @@ def measure(paths: list[Path]) -> dict[str, str]:
             cells = export_small(paths[0], Path(folder, 'model.onnx'))
         except Exception as error:  # of one network: the others' rows are kept
             cells = {'exports': FAILED, 'difference': '', 'reason': first_line(error)}
-    return {'configs': '<br>'.join(f'`{path.stem}`' for path in paths)} | cells
+    return {'configs': config_names(paths)} | cells
+
+
+def config_names(paths: list[Path]) -> str:
+    """The first cell of the row of configs with one network."""
+    return '<br>'.join(f'`{path.stem}`' for path in paths)
 
 
 def networks() -> list[list[Path]]:
@@ -98,8 +106,21 @@ def networks() -> list[list[Path]]:
 
 def main() -> None:
     """Export all networks, and write the page."""
-    rows = list(map_in_processes(measure, networks(), 2, 'networks', TableError))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
+    parser.add_argument('--rows', type=Path, default=ROOT / '.exports.jsonl', help='finished rows, removed at the end')
+    args = parser.parse_args()
+    groups = networks()
+    finished = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows.exists() else []
+    rows = {row['configs']: row for row in finished if row['exports'] != FAILED}
+    todo = [paths for paths in groups if config_names(paths) not in rows]
+    with open(args.rows, 'a') as file:
+        for row in map_in_processes(measure, todo, args.workers, 'networks', TableError):
+            rows[row['configs']] = row
+            print(json.dumps(row), file=file, flush=True)
+    rows = [rows[config_names(paths)] for paths in groups]
     write_atomically(TARGET, PAGE.format(table=markdown_rows(rows)))
+    args.rows.unlink()
     if failed := [row['configs'] for row in rows if row['exports'] == FAILED]:
         raise TableError(f'these fail: {"; ".join(failed)}')
 
