@@ -28,6 +28,7 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
     return ChildRegistry(name, parent=parent, scope=SCOPE, locations=[f'{SCOPE}.{location}'])
 
 
+DATA_SAMPLERS = _child('data sampler', mmengine_registry.DATA_SAMPLERS, 'datasets')
 DATASETS = _child('dataset', mmseg_registry.DATASETS, 'datasets')
 TRANSFORMS = _child('transform', mmseg_registry.TRANSFORMS, 'datasets.transforms')
 MODELS = _child('model', mmseg_registry.MODELS, 'models')

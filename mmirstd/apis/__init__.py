@@ -14,6 +14,7 @@ _MODULES = {
     'benchmark': 'benchmarking',
     'benchmark_markdown': 'benchmark_report',
     'browse': 'browsing',
+    'cache_teacher': 'teacher_caching',
     'calibrate': 'calibrating',
     'convert_checkpoint': 'mmirstd.checkpoints.convert',
     'convert_labels': 'label_conversion',

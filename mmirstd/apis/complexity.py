@@ -23,7 +23,7 @@ from torch.backends import mha
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmirstd.apis.configuration import CfgOptions, has_weights, read_config
+from mmirstd.apis.configuration import CfgOptions, has_weights, read_config, refuse_distiller
 from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.utils.errors import ArgumentError
 
@@ -211,6 +211,7 @@ def model_complexity(
     if depth < 0:
         raise ArgumentError(f'--depth must not be negative, got {depth}')
     cfg = read_config(config, cfg_options)
+    refuse_distiller(cfg)
     if not has_weights(cfg):
         raise ArgumentError(
             f'{cfg.filename or "the model"} has no weights, and its work outside of PyTorch '

@@ -205,6 +205,19 @@ def refuse_without_weights(config: str | Path | Config, purpose: str) -> None:
         raise OptionError(f'{cfg.filename or "the model"} has no weights: there is nothing to {purpose}')
 
 
+def refuse_distiller(cfg: Config) -> None:
+    """See that a config is of a model that predicts masks, and not of a distillation.
+
+    Raises:
+        OptionError: If it is of a distillation.
+    """
+    if 'teacher' in (cfg.get('model') or {}):
+        raise OptionError(
+            f'{cfg.filename or "the config"} is of a distillation, which predicts no masks: give the config of its '
+            'student, with the student.pth that the training wrote'
+        )
+
+
 def check_checkpoint(name: str) -> None:
     """See early that a checkpoint exists, unless it is an address.
 

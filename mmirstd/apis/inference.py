@@ -20,6 +20,7 @@ from mmirstd.apis.configuration import (
     check_checkpoint,
     has_weights,
     read_config,
+    refuse_distiller,
     refuse_needless_checkpoint,
 )
 from mmirstd.apis.tta import use_tta
@@ -82,6 +83,7 @@ def init_model(
     checkpoint = checkpoint or own_weights(config)
     cfg = read_config(config, cfg_options)
     refuse_needless_checkpoint(cfg, checkpoint)
+    refuse_distiller(cfg)
     if tta:
         use_tta(cfg)
     if checkpoint is not None:

@@ -12,8 +12,8 @@ from mmseg.datasets import MultiImageMixDataset
 from mmseg.registry import DATASETS
 
 from mmirstd.apis.configuration import OptionError
-from mmirstd.engine.seeding import seed_generators
 from mmirstd.io.names import flat_name, sample_names
+from mmirstd.utils.random_state import seed_generators
 from mmirstd.visualization.stages import Stage
 
 

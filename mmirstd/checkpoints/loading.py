@@ -211,9 +211,14 @@ def load_checkpoint(filename: str | os.PathLike, map_location: MapLocation = 'cp
     if 'config' in meta:
         del meta['config']
         print_log(f"{filename}: meta['config'] is dropped, MMEngine would execute it", 'current', logging.WARNING)
-    for loads in _recorders:
-        loads.append(Load(filename, meta))
+    note_load(filename, meta)
     return content
+
+
+def note_load(source: str, meta: Mapping[str, Any]) -> None:
+    """Tell :func:`recording` of a checkpoint that a model comes from, though it is not read here."""
+    for loads in _recorders:
+        loads.append(Load(source, dict(meta)))
 
 
 def _fetch(name: str) -> str:

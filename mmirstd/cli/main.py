@@ -20,6 +20,7 @@ from mmirstd.version import __version__
 COMMANDS: dict[str, str] = {
     # name of the subcommand -> one line of help; see command_module
     'train': 'train a model',
+    'cache-teacher': 'run the teacher of a distillation once over all views, for training without it',
     'test': 'evaluate a model on the test set of its config, and draw its detections',
     'infer': 'find the targets in images: masks, pictures and a table',
     'app': 'show a page in the browser to find targets with',
@@ -50,8 +51,8 @@ def find_command(argv: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def command_module(name: str) -> ModuleType:
-    """The module of a command: its name, with an underscore between words."""
-    return import_module(f'mmirstd.cli.{name.replace(" ", "_")}')
+    """The module of a command: its name, with an underscore between words and for a hyphen."""
+    return import_module(f'mmirstd.cli.{name.replace(" ", "_").replace("-", "_")}')
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:

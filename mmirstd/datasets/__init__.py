@@ -12,12 +12,14 @@ from .sirst_aug import SIRSTAugDataset
 from .sirst_v2 import SIRSTv2Dataset
 from .synthetic import SyntheticIRSTDDataset
 from .synthetic_sequences import SyntheticSequenceDataset
+from .views import IndexedViews, WeightedSetsSampler
 
 __all__ = [
     'FolderDataset',
     'IRDSTDataset',
     'IRSTD1kDataset',
     'IRSTDDataset',
+    'IndexedViews',
     'MDFADataset',
     'NUAASIRSTDataset',
     'NUDTSIRSTDataset',
@@ -26,4 +28,5 @@ __all__ = [
     'SIRSTv2Dataset',
     'SyntheticIRSTDDataset',
     'SyntheticSequenceDataset',
+    'WeightedSetsSampler',
 ]

@@ -48,6 +48,7 @@ class IRSTDDataset(TargetDataset):
             runner calls before the first step. 'skip': all files are verified when the split is loaded; bad pairs are
             left out and counted in the log.
         missing_mask: 'error', or 'empty': an image without a mask is one of background.
+        use_masks: False reads the images alone, as distillation needs them; a folder of masks may be there or not.
         target_value: Value, or values, of the target pixels in mask files; all others are background. None: those above
             127, or 1 where a mask holds 0 and 1 alone, see :mod:`mmirstd.io.masks`.
         ignore_value: Value, or values, of mask pixels that count neither in the loss nor in the metrics.
@@ -83,6 +84,7 @@ class IRSTDDataset(TargetDataset):
         mask_suffix: str | None = None,
         on_bad: Literal['error', 'skip'] = 'error',
         missing_mask: Literal['error', 'empty'] = 'error',
+        use_masks: bool = True,
         target_value: float | Sequence[float] | None = None,
         ignore_value: float | Sequence[float] | None = None,
         **kwargs: Any,
@@ -100,6 +102,8 @@ class IRSTDDataset(TargetDataset):
         self.split_name = split or ann_file or 'all'
         self.on_bad = on_bad
         self.missing_mask = missing_mask
+        if not use_masks:
+            self.has_masks = self.reads_masks = False
         self.mask_rule = MaskRule(target_value=target_value, ignore_value=ignore_value)
         self.images_with_targets: int | None = None  # known after check()
         self._inspected: dict[str, InspectedPair] = {}
@@ -121,7 +125,7 @@ class IRSTDDataset(TargetDataset):
         super().full_init()
         if note := self.SPLIT_NOTES.get(self.split_name.split('/')[0]):
             self._warn(note)
-        for i, img_id in enumerate(self.img_ids if self.MASK_RESIZE_IDS else ()):
+        for i, img_id in enumerate(self.img_ids if self.MASK_RESIZE_IDS and self.has_masks else ()):
             if img_id in self.MASK_RESIZE_IDS:
                 image, mask = read_pair(self.get_data_info(i), self.backend_args)
                 if image[:2] != mask[:2]:

@@ -21,7 +21,8 @@ class FolderDataset(IRSTDDataset):
         kwargs: Arguments of :class:`IRSTDDataset`.
 
     Raises:
-        ValueError: If there are no masks, and the images are not for a test (``test_mode=True``).
+        ValueError: If there are no masks, and the images are neither for a test (``test_mode=True``) nor to be read
+            alone (``use_masks=False``).
     """
 
     LAYOUTS = (Layout('images', 'masks', nested=True),)
@@ -31,7 +32,7 @@ class FolderDataset(IRSTDDataset):
             self.reads_masks = False
         elif mask_dir is None:
             self.has_masks = self.reads_masks = False
-            if not kwargs.get('test_mode'):
+            if not kwargs.get('test_mode') and kwargs.get('use_masks', True):
                 raise ValueError(
                     f'{type(self).__name__}: training needs masks; mask_dir=None goes with test_mode=True, or '
                     "missing_mask='empty' for images of background"

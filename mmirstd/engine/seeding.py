@@ -16,27 +16,8 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
+from mmirstd.utils.random_state import seed_generators, seeded
 from mmirstd.utils.text import first_line
-
-RNGState = dict[str, Any]
-
-
-def rng_state() -> RNGState:
-    """States of the generators of Python, NumPy and torch in this process; plain data, which a checkpoint may hold."""
-    state = {'python': random.getstate(), 'numpy': np.random.get_state(), 'torch': torch.get_rng_state()}  # noqa: NPY002
-    if torch.cuda.is_available():
-        state['cuda'] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_rng_state(state: RNGState) -> None:
-    """Put back what :func:`rng_state` gave, also when a loader has moved its tensors or made lists of its tuples."""
-    version, internal, gauss = state['python']
-    random.setstate((version, tuple(internal), gauss))
-    np.random.set_state(tuple(state['numpy']))  # noqa: NPY002
-    torch.set_rng_state(state['torch'].cpu())
-    if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
 def check_rng_state(state: Any) -> None:
@@ -60,15 +41,6 @@ def check_rng_state(state: Any) -> None:
             raise ValueError(f'{name}: {first_line(e)}') from None
     if 'cuda' in state and not isinstance(state['cuda'], torch.Tensor):
         raise ValueError('cuda: no tensor')
-
-
-def seed_generators(*key: int) -> None:
-    """Seed the generators of Python, NumPy and torch of this process by numbers that are not negative."""
-    words = np.random.SeedSequence(key).generate_state(6)
-    random.seed(int(words[0]) << 32 | int(words[1]))
-    np.random.seed(words[2:4])  # noqa: NPY002
-    # Not torch.manual_seed: in a worker, CUDA is none of its business.
-    torch.default_generator.manual_seed(int(words[4]) << 32 | int(words[5]))
 
 
 class SampleIndex(int):
@@ -147,12 +119,8 @@ class SeededSamples(Dataset):
         if get_worker_info() is not None:
             seed_generators(*index.key)
             return self.dataset[int(index)]
-        saved = rng_state()
-        try:
-            seed_generators(*index.key)
+        with seeded(*index.key):
             return self.dataset[int(index)]
-        finally:
-            set_rng_state(saved)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__') or name == 'dataset':

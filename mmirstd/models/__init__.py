@@ -1,3 +1,13 @@
 """Models; importing this package registers all of them."""
 
-from . import backbones, baselines, classical, data_preprocessor, decode_heads, losses, necks, segmentors  # noqa: F401
+from . import (  # noqa: F401
+    backbones,
+    baselines,
+    classical,
+    data_preprocessor,
+    decode_heads,
+    distillation,
+    losses,
+    necks,
+    segmentors,
+)

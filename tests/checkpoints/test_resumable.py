@@ -13,7 +13,8 @@ from torch import nn
 from mmirstd.checkpoints.fitting import check_average, check_optimizer
 from mmirstd.checkpoints.resumable import ResumeFields
 from mmirstd.checkpoints.state_dict import CheckpointError
-from mmirstd.engine.seeding import check_rng_state, rng_state
+from mmirstd.engine.seeding import check_rng_state
+from mmirstd.utils.random_state import rng_state
 
 
 def parts():

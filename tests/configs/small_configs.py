@@ -17,8 +17,8 @@ import mmirstd  # noqa: F401  makes 'mmirstd::' and 'mmseg::' known to configs
 
 ROOT = Path(__file__).parents[2] / 'configs'
 ALL_CONFIGS = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
-# Those of networks. Classical detectors have no weights to train or perturb: test_classical_configs.py.
-CONFIGS = [path for path in ALL_CONFIGS if path.parent.name != 'classical']
+# Those of segmentors with weights. Of the others: test_classical_configs.py and test_distill_configs.py.
+CONFIGS = [path for path in ALL_CONFIGS if path.parent.name not in ('classical', 'distill')]
 # What changes neither the network nor its losses.
 APART = ('init_cfg', 'data_preprocessor', 'with_cp', 'test_cfg', 'pretrained')
 

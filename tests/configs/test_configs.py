@@ -91,7 +91,7 @@ def identities(dataset):
     """What tells the samples of a dataset config apart, without its files."""
     if dataset.type == 'ConcatDataset':
         return set().union(*map(identities, dataset.datasets))
-    if dataset.type in ('MultiImageMixDataset', 'RepeatDataset'):
+    if dataset.type in ('MultiImageMixDataset', 'RepeatDataset', 'mmirstd.IndexedViews'):
         return identities(dataset.dataset)
     if dataset.type == 'mmirstd.SyntheticIRSTDDataset':
         built = DATASETS.build({**dataset, 'length': 50, 'serialize_data': False})

@@ -86,6 +86,8 @@ def test_mmsegmentation_prepares_images_with_every_config(name, image):
     path, values = image
     if find_spec('mmpretrain') is None and 'mmpretrain' in Path(find_config(name)).read_text():
         pytest.skip('needs mmpretrain')
+    if 'teacher' in read(name).model:
+        pytest.skip('a distiller predicts no masks')
     with DefaultScope.overwrite_default_scope('mmseg'):
         expected, _ = _preprare_data(path, SimpleNamespace(cfg=read(name)))
         from_array, _ = _preprare_data(values, SimpleNamespace(cfg=read(name)))

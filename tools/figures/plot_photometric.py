@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.transforms import InfraredPhotometric, LoadIRImage, LoadTargetMask
-from mmirstd.engine.seeding import seed_generators
 from mmirstd.io.files import figure_pixels, refuse_overwriting, write_png
 from mmirstd.ops.target_statistics import target_statistics
 from mmirstd.synthesis.scenes import render_scene
 from mmirstd.utils.progress import progress_bar
+from mmirstd.utils.random_state import seed_generators
 
 SETS = {'NUAA-SIRST': NUAASIRSTDataset, 'NUDT-SIRST': NUDTSIRSTDataset, 'IRSTD-1k': IRSTD1kDataset}
 DEFAULTS = InfraredPhotometric().ranges

@@ -3,9 +3,10 @@
 from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 
 from .channels_last import ChannelsLastHook
-from .collapse_guard import CollapseError, CollapseGuardHook
+from .collapse_guard import CollapseError, CollapseGuardHook, FiniteLossHook
 from .prediction_hook import SavePredictionsHook
 from .resumable_checkpoint import ResumableCheckpointHook
+from .student_export import StudentExportHook
 from .switch_to_deploy import SwitchToDeployHook
 from .validation_curve import ValidationCurveHook
 from .visualization_hook import IRSTDVisualizationHook
@@ -14,10 +15,12 @@ __all__ = [
     'ChannelsLastHook',
     'CollapseError',
     'CollapseGuardHook',
+    'FiniteLossHook',
     'IRSTDVisualizationHook',
     'ProvenanceHook',
     'ResumableCheckpointHook',
     'SavePredictionsHook',
+    'StudentExportHook',
     'SwitchToDeployHook',
     'ValidationCurveHook',
 ]

@@ -40,7 +40,26 @@ class CollapseError(UserError, RuntimeError):
 
 
 @HOOKS.register_module()
-class CollapseGuardHook(Hook):
+class FiniteLossHook(Hook):
+    """Ends a training whose loss is NaN or infinite, whatever the model is.
+
+    Raises:
+        CollapseError: At the iteration whose loss it is, before a checkpoint is written.
+    """
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        """Check the loss."""
+        losses = {k: v.item() for k, v in (outputs or {}).items() if 'loss' in k}
+        if bad := [f'{k}={v}' for k, v in losses.items() if not math.isfinite(v)]:
+            raise CollapseError(
+                f'iteration {runner.iter + 1}: {", ".join(bad)}; lower the learning rate or clip gradients'
+            )
+
+
+@HOOKS.register_module()
+class CollapseGuardHook(FiniteLossHook):
     """Watches the mean predicted probability on target pixels, which every head logs as ``*target_prob``.
 
     The heads of mmirstd log it themselves. Other heads of MMSegmentation, of one logit or of two, are made to. Of heads
@@ -89,12 +108,9 @@ class CollapseGuardHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
         """Check the loss; collect the probability; judge."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
         outputs = outputs or {}
         iteration = runner.iter + 1
-        losses = {k: v.item() for k, v in outputs.items() if 'loss' in k}
-        if bad := [f'{k}={v}' for k, v in losses.items() if not math.isfinite(v)]:
-            raise CollapseError(f'iteration {iteration}: {", ".join(bad)}; lower the learning rate or clip gradients')
-
         probs = [v.item() for k, v in outputs.items() if k.endswith('target_prob')]
         if probs:
             self._probs.append(max(probs))

@@ -12,8 +12,8 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmirstd.engine.run_files import checkpoints_in_use, half_written, in_folder, was_written_by
-from mmirstd.engine.seeding import rng_state, set_rng_state
 from mmirstd.registry import HOOKS
+from mmirstd.utils.random_state import rng_state, set_rng_state
 
 
 @HOOKS.register_module()
