@@ -1,6 +1,11 @@
 """As default_runtime.py for a distillation: the checkpoint of the least loss on held-out images, no pictures."""
 
 _base_ = './default_runtime.py'
-hooks = {name: _base_.default_hooks[name] for name in ('timer', 'logger', 'param_scheduler', 'sampler_seed')}
-checkpoint = dict(_base_.default_hooks.checkpoint, interval=2000, save_best='held_out_loss', rule='less')
-default_hooks = dict(_delete_=True, checkpoint=checkpoint, **hooks)
+default_hooks = dict(
+    _delete_=True,
+    timer=_base_.default_hooks.timer,
+    logger=_base_.default_hooks.logger,
+    param_scheduler=_base_.default_hooks.param_scheduler,
+    checkpoint=dict(_base_.default_hooks.checkpoint, interval=2000, save_best='held_out_loss', rule='less'),
+    sampler_seed=_base_.default_hooks.sampler_seed,
+)

@@ -1,4 +1,4 @@
-# The fast SimIR, fine-tuned from what features_mobile-sam_simir_repvit-fast leaves.
+# The fast SimIR, fine-tuned from what features_mobile-sam_simir-fast leaves.
 _base_ = '../simir/simir_repvit-fast_nudt.py'
-student = 'work_dirs/features_mobile-sam_simir_repvit-fast/student.pth'
+student = 'work_dirs/features_mobile-sam_simir-fast/student.pth'
 model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=student)))

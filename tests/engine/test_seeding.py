@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmirstd.engine import StrictRunner, seeding
 from mmirstd.engine.seeding import CountingSampler, SampleIndex, SeededSamples
+from mmirstd.utils import random_state
 
 
 class Draws(Dataset):
@@ -88,27 +89,27 @@ def test_epochs_differ_and_repeat():
 
 
 def test_the_main_process_keeps_its_generators():
-    state = seeding.rng_state()
+    state = random_state.rng_state()
     expected = (random.random(), np.random.rand(), torch.rand(()))
-    seeding.set_rng_state(state)
+    random_state.set_rng_state(state)
     samples(loader(workers=0), 6)
     samples(loader(workers=1), 6)
     assert (random.random(), np.random.rand(), torch.rand(())) == expected
 
 
 def test_generators_after_a_checkpoint(tmp_path):
-    torch.save({'rng': seeding.rng_state()}, tmp_path / 'a.pth')
+    torch.save({'rng': random_state.rng_state()}, tmp_path / 'a.pth')
     expected = (random.random(), np.random.randn(3).tolist(), torch.rand(()))
     from mmirstd.checkpoints.loading import load_file
 
-    seeding.set_rng_state(load_file(tmp_path / 'a.pth')['rng'])
+    random_state.set_rng_state(load_file(tmp_path / 'a.pth')['rng'])
     assert (random.random(), np.random.randn(3).tolist(), torch.rand(())) == expected
 
 
 def test_keys_of_neighbors_give_unrelated_draws():
     draws = []
     for draw in range(2000):
-        seeding.seed_generators(0, 0, draw)
+        random_state.seed_generators(0, 0, draw)
         draws.append((random.random(), np.random.rand(), torch.rand(()).item()))
     draws = np.array(draws)
     # Uniform, and uncorrelated from draw to draw and between generators: bounds of four standard errors.

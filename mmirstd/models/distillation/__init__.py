@@ -11,7 +11,7 @@ from .losses import (
     MaskKLDistillationLoss,
 )
 from .mask_distiller import MaskDistiller
-from .teacher import FrozenTeacher, teacher_key, teacher_sources
+from .teacher import FrozenTeacher, teacher_key, teacher_sources, weight_files
 
 __all__ = [
     'Distiller',
@@ -27,4 +27,5 @@ __all__ = [
     'TeacherCache',
     'teacher_key',
     'teacher_sources',
+    'weight_files',
 ]

@@ -117,7 +117,7 @@ class FrozenTeacher(nn.Module):
         preprocessor = data_preprocessor or cfg.get('data_preprocessor')
         if preprocessor is None:
             raise ValueError('FrozenTeacher: a backbone needs a data_preprocessor, which says how it sees the views')
-        if not any(_checkpoint_names({'model': cfg, 'checkpoint': checkpoint})):
+        if not weight_files({'model': cfg, 'checkpoint': checkpoint}):
             raise ValueError(
                 'FrozenTeacher: neither checkpoint nor an init_cfg of the model names weights: a network with random '
                 'weights teaches nothing'
@@ -200,15 +200,14 @@ def teacher_key(cfg: Mapping[str, Any]) -> str:
         FileNotFoundError: If a file of weights is not there.
     """
     cfg = {'type': 'mmirstd.FrozenTeacher', **cfg, 'model': _resolved(cfg['model'])}
-    files = [_file_hash(osp.realpath(name), osp.getmtime(name)) for name in _checkpoint_names(cfg)]
+    files = [_file_hash(osp.realpath(name), osp.getmtime(name)) for name in weight_files(cfg)]
     text = json.dumps([_without(cfg, ('checkpoint', 'pretrained')), files], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def teacher_sources(cfg: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The files of weights of a teacher's config, each with what it says of its training."""
-    cfg = {**cfg, 'model': _resolved(cfg['model'])}
-    return [(name, dict(meta_of(load_checkpoint(name)))) for name in _checkpoint_names(cfg)]
+    return [(name, dict(meta_of(load_checkpoint(name)))) for name in weight_files(cfg)]
 
 
 def _resolved(model: Mapping[str, Any] | str) -> ConfigDict:
@@ -217,11 +216,11 @@ def _resolved(model: Mapping[str, Any] | str) -> ConfigDict:
     return ConfigDict(deepcopy(dict(model)))
 
 
-def _checkpoint_names(cfg: Mapping[str, Any]) -> list[str]:
-    """Files or addresses of the weights: that of the whole model alone, if there is one, or those of its parts."""
+def weight_files(cfg: Mapping[str, Any]) -> list[str]:
+    """The files of weights of a teacher's config: that of the whole model, if there is one, or those of its parts."""
     if cfg.get('checkpoint'):
         return [cfg['checkpoint']]
-    return list(dict.fromkeys(_named(cfg['model'])))
+    return list(dict.fromkeys(_named(_resolved(cfg['model']))))
 
 
 def _named(node: Any) -> Iterator[str]:
