@@ -16,6 +16,9 @@ from mmirstd.registry import DATA_SAMPLERS, DATASETS
 from mmirstd.utils.random_state import seeded
 from mmirstd.version import __version__
 
+# Arguments of a dataset on which no sample depends.
+_NO_MATTER = frozenset(('data_root', 'cache', 'cache_limit', 'serialize_data', 'lazy_init'))
+
 
 @DATASETS.register_module()
 class IndexedViews(Dataset):
@@ -68,14 +71,14 @@ class IndexedViews(Dataset):
     def key(self) -> str:
         """A hash of all that the views follow from: images (names and sizes of files), config of the dataset, seed.
 
-        Where the files lie does not count, nor the number of views.
+        Where the files lie does not count, nor whether they are kept in memory, nor the number of views.
         """
         images = [
             [getattr(part, 'name', ''), info.get('img_id'), _size_of(info.get('img_path'))]
             for part in _parts(self.dataset)
             for info in map(part.get_data_info, range(len(part)))
         ]
-        content = [__version__, self.seed, _without_places(self._cfg), images]
+        content = [__version__, self.seed, _what_counts(self._cfg), images]
         text = json.dumps(content, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -140,7 +143,7 @@ def _size_of(path: str | None) -> int | None:
         return None
 
 
-def _without_places(node: Any) -> Any:
+def _what_counts(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {key: _without_places(value) for key, value in node.items() if key != 'data_root'}
-    return [_without_places(value) for value in node] if isinstance(node, (list, tuple)) else node
+        return {key: _what_counts(value) for key, value in node.items() if key not in _NO_MATTER}
+    return [_what_counts(value) for value in node] if isinstance(node, (list, tuple)) else node

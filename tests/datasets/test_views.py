@@ -80,6 +80,7 @@ def test_the_key_follows_what_views_follow_from(folder, tmp_path):
     moved = folder.rename(tmp_path / 'elsewhere')
     (tmp_path / 'elsewhere').rename(tmp_path / 'set')
     assert moved.name == 'elsewhere'
+    assert build(folder, cache='memory').key == key
     others = [build(folder, seed=1), build(folder, pipeline=VIEW[1:]), build(folder, indices=4)]
     assert len({key, *(d.key for d in others)}) == 4
     write(folder / 'images/0.png', (41, 30))

@@ -11,7 +11,7 @@ sets = [
     dict(type='mmirstd.IRSTD1kDataset', data_root='data/IRSTD-1k'),
 ]
 # Images alone, in which case masks need not be there.
-images = dict(use_masks=False, pipeline={{_base_.load_pipeline}})
+images = dict(use_masks=False, cache='memory', pipeline={{_base_.load_pipeline}})
 # Sets that have masks may be joined with them.
 joined = dict(type='ConcatDataset', ignore_keys=['has_masks'])
 parts = {
