@@ -83,7 +83,7 @@ def opened(
 
         windows = Windows(choices, limits, uploaded)
         page = build(choices, windows, limits)
-        guards = [Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, 'localhost']), Middleware(_WithPolicy)]
+        guards = [Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, 'localhost']), Middleware(_LocalOnly)]
         try:
             _, address, _ = page.queue(default_concurrency_limit=1).launch(
                 server_name=HOST,
@@ -261,14 +261,20 @@ def _closing(windows: Windows) -> Callable[[Any], None]:
     return close
 
 
-class _WithPolicy:
-    """Adds a header to each answer that keeps the browser from asking other hosts."""
+class _LocalOnly:
+    """Answers no form that another site's page sends, and tells the browser to ask no other host for anything."""
 
     def __init__(self, app: Callable) -> None:
         self.app = app
 
     async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
         """Answer a request."""
+        headers = dict(scope.get('headers', ()))
+        origin = headers.get(b'origin', b'').partition(b'://')[2]
+        if origin and origin != headers.get(b'host'):
+            await send({'type': 'http.response.start', 'status': 403, 'headers': []})
+            await send({'type': 'http.response.body', 'body': b'from another site'})
+            return
 
         async def with_policy(message: dict[str, Any]) -> None:
             if message['type'] == 'http.response.start':

@@ -191,6 +191,10 @@ def test_what_the_server_refuses(browser_page, address, tmp_path):
         assert httpx.get(f'{address}gradio_api/file={path}').status_code in (403, 404)
     sent = httpx.post(f'{address}gradio_api/upload', files={'files': ('x.png', bytes(1_100_000))})
     assert sent.status_code == 413
+    elsewhere = {'Origin': 'http://evil.example'}  # a form of another site's page
+    sent = httpx.post(f'{address}gradio_api/upload', files={'files': ('x.png', b'x')}, headers=elsewhere)
+    assert sent.status_code == 403
+    assert list((tmp_path / 'temporary').rglob('x.png')) == []
     assert 'fonts.googleapis' not in answer.text
 
 
