@@ -39,6 +39,7 @@ HOOKS = _child('hook', mmseg_registry.HOOKS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
 )
+OPTIMIZERS = _child('optimizer', mmengine_registry.OPTIMIZERS, 'engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', mmengine_registry.OPTIM_WRAPPERS, 'engine')
 RUNNERS = _child('runner', mmengine_registry.RUNNERS, 'engine')
 STRATEGIES = _child('strategy', mmengine_registry.STRATEGIES, 'engine')

@@ -11,6 +11,7 @@ from typing import Any
 _MODULES = {
     'IRSTDInferencer': 'inferencer',
     'ablate_parts': 'part_ablation',
+    'ablate_recipes': 'recipe_ablation',
     'benchmark': 'benchmarking',
     'benchmark_markdown': 'benchmark_report',
     'browse': 'browsing',

@@ -5,15 +5,19 @@ from .hooks import (
     CollapseError,
     CollapseGuardHook,
     FiniteLossHook,
+    FrozenStatisticsHook,
     IRSTDVisualizationHook,
     ProvenanceHook,
     ResumableCheckpointHook,
     SavePredictionsHook,
+    StartingPointDecayHook,
     StudentExportHook,
     SwitchToDeployHook,
+    ValidateFirstHook,
     ValidationCurveHook,
 )
 from .optim_wrapper import CPUAmpOptimWrapper, gpu_amp_optim_wrapper
+from .optimizers import MuonAdamW
 from .parts_optim_wrapper import PartsError, PartsOptimWrapperConstructor
 from .runner import StrictRunner
 from .sharded import ShardedOptimWrapper, ShardedStrategy, StrictFlexibleRunner
@@ -24,7 +28,9 @@ __all__ = [
     'CollapseError',
     'CollapseGuardHook',
     'FiniteLossHook',
+    'FrozenStatisticsHook',
     'IRSTDVisualizationHook',
+    'MuonAdamW',
     'PartsError',
     'PartsOptimWrapperConstructor',
     'ProvenanceHook',
@@ -32,10 +38,12 @@ __all__ = [
     'SavePredictionsHook',
     'ShardedOptimWrapper',
     'ShardedStrategy',
+    'StartingPointDecayHook',
     'StrictFlexibleRunner',
     'StrictRunner',
     'StudentExportHook',
     'SwitchToDeployHook',
+    'ValidateFirstHook',
     'ValidationCurveHook',
     'gpu_amp_optim_wrapper',
 ]

@@ -12,6 +12,7 @@ from mmirstd.models.losses import functional
 NAMES = (
     'BinaryCrossEntropyLoss',
     'BinaryDiceLoss',
+    'BinaryFocalLoss',
     'SoftIoULoss',
     'MissFalseAlarmLoss',
     'ScaleLocationLoss',
@@ -37,6 +38,10 @@ def plain(name, logits, target, valid, smooth=1.0, per_image=True, pos_weight=1.
         z, t = (np.concatenate(x) for x in zip(*images, strict=True))
         p = 1 / (1 + np.exp(-z))
         return float(-(pos_weight * t * np.log(p) + (1 - t) * np.log(1 - p)).sum() / max(len(z), 1))
+    if name == 'focal':
+        z, t = (np.concatenate(x) for x in zip(*images, strict=True))
+        own = np.where(t == 1, 1 / (1 + np.exp(-z)), 1 / (1 + np.exp(z)))
+        return float(-(np.where(t == 1, 0.25, 0.75) * (1 - own) ** 2 * np.log(own)).sum() / max(t.sum(), 1))
     if not per_image:
         images = [tuple(np.concatenate(x) for x in zip(*images, strict=True))]
     values = []
@@ -56,6 +61,7 @@ def plain(name, logits, target, valid, smooth=1.0, per_image=True, pos_weight=1.
 
 CALLS = {
     'bce': lambda *a, per_image: functional.binary_cross_entropy(*a),
+    'focal': lambda *a, per_image: functional.focal_loss(*a),
     'dice': lambda *a, per_image: functional.dice_loss(*a, smooth=0.7, per_image=per_image),
     'iou': lambda *a, per_image: functional.soft_iou_loss(*a, smooth=0.7, per_image=per_image),
     'log_iou': lambda *a, per_image: functional.soft_iou_loss(*a, smooth=0.7, per_image=per_image, log=True),
@@ -250,6 +256,8 @@ def test_registered_losses_refuse_what_they_cannot_train(name):
 def test_abstract_and_misbuilt_losses():
     with pytest.raises(NotImplementedError):
         losses.BinaryLoss()(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match=r'gamma=2.0 must not be negative, and alpha=1 in \(0, 1\)'):
+        losses.BinaryFocalLoss(alpha=1)
     with pytest.raises(ValueError, match='losses of mmirstd'):
         losses.PointSampledLoss(losses=[])
     with pytest.raises(ValueError, match='importance_ratio=2'):

@@ -4,6 +4,7 @@ from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 
 from .channels_last import ChannelsLastHook
 from .collapse_guard import CollapseError, CollapseGuardHook, FiniteLossHook
+from .fine_tuning import FrozenStatisticsHook, StartingPointDecayHook, ValidateFirstHook
 from .prediction_hook import SavePredictionsHook
 from .resumable_checkpoint import ResumableCheckpointHook
 from .student_export import StudentExportHook
@@ -16,11 +17,14 @@ __all__ = [
     'CollapseError',
     'CollapseGuardHook',
     'FiniteLossHook',
+    'FrozenStatisticsHook',
     'IRSTDVisualizationHook',
     'ProvenanceHook',
     'ResumableCheckpointHook',
     'SavePredictionsHook',
+    'StartingPointDecayHook',
     'StudentExportHook',
     'SwitchToDeployHook',
+    'ValidateFirstHook',
     'ValidationCurveHook',
 ]

@@ -4,6 +4,7 @@ from .adversarial import ClassAdversarialLoss, FeatureMatchingLoss, class_advers
 from .functional import (
     binary_cross_entropy,
     dice_loss,
+    focal_loss,
     mask_boundary,
     mask_gradient_loss,
     miss_false_alarm_loss,
@@ -16,6 +17,7 @@ from .functional import (
 from .losses import (
     BinaryCrossEntropyLoss,
     BinaryDiceLoss,
+    BinaryFocalLoss,
     BinaryLoss,
     MaskGradientLoss,
     MissFalseAlarmLoss,
@@ -28,6 +30,7 @@ from .losses import (
 __all__ = [
     'BinaryCrossEntropyLoss',
     'BinaryDiceLoss',
+    'BinaryFocalLoss',
     'BinaryLoss',
     'ClassAdversarialLoss',
     'FeatureMatchingLoss',
@@ -41,6 +44,7 @@ __all__ = [
     'class_adversarial_loss',
     'dice_loss',
     'feature_matching_loss',
+    'focal_loss',
     'mask_boundary',
     'mask_gradient_loss',
     'miss_false_alarm_loss',

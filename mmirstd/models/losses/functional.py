@@ -37,6 +37,22 @@ def binary_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, pos_weig
     return torch.where(valid, loss, 0 * loss).sum() / valid.sum().clamp(min=1)
 
 
+def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, gamma: float = 2.0, alpha: float | None = 0.25) -> Tensor:
+    """Binary cross-entropy that weighs a pixel by (1 - p_t)^gamma (Lin et al., ICCV 2017, Eq. 5).
+
+    p_t is the probability of the pixel's own label. `alpha` weighs targets and 1 - `alpha` the background; None weighs
+    both by 1. As in the paper the sum over the batch is divided by the number of positives, here of target pixels, at
+    least 1: a mean over all pixels would vanish where targets are rare.
+    """
+    logits, target, valid = _flatten(logits, target, valid)
+    error = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
+    p = logits.sigmoid()
+    loss = error * (p + target - 2 * p * target) ** gamma
+    if alpha is not None:
+        loss = loss * (alpha * target + (1 - alpha) * (1 - target))
+    return torch.where(valid, loss, 0 * loss).sum() / target.sum().clamp(min=1)
+
+
 def dice_loss(logits: Tensor, target: Tensor, valid: Tensor, smooth: float = 1.0, per_image: bool = True) -> Tensor:
     """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) (Milletari et al., V-Net, 3DV 2016)."""
     logits, target, valid = _flatten(logits, target, valid, per_image)

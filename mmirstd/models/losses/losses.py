@@ -70,6 +70,29 @@ class BinaryCrossEntropyLoss(BinaryLoss):
 
 
 @MODELS.register_module()
+class BinaryFocalLoss(BinaryLoss):
+    """Focal loss, a sum over the pixels for each target pixel; see functional.focal_loss."""
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: float | None = 0.25,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_focal',
+    ) -> None:
+        super().__init__(loss_weight, loss_name)
+        if gamma < 0 or (alpha is not None and not 0 < alpha < 1):
+            raise ValueError(
+                f'BinaryFocalLoss: gamma={gamma} must not be negative, and alpha={alpha} in (0, 1) or None'
+            )
+        self.gamma, self.alpha = gamma, alpha
+
+    def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See :class:`BinaryLoss`."""
+        return functional.focal_loss(logits, target, valid, self.gamma, self.alpha)
+
+
+@MODELS.register_module()
 class BinaryDiceLoss(BinaryLoss):
     """Dice loss of the target; see functional.dice_loss. MMSegmentation's trains the background of one channel."""
 

@@ -1,0 +1,192 @@
+"""Variants of a recipe in equal time: what is run, what is skipped, and the table."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+
+from mmirstd.apis import ablate_recipes, recipe_ablation
+from mmirstd.apis.recipe_ablation import (
+    AblationError,
+    VariantResult,
+    final_metrics,
+    measured_step,
+    read_variants,
+    table_rows,
+    variant_config,
+)
+from mmirstd.apis.scheduling import set_iterations
+from mmirstd.cli import main
+
+VARIANTS = """
+variants = dict(
+    base=dict(),
+    sgd=dict(optim_wrapper=dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1, momentum=0.9, nesterov=True))),
+)
+"""
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Trainings run in this process; the commands are recorded."""
+    commands = []
+
+    def run(command, stdout, stderr, env, check):
+        assert env['OMP_NUM_THREADS'] == '1'
+        commands.append(command[2:])
+        main(command[3:])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(recipe_ablation, 'subprocess', SimpleNamespace(run=run))
+    return commands
+
+
+@pytest.fixture
+def one_second(monkeypatch):
+    """A step takes ten seconds: six iterations a minute."""
+    monkeypatch.setattr(recipe_ablation, 'measured_step', lambda cfg, folder, threads: 10.0)
+
+
+def test_each_variant_is_trained_once_with_each_seed(here, one_second, tiny_config, tmp_path):
+    config, folder = tiny_config(VARIANTS), tmp_path / 'ablation'
+    results = ablate_recipes(config, minutes=1, seeds=[0, 3], only='sgd', work_dir=folder)
+    assert [command[2] for command in here] == [str(folder / f'sgd/seed{seed}/config.py') for seed in (0, 3)]
+    for seed in (0, 3):
+        cfg = Config.fromfile(folder / f'sgd/seed{seed}/config.py')
+        assert cfg.randomness.seed == seed
+        assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval, cfg.param_scheduler[0].end) == (6, 6, 20)
+        assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True)
+        assert 'variants' not in cfg
+        state = json.loads((folder / f'sgd/seed{seed}/run.json').read_text())
+        assert state['metrics'] == results[0].metrics[seed]
+        assert state['metrics'].keys() == {'IoU', 'nIoU', 'Pd', 'Fa'}
+    assert results[0].iterations == 6
+    assert (folder / 'ablation.md').read_text().splitlines()[0].startswith('1 minutes of the processor')
+    assert json.loads((folder / 'ablation.json').read_text())[0]['metrics']['3'] == results[0].metrics[3]
+
+    again = ablate_recipes(config, minutes=1, seeds=[0, 3], only='sgd', work_dir=folder)
+    assert len(here) == 2  # nothing was trained
+    assert again == results
+    longer = ablate_recipes(config, minutes=1.5, seeds=[3], only='sgd', work_dir=folder)
+    assert longer[0].iterations == 9
+    assert len(here) == 3
+
+
+def test_a_training_that_was_interrupted_is_resumed(here, one_second, tiny_config, tmp_path, monkeypatch, capsys):
+    config, folder = tiny_config(VARIANTS), tmp_path / 'ablation'
+    train = recipe_ablation.subprocess.run
+
+    def interrupted(command, **kwargs):
+        path = command[4]
+        kept = path + '.kept'
+        shutil.copy(path, kept)
+        cfg = Config.fromfile(path)
+        cfg.train_cfg.max_iters = 3  # as far as it comes
+        cfg.dump(path)
+        train(command, **kwargs)
+        shutil.move(kept, path)
+        return SimpleNamespace(returncode=1)
+
+    with monkeypatch.context() as m:
+        m.setattr(recipe_ablation.subprocess, 'run', interrupted)
+        with pytest.raises(AblationError, match=r'base/seed0 ended with status 1 and no metrics: see .*output\.txt'):
+            ablate_recipes(config, minutes=1, seeds=[0], only='base', work_dir=folder)
+    minutes = json.loads((folder / 'base/seed0/run.json').read_text())['cpu_minutes']
+    capsys.readouterr()
+    (result,) = ablate_recipes(config, minutes=1, seeds=[0], only='base', work_dir=folder)
+    assert f'resuming from {folder}/base/seed0/iter_3.pth' in capsys.readouterr().out
+    assert result.minutes >= minutes
+    assert result.metrics.keys() == {0}
+
+
+def test_a_step_is_measured_once(tiny_config, tmp_path):
+    base, changes = read_variants(tiny_config(VARIANTS))
+    cfg = variant_config(base, changes['sgd'], None, amp=True)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    seconds = measured_step(cfg, tmp_path / 'sgd', 1)
+    known = json.loads((tmp_path / 'sgd/step.json').read_text())
+    assert len(known['steps']) == recipe_ablation.TIMED_STEPS
+    assert min(known['steps']) <= seconds == known['seconds'] <= max(known['steps'])
+    known['seconds'] = 123.0
+    (tmp_path / 'sgd/step.json').write_text(json.dumps(known))
+    assert measured_step(cfg, tmp_path / 'sgd', 1) == 123.0
+    cfg.train_dataloader.batch_size = 1
+    assert measured_step(cfg, tmp_path / 'sgd', 1) != 123.0
+
+
+def test_the_first_variant_is_the_reference():
+    results = [
+        VariantResult(
+            'base',
+            0.5,
+            10,
+            1.0,
+            {0: dict(IoU=0.5, nIoU=0.4, Pd=1.0, Fa=3.0), 1: dict(IoU=0.6, nIoU=0.6, Pd=0.8, Fa=5.0)},
+        ),
+        VariantResult('worse', 0.5, 10, 1.0, {0: dict(IoU=0.4, nIoU=0.4, Pd=1.0, Fa=3.0)}),
+        VariantResult('better', 0.5, 10, 1.0, {0: dict(IoU=0.7, nIoU=0.4, Pd=1.0, Fa=3.0)}),
+    ]
+    rows = table_rows(results)
+    assert [row['variant'] for row in rows] == ['base', 'better', 'worse']
+    assert [row['change'] for row in rows] == ['+0.0000', '+0.1500', '-0.1500']
+    assert (rows[0]['mean'], rows[0]['spread'], rows[1]['spread']) == ('0.5500', '0.0707', None)
+    assert (rows[0]['nIoU'], rows[0]['Fa']) == (0.5, 4.0)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'variants must be a dict of names and dicts of changes, got None'),
+        ('variants = dict()', 'variants must be a dict'),
+        ("variants = dict(a='x')", 'variants must be a dict'),
+        ("variants = {'a/b': dict()}", "a variant cannot be called 'a/b'"),
+    ],
+)
+def test_files_without_variants_are_refused(tiny_config, tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        ablate_recipes(tiny_config(text), minutes=1, work_dir=tmp_path / 'ablation')
+    assert not (tmp_path / 'ablation').exists()
+
+
+def test_mistakes_cost_no_time(tiny_config, tmp_path, call):
+    config = tiny_config(VARIANTS)
+    assert 'there is no variant sdg; did you mean sgd?' in call('ablate', config, '--minutes', 1, '--only', 'sdg')
+    assert 'minutes=0.0 must be positive' in call('ablate', config, '--minutes', 0)
+    by_epoch = tiny_config(VARIANTS + "param_scheduler = [dict(type='StepLR', step_size=3)]\n", name='epochs.py')
+    assert 'schedulers by iterations, StepLR is by epochs' in call('ablate', by_epoch, '--minutes', 1)
+
+
+def test_metrics_come_from_the_end_of_the_last_run(tmp_path):
+    for stamp, lines in {'1': [(3, 0.2)], '2': [(3, 0.3), (6, 0.4)], '3': [(3, 0.9)]}.items():
+        folder = tmp_path / stamp / 'vis_data'
+        folder.mkdir(parents=True)
+        texts = [
+            json.dumps({'step': step, 'loss': 1.0}) + '\n' + json.dumps({'step': step, 'IoU': iou})
+            for step, iou in lines
+        ]
+        (folder / 'scalars.json').write_text('\n'.join(texts) + '\n')
+    assert final_metrics(tmp_path, 6) == {'IoU': 0.4}
+    assert final_metrics(tmp_path, 9) is None
+
+
+def test_schedules_keep_their_shares():
+    schedulers = [
+        dict(type='LinearLR', by_epoch=False, begin=0, end=100),
+        dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=1000, T_max=900),
+        dict(type='MultiStepLR', by_epoch=False, milestones=[250, 500], end=2**31 - 1),
+    ]
+    cfg = Config(
+        dict(
+            train_cfg=dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=100, val_begin=500),
+            param_scheduler=schedulers,
+            default_hooks=dict(checkpoint=dict(interval=100)),
+        )
+    )
+    set_iterations(cfg, 300, 3, 'this')
+    assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=300, val_interval=100)
+    assert (cfg.param_scheduler[0].end, cfg.param_scheduler[1].begin, cfg.param_scheduler[1].T_max) == (30, 30, 270)
+    assert (cfg.param_scheduler[2].milestones, cfg.param_scheduler[2].end) == ([75, 150], 2**31 - 1)
+    with pytest.raises(ValueError, match='10 iterations cannot be divided by 3 validations'):
+        set_iterations(cfg, 10, 3, 'this')
