@@ -17,6 +17,7 @@ from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.matching import Matches
 from mmirstd.evaluation.functional.protocols import get_protocol
 from mmirstd.ops.components import Connectivity, label_components
+from mmirstd.ops.pairs import check_probabilities
 from mmirstd.visualization.canvas import (
     COLORS,
     GAP,
@@ -105,6 +106,7 @@ def draw_detections(
     if gt is not None:
         panels.append(_Panel('Ground truth', _mask_picture(gt, ignore), gt == 1))
     if probability is not None:
+        check_probabilities(probability, name)
         levels = (probability * 255).round().astype(np.uint8)
         panels.append(_Panel('Probability', levels, None, levels))
     if pred is not None:

@@ -126,6 +126,23 @@ def test_one_or_two_panels():
     assert has(panels(draw_detections(image, gt), 2)[1], (90, 90, 90)) > 4000  # ignored
 
 
+def test_the_probability_map_stands_beside_the_mask():
+    image, gt = scene()
+    probability = np.where(gt, 0.6, 0.2)
+    picture = draw_detections(image, pred=gt, probability=probability)
+    shown, levels, mask = panels(picture, 3)
+    assert has(levels, (51, 51, 51)) > 200_000
+    assert has(levels, (153, 153, 153)) > 2 * has(mask, (153, 153, 153))  # the target, also magnified; not stretched
+    assert has(levels, OUTLINE) == 0 < has(mask, OUTLINE)
+    two = draw_detections(image, pred=gt)
+    np.testing.assert_array_equal(panels(two, 2)[0], shown)
+    np.testing.assert_array_equal(panels(two, 2)[1][100:500], mask[100:500])
+    with pytest.raises(ValueError, match=r'n: the probability map is \(2, 2\), the image \(64, 64\)'):
+        draw_detections(image, probability=np.zeros((2, 2)), name='n')
+    with pytest.raises(ValueError, match=r'n: probabilities must lie in \[0, 1\], got \[0.2, 1.5\]'):
+        draw_detections(image, probability=np.where(gt, 1.5, 0.2), name='n')
+
+
 def test_parameters():
     image, gt = scene((256, 256), ((40, 60), (90, 200)))
     pred = np.roll(gt, 5, 1)
