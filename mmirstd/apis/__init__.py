@@ -29,6 +29,7 @@ _MODULES = {
     'list_models': 'inference',
     'model_complexity': 'complexity',
     'predict': 'predicting',
+    'predict_by_models': 'comparing',
     'prepare': 'mmirstd.datasets.prepare',
     'publish': 'mmirstd.checkpoints.publishing',
     'reproduce': 'reproducing',
