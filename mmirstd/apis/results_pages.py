@@ -22,6 +22,7 @@ from mmirstd.visualization.training_courses import course_of_lines, draw_courses
 
 RECORDS = 'records'
 BENCHMARK = 'benchmark.json'
+COSTS = 'costs'
 _BLOCK = re.compile(r'(<!-- table: (?P<words>[^>]*?) -->\n)(?P<body>.*?)(<!-- end of table -->)', re.DOTALL)
 _START = re.compile(r'<!-- table: ')
 _ENTRY = re.compile(r'^  - Name: (?P<name>\S+)\n(?:(?!  - Name: ).*\n?)*', re.MULTILINE)
@@ -44,7 +45,8 @@ def write_results(
     replaced. The names are those of :data:`mmirstd.apis.results_tables.TABLES`.
 
     Args:
-        folder: Of the pages, ``*.md``. ``benchmark.json`` in it, by ``mmirstd benchmark``, gives latencies.
+        folder: Of the pages, ``*.md``. ``benchmark.json`` in it, by ``mmirstd benchmark``, gives latencies, and
+            ``costs/*.json``, by ``mmirstd flops --json``, parameters and multiply-adds of what was not timed.
         records: Folder of the records; by default ``records`` in ``folder``.
         pictures: Folder for curves; None: none are drawn.
         metafiles: Folder of configs whose metafiles get the metrics of packaged and trained weights; None: none.
@@ -76,7 +78,8 @@ def read_results(folder: Path, records: str | Path | None = None) -> Results:
         raise FileNotFoundError(f'there is no folder of pages {folder}')
     benchmark = folder / BENCHMARK
     timed = json.loads(benchmark.read_text(encoding='utf-8')) if benchmark.is_file() else None
-    return Results(read_records(records or folder / RECORDS), timed)
+    costs = [json.loads(path.read_text(encoding='utf-8')) for path in sorted((folder / COSTS).glob('*.json'))]
+    return Results(read_records(records or folder / RECORDS), timed, costs)
 
 
 def render_pages(folder: Path, results: Results) -> Iterator[tuple[Path, str]]:

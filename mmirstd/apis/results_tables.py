@@ -30,10 +30,13 @@ class Results:
     Attributes:
         records: Of the runs.
         benchmark: What ``mmirstd benchmark`` wrote as JSON; None: nothing was timed.
+        costs: What ``mmirstd flops --json`` printed, for models that were neither timed nor run.
+        collections: The methods by name, from the metafiles.
     """
 
     records: Sequence[Record]
     benchmark: Mapping[str, Any] | None = None
+    costs: Sequence[Mapping[str, Any]] = ()
     collections: Mapping[str, Collection] = field(default_factory=collections)
 
     def of_kind(self, *kinds: str) -> list[Record]:
@@ -200,8 +203,9 @@ def side_by_side_table(results: Results) -> str:
     measured: dict[str, dict[str, dict[str, Record]]] = {}
     for r in results.records:
         measured.setdefault(r['model'], {}).setdefault(weights_name(r), {})[r['dataset']] = r
+    counted = {model_of(cost['config']): cost for cost in results.costs} | timed
     of_model = {model_of(e['name']): e['collection'] for e in describe_configs()}
-    shown = {m: c for m, c in of_model.items() if m in measured or m in timed}
+    shown = {m: c for m, c in of_model.items() if m in measured or m in counted}
     for collection in results.collections.values():  # what is known of by quotes alone
         quoted = [q.model for q in collection.quoted if q.model]
         known = [m for m, c in of_model.items() if c == collection.name]
@@ -210,7 +214,7 @@ def side_by_side_table(results: Results) -> str:
     rows = []
     for model, name in sorted(shown.items(), key=lambda item: (str(item[1]).lower(), item[0])):
         collection = results.collections.get(name) or Collection(name=str(name or '-'))
-        row = _source_cells(model, collection) | _cost_cells(model, timed, measured.get(model, {}))
+        row = _source_cells(model, collection) | _cost_cells(model, counted, measured.get(model, {}))
         row |= _quoted_cells(collection, model)
         for weights, runs in measured.get(model, {'-': {}}).items():
             cells = {f'measured {short}': _percent(runs.get(full)) for short, full in DATASET_NAMES.items()}
@@ -307,9 +311,9 @@ def _source_cells(model: str, collection: Collection) -> dict[str, str]:
     return {'model': f'`{model}`', 'source': source, 'license': collection.license or '-'}
 
 
-def _cost_cells(model: str, timed: Mapping[str, Any], measured: Mapping[str, Mapping[str, Record]]) -> dict[str, str]:
+def _cost_cells(model: str, counted: Mapping[str, Any], measured: Mapping[str, Mapping[str, Record]]) -> dict[str, str]:
     """Parameters, multiply-adds and the ratio of latencies; multiply-adds of the size that the network sees."""
-    row = timed.get(model) or next((r['costs'] for runs in measured.values() for r in runs.values()), {})
+    row = counted.get(model) or next((r['costs'] for runs in measured.values() for r in runs.values()), {})
     params, macs = row.get('params'), row.get('macs')
     return {
         'parameters': f'{params / 1e6:.3f} M' if params else '-',

@@ -112,7 +112,17 @@ class TestTables:
         assert (first['quoted nuaa'], first['measured nuaa'], second['measured nuaa']) == ('69.4', '-', '40.00')
         assert (first['measured nudt'], second['quoted nudt'], second['source']) == ('60.00', '', '')
         adgfnet = [r for r in rows if r['model'] == '`adgfnet`' or r['model'] == '`adgfnet-lite`']
+        assert len(adgfnet) == 2
         assert all(r['with'] == '-' and r['measured nudt'] == '-' for r in adgfnet)
+
+    def test_what_was_not_timed_has_its_counted_cost(self, pages):
+        (pages / 'costs').mkdir()
+        (pages / 'costs/uiunet_nudt.json').write_text(
+            '{"config": "uiunet_nudt", "params": 50540000, "macs": 54300000000}'
+        )
+        table = TABLES['side-by-side'](read_results(pages))
+        (row,) = (line for line in table.splitlines() if line.startswith('| `uiunet` '))
+        assert '| 50.540 M | 54.3 G | - | 77.5 |' in row
 
     def test_a_quote_of_one_model_is_not_that_of_another(self):
         table = TABLES['side-by-side'](Results([record(model='adgfnet-lite', config='adgfnet-lite_nudt')]))
