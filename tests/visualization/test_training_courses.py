@@ -94,7 +94,7 @@ def test_drawing():
 
 
 def test_the_tool(tmp_path):
-    tool = [sys.executable, ROOT / 'tools/figures/plot_curves.py']
+    tool = [sys.executable, ROOT / 'tools/figures/plot_courses.py']
     log = ROOT / 'docs/results/logs/sgem_unet-s_joint.log'
     done = subprocess.run([*tool, log, tmp_path, '--out', tmp_path / 'x.png'], capture_output=True, text=True)
     assert done.returncode == 1

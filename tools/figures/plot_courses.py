@@ -1,4 +1,4 @@
-"""Courses of trainings as a picture: ``python tools/figures/plot_curves.py RUN [RUN ...] --out FILE.png``.
+"""Courses of trainings as a picture: ``python tools/figures/plot_courses.py RUN [RUN ...] --out FILE.png``.
 
 A run is a work dir, or a log as text. A metric on the validation split is drawn over iterations and over minutes.
 """
