@@ -1,5 +1,6 @@
 """The layout of the page and its server, by Gradio: no address but this machine's is asked for anything."""
 
+import html
 import os
 import sys
 import tempfile
@@ -180,6 +181,10 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
         files = windows[request.session_hash].files(chosen or '', position, threshold)
         return gr.update(value=[str(path) for path in files], visible=True)
 
+    def close(request: gr.Request) -> None:
+        with one_at_a_time:
+            windows.close(request.session_hash)
+
     one_at_a_time = threading.Lock()
 
     def in_words(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,7 +197,9 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
                 except Exception as error:
                     if not isinstance(error, (ValueError, OSError)):
                         traceback.print_exc(file=sys.stderr)
-                    raise gr.Error(describe(error), duration=None, print_exception=False) from None
+                    raise gr.Error(
+                        html.escape(describe(error), quote=False), duration=None, print_exception=False
+                    ) from None
 
         run.__annotations__ = {'request': gr.Request}
         return run
@@ -244,21 +251,12 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
                 trigger_mode='always_last', show_progress='hidden', api_visibility='private',
             )  # fmt: skip
         make.click(in_words(make_files), [chosen, position, threshold], made, api_visibility='private')
-        page.unload(_closing(windows))
+        page.unload(close)
     return page
 
 
 def _threshold_info(choices: ChoosableModels, model: str) -> str:
     return f"A pixel is target when its probability is above. The model's own: {choices.threshold(model):g}"
-
-
-def _closing(windows: Windows) -> Callable[[Any], None]:
-    import gradio as gr
-
-    def close(request: gr.Request) -> None:
-        windows.close(request.session_hash)
-
-    return close
 
 
 class _LocalOnly:
