@@ -55,7 +55,7 @@ def reproduce(
     Args:
         models: Names of configs, with or without the dataset. With weights, none means all.
         datasets: Endings of configs: ``'nuaa'``, ``'nudt'``, ``'irstd1k'``, ....
-        budget: ``'gpu'`` trains as each config says; ``'cpu'`` gives configs of more than 10,000 iterations the fast
+        budget: ``'gpu'`` trains as each config says; ``'cpu'`` gives configs of more than 8,000 iterations the fast
             schedule.
         weights: Test these and train nothing: ``'packaged'``, a file, or a folder of files that others published,
             known by their names and converted as ``mmirstd convert`` does.

@@ -209,7 +209,7 @@ def side_by_side_table(results: Results) -> str:
     for collection in results.collections.values():  # what is known of by quotes alone
         quoted = [q.model for q in collection.quoted if q.model]
         known = [m for m, c in of_model.items() if c == collection.name]
-        if collection.name not in shown.values() or quoted:
+        if quoted or (collection.quoted and collection.name not in shown.values()):
             shown |= dict.fromkeys(quoted or known[:1] or [collection.name], collection.name)
     rows = []
     for model, name in sorted(shown.items(), key=lambda item: (str(item[1]).lower(), item[0])):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mmirstd.apis import reproduce, reproducing
+from mmirstd.apis.configuration import OptionError
 from mmirstd.apis.reproduction_plan import ReproductionRun, plan_runs
 from mmirstd.apis.reproduction_run import perform_run
 from mmirstd.apis.run_records import FORMAT, RecordError, protocol_metrics, read_record, write_record
@@ -210,6 +211,8 @@ class TestPlan:
         assert long.optim_wrapper == own.optim_wrapper
         assert any(hook['type'] == 'EMAHook' for hook in long.custom_hooks)
         assert long.train_dataloader.batch_size == 8  # the network's own samples
+        with pytest.raises(OptionError, match='its optimizers have no schedule for the budget cpu'):
+            plan_runs(['mdvsfa'], ['nudt'], budget='cpu')
         published = plan_runs(['adgfnet-lite'], ['nudt'], budget='gpu')[0].train_config()
         assert published.train_cfg.max_iters == 30000
 
