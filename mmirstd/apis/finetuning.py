@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmirstd.apis.configuration import CfgOptions, OptionError, read_config, refuse_without_weights
 from mmirstd.apis.inference import checkpoint_for
 from mmirstd.apis.running import say
+from mmirstd.apis.scheduling import set_iterations
 from mmirstd.apis.testing import test
 from mmirstd.apis.training import TrainResult, set_start, train
 from mmirstd.datasets.folder import FolderDataset
@@ -26,8 +27,10 @@ VAL_SHARE = 0.2
 PASSES = 60
 ITERATIONS = (150, 4000)
 VALIDATIONS = 5
+PATIENCE = 3  # validations without a gain
 REPORTED = ('IoU', 'nIoU', 'Pd', 'Fa', 'F1')
 RATE = 0.25  # of the config's own learning rate, which is for random weights
+DECAY = 30.0  # towards the weights at the start: none moves farther from them than about 1 / 30
 
 
 class FinetuneResult(NamedTuple):
@@ -52,7 +55,11 @@ def finetune(
 
     A fifth of the images, drawn with a fixed seed, is held out. The best checkpoint is chosen on it, and the metrics
     before and after are those on it. Both parts stand in ``work_dir/splits``. Every image is seen 60 times, within 150
-    to 4,000 iterations, at a quarter of the config's learning rate.
+    to 4,000 iterations, at a quarter of the config's learning rate; three validations without a gain end it.
+
+    The training stays near its start: batch norms keep their statistics, and weights are pulled towards what they were.
+    The start is validated, too. Where no iteration is better on the held-out images, the best checkpoint,
+    ``best_IoU_iter_0.pth``, holds the weights of the start.
 
     Args:
         folder: Holds ``images/`` and ``masks/``, see :class:`mmirstd.datasets.FolderDataset`; five pairs at least.
@@ -81,6 +88,7 @@ def finetune(
     parts = {'train': [i for i in ids if i not in set(val)], 'val': val}
     set_folder(cfg, folder, {part: osp.abspath(osp.join(cfg.work_dir, 'splits', f'{part}.txt')) for part in parts})
     set_schedule(cfg, len(parts['train']))
+    keep_close(cfg)
     cfg.load_from = checkpoint
     cfg = read_config(cfg, cfg_options)
     set_start(cfg, resume=False, overwrite=overwrite)  # an earlier run stops this one before anything is written
@@ -93,8 +101,8 @@ def finetune(
     after = test(cfg, training.best, work_dir=osp.join(cfg.work_dir, 'after')).metrics
     rows = [{'held out': name, **metrics} for name, metrics in (('before', before), ('after', after))]
     say(text_rows(rows, ['held out', *REPORTED]))
-    if after['IoU'] <= before['IoU']:
-        say(f'no checkpoint is better on the held-out images than the weights it started from: keep {checkpoint}')
+    if osp.basename(training.best).endswith('_iter_0.pth'):
+        say(f'no iteration is better on the held-out images than the start, {checkpoint}: the best are its weights')
     return FinetuneResult(training, before, after)
 
 
@@ -103,7 +111,9 @@ def set_folder(cfg: Config, folder: str, splits: Mapping[str, str]) -> None:
     for loader, part in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         dataset = cfg[f'{loader}_dataloader'].dataset
         pipeline = next(leaf.pipeline for _, leaf in iter_datasets(cfg, [loader]) if leaf.get('pipeline'))
-        leaf = dict(type='mmirstd.FolderDataset', data_root=folder, ann_file=splits[part], pipeline=pipeline)
+        leaf = dict(
+            type='mmirstd.FolderDataset', data_root=folder, ann_file=splits[part], pipeline=pipeline, cache='memory'
+        )
         if loader == 'train' and dataset.type == 'MultiImageMixDataset':  # it augments what the inner one loads
             dataset.dataset = leaf
         else:
@@ -116,17 +126,21 @@ def set_schedule(cfg: Config, images: int) -> None:
     Raises:
         OptionError: If the config does not train by iterations.
     """
-    if cfg.train_cfg.get('type') != 'IterBasedTrainLoop':
-        raise OptionError(f'{cfg.filename}: fine-tuning needs a config that trains by iterations (IterBasedTrainLoop)')
     wanted = PASSES * images // cfg.train_dataloader.batch_size
     interval = min(max(wanted, ITERATIONS[0]), ITERATIONS[1]) // VALIDATIONS
-    factor = interval * VALIDATIONS / cfg.train_cfg.max_iters
-    for scheduler in cfg.param_scheduler:
-        for key in scheduler.keys() & {'begin', 'end'}:
-            scheduler[key] = round(scheduler[key] * factor)
-        if 'milestones' in scheduler:
-            scheduler.milestones = [round(milestone * factor) for milestone in scheduler.milestones]
-    cfg.train_cfg.update(max_iters=interval * VALIDATIONS, val_interval=interval)
-    cfg.default_hooks.checkpoint.interval = interval
+    set_iterations(cfg, interval * VALIDATIONS, VALIDATIONS, 'fine-tuning')
     for _, wrapper in iter_optim_wrappers(cfg):
         wrapper.optimizer.lr *= RATE
+
+
+def keep_close(cfg: Config) -> None:
+    """Let a training stay near its start, and end where it no longer gains; its start is a candidate for the best."""
+    for _, wrapper in iter_optim_wrappers(cfg):
+        wrapper.optimizer.weight_decay = 0.0  # towards zero, see StartingPointDecayHook
+    cfg.custom_hooks = [
+        *(cfg.get('custom_hooks') or []),
+        dict(type='mmirstd.ValidateFirstHook'),
+        dict(type='mmirstd.FrozenStatisticsHook'),
+        dict(type='mmirstd.StartingPointDecayHook', decay=DECAY),
+        dict(type='EarlyStoppingHook', monitor='IoU', rule='greater', min_delta=0.0, patience=PATIENCE),
+    ]

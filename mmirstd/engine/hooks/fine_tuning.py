@@ -1,5 +1,7 @@
 """Hooks of a training that starts from trained weights and must not lose what they know."""
 
+from itertools import chain
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -72,7 +74,8 @@ class StartingPointDecayHook(Hook):
         """Pull each parameter that the optimizer moves."""
         names = {id(p): name for name, p in _parameters(runner.model)}
         with torch.no_grad():
-            for group in runner.optim_wrapper.param_groups:
+            groups = runner.optim_wrapper.param_groups
+            for group in chain.from_iterable(groups.values()) if isinstance(groups, dict) else groups:
                 for parameter in group['params']:
                     if (start := self._start.get(names.get(id(parameter)))) is not None:
                         parameter.lerp_(start, min(group['lr'] * self.decay, 1.0))
