@@ -24,6 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {'nuaa': 'NUAA-SIRST', 'nudt': 'NUDT-SIRST', 'irstd1k': 'IRSTD-1k'}
 SIRST3 = dict(mean=[95.010], std=[41.511])
 NUDT = dict(mean=[107.81], std=[33.02])
+# As the reference padded. Our default, even sizes and no edge at the padding, gives 0.403 on NUAA-SIRST.
+ZEROS = dict(test_divisor=32, test_pad_mode='constant')
+# The reference has no Misc_111, whose mask has another size than its image.
+LEFT_OUT = 'Misc_111'
 # File, source of the conversion, config, test set, IoU, what differs from the config's preprocessor and, where not all
 # were measured, the number of first images.
 CASES = [
@@ -35,7 +39,7 @@ CASES = [
     ('alcnet_sirst3', 'acm', 'alcnet', 'nuaa', 0.680, SIRST3),
     ('alcnet_nudt', 'acm', 'alcnet', 'nudt', 0.669, {}),
     ('rdian_irdst', 'rdian', 'rdian', 'nudt', 0.198, {}),
-    ('rdian_irdst', 'rdian', 'rdian', 'nuaa', 0.374, {}),
+    ('rdian_irdst', 'rdian', 'rdian', 'nuaa', 0.374, ZEROS),
     ('adgfnet-lite_nudt', 'adgfnet', 'adgfnet-lite', 'nudt', 0.9368, {}),
     ('adgfnet-lite_nudt', 'adgfnet', 'adgfnet-lite', 'nuaa', 0.423, NUDT),
     ('adgfnet-lite_irstd1k', 'adgfnet', 'adgfnet-lite', 'irstd1k', 0.6649, {}),
@@ -61,10 +65,11 @@ def metrics_of(data, weights, source, config, dataset, differences, images=None)
         samples = DATASETS.build(dict(cfg.test_dataloader.dataset, data_root=folder, indices=images))
         evaluator = Evaluator(cfg.test_evaluator)
         evaluator.dataset_meta = samples.metainfo
-        for i in range(len(samples)):
+        kept = [i for i in range(len(samples)) if samples.get_data_info(i)['img_id'] != LEFT_OUT]
+        for i in kept:
             batch = pseudo_collate([samples[i]])
             evaluator.process(model.test_step(batch), batch)
-        return evaluator.evaluate(len(samples))
+        return evaluator.evaluate(len(kept))
 
 
 @pytest.mark.exhaustive
