@@ -1,5 +1,6 @@
 """A distillation from its config to the student, with the teacher run online and from a cache."""
 
+import runpy
 import shutil
 from pathlib import Path
 
@@ -202,3 +203,14 @@ def test_the_command(call, config, tmp_path, capsys):
     assert '5 views' in capsys.readouterr().out
     shutil.rmtree(tmp_path / 'cache')
     assert 'DIR' in str(call('cache-teacher', config)) or call('cache-teacher', config) == 2
+
+
+def test_steps_with_and_without_the_cache_are_timed(config, tmp_path, monkeypatch, capsys):
+    cache_teacher(config, tmp_path / 'cache', workers=0)
+    tool = runpy.run_path(str(ROOT / 'tools/benchmarks/benchmark_distillation.py'))
+    arguments = ['x', str(config), '--cache', str(tmp_path / 'cache'), '--rounds', '2', '--batch', '2']
+    monkeypatch.setattr('sys.argv', arguments)
+    tool['main']()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(('| online', '| cache'))]
+    assert len(rows) == 2
+    assert rows[0].rstrip(' |').endswith('1.00')

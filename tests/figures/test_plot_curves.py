@@ -29,6 +29,20 @@ def test_curves_of_the_newest_run_become_a_picture(tmp_path):
     assert sorted(p.name for p in out.parent.iterdir()) == ['curves.png']
 
 
+def test_of_a_distillation_the_loss_on_held_out_images_is_drawn(tmp_path):
+    for name, values in {'a': dict(held_out_loss=3.0), 'b': dict(IoU=0.5, nIoU=0.6, Pd=0.9)}.items():
+        folder = tmp_path / name / '20260101_000000/vis_data'
+        folder.mkdir(parents=True)
+        records = [dict(step=1, loss=1.0), dict(step=2, **values)]
+        (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+    plot = runpy.run_path(str(TOOL))['plot']
+    right = plot([tmp_path / 'a']).axes[1]
+    assert [line.get_ydata().tolist() for line in right.lines] == [[3.0]]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ['held_out_loss']
+    with pytest.raises(SystemExit, match='draw them apart'):
+        plot([tmp_path / 'a', tmp_path / 'b'])
+
+
 def test_a_folder_without_runs_is_an_error_that_names_it(tmp_path):
     done = run(tmp_path, '--out', tmp_path / 'x.png')
     assert done.returncode == 1
