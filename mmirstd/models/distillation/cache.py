@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmseg.structures import SegDataSample
@@ -62,6 +63,6 @@ class TeacherCache:
                     f'{key}: other images, or another augmentation or seed; make the cache anew'
                 )
             rows.append(self._stores[key].read(index))
-        return tuple(
-            torch.stack([torch.from_numpy(m) for m in maps]).to(device).float() for maps in zip(*rows, strict=True)
-        )
+        # Stacked by NumPy: under autocast on a CPU, PyTorch refuses to join tensors of float16.
+        stacked = (torch.from_numpy(np.stack(maps)) for maps in zip(*rows, strict=True))
+        return tuple(maps.to(device).float() for maps in stacked)
