@@ -22,6 +22,14 @@ CONFIGS = [path for path in ALL_CONFIGS if path.parent.name not in ('classical',
 # What changes neither the network nor its losses.
 APART = ('init_cfg', 'data_preprocessor', 'with_cp', 'test_cfg', 'pretrained')
 
+# Heads that look at regions chosen by values, which another precision may choose otherwise.
+CHOOSING_HEADS = ('RegionHead', 'InteriorAttentionHead')
+
+
+def chooses(model):
+    """Whether the head of a model looks at chosen regions only."""
+    return type(model.decode_head).__name__ in CHOOSING_HEADS
+
 
 def name(path):
     return str(path.relative_to(ROOT).with_suffix(''))
@@ -129,6 +137,14 @@ def shrink(cfg):
         cfg.model.neck.in_channels = widths
         for part, width in zip((head, *cfg.model.auxiliary_head), (widths[0], *widths), strict=True):
             part.in_channels = width
+    elif inner.type == 'mmirstd.InteriorEncoder':
+        inner.update(channels=[8, 8, 8], embed_dims=16)
+        inner.proposals.update(base_channels=4)
+        head.update(in_channels=[16, 16], num_layers=1, num_heads=2, feedforward_channels=32, warmup_iters=0)
+    elif inner.type == 'mmirstd.EdgeGuidedEncoder':
+        inner.channels = 4
+        cfg.model.neck.in_channels = [16, 32, 32] * 2
+        head.update(in_channels=8, channels=8)
     elif inner.type == 'mmirstd.UnfoldedRPCA':
         inner.update(num_stages=2, channels=4, light_channels=inner.get('light_channels') and 4)
     elif inner.type == 'mmirstd.DirectionalEncoder':

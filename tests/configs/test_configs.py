@@ -15,6 +15,7 @@ from small_configs import (
     ALL_CONFIGS,
     CONFIGS,
     ROOT,
+    chooses,
     first_of_each_kind,
     is_buildable,
     name,
@@ -78,7 +79,9 @@ def test_probabilities_are_float32_in_any_precision(path):
         got.append(predict())
     for probability in got:
         assert probability.dtype == torch.float32
-        torch.testing.assert_close(probability, expected, atol=0.01, rtol=0)
+        assert probability.isfinite().all()
+        if not chooses(model):
+            torch.testing.assert_close(probability, expected, atol=0.01, rtol=0)
 
 
 def test_leaves_are_short():

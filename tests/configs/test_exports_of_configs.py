@@ -5,7 +5,12 @@ from export_table import export_small, networks
 from small_configs import ROOT, name
 
 # Configs that have no graph: part of a name -> what their README says of it.
-NOT_EXPORTED = {'_wpmd-transform_': 'WPMD of the image', '_wpmd-both_': 'WPMD of the image'}
+NOT_EXPORTED = {
+    '_wpmd-transform_': 'WPMD of the image',
+    '_wpmd-both_': 'WPMD of the image',
+    'egpnet_': 'chosen by their values',
+    'iaanet_': 'chosen by their values',
+}
 NETWORKS = networks()
 ORDINARY = ('irsam', 'sgem')  # with one size, and with any
 FAMILIES = {

@@ -23,11 +23,15 @@ from mmirstd.models.baselines import (
     DenselyNestedPyramid,
     DilatedUNetDecoder,
     InteractiveUBlockDecoder,
+    InteriorAttentionHead,
     LinearFusionEncoder,
     ModulatedPyramid,
+    MutualPyramid,
     OrientedPyramid,
     UnfoldedRPCA,
 )
+from mmirstd.models.baselines.egpnet import likely_regions
+from mmirstd.models.baselines.iaanet import complete_iou, suppress_overlaps
 from mmirstd.models.baselines.rdian import DirectionalContrast
 from mmirstd.models.decode_heads import ConvHead, SideOutputHead
 from mmirstd.models.layers.reparam import switch_to_deploy
@@ -35,7 +39,7 @@ from mmirstd.models.layers.reparam import switch_to_deploy
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = {
     name: golden
-    for file in ('baselines', 'dnanet', 'isnet', 'abcnet-s')
+    for file in ('baselines', 'dnanet', 'isnet', 'abcnet-s', 'egpnet', 'iaanet')
     for name, golden in json.loads((Path(__file__).parent / f'golden/{file}.json').read_text()).items()
 }
 # Network -> source of its checkpoints, where they have another name.
@@ -65,7 +69,8 @@ def build(name):
 
 @cache
 def published_state(name):
-    return {key: drawn(key, tuple(shape)) for key, shape in GOLDEN[name]['keys'].items()}
+    factors = GOLDEN[name].get('factors', {})
+    return {key: factors.get(key, 1) * drawn(key, tuple(shape)) for key, shape in GOLDEN[name]['keys'].items()}
 
 
 def logits(model, x):
@@ -86,6 +91,7 @@ def test_equals_the_published_code(name, all_tests):
             assert switch_to_deploy(model) > 5
         for case in GOLDEN[name]['cases']:
             x = image(case['seed'], *case['shape'])
+            x = x.abs() if GOLDEN[name].get('absolute') else x
             with torch.no_grad():
                 assert_golden(logits(model, x), case)
                 if 'edge' in case:
@@ -144,6 +150,8 @@ def test_parts_refuse_what_does_not_fit():
         LinearFusionEncoder(3, [4, 8, 8, 8], image_size=30)
     with pytest.raises(ValueError, match='two or more'):
         DilatedUNetDecoder([4])
+    with pytest.raises(ValueError, match='must be C, 2 C, 2 C'):
+        MutualPyramid([4, 8, 8, 4, 8, 9])
     with pytest.raises(ValueError, match='as many'):
         DenselyNestedPyramid([4, 8], [1])
     with pytest.raises(ValueError, match='do not fit'):
@@ -176,6 +184,102 @@ def test_necks_mix_with_other_encoders():
         (torch.rand(2, 4, 21, 17), torch.rand(2, 8, 11, 9), torch.rand(2, 8, 6, 5))
     )
     assert [x.shape for x in levels[1:]] == [(2, 4, 11, 9), (2, 8, 6, 5)]
+
+
+def test_regions_are_those_of_the_most_probable_components():
+    probability = np.zeros((8, 10))
+    assert likely_regions(probability, 2).tolist() == [[0, 0, 8, 10]] * 2
+    probability[1, 1:3] = 0.9, 0.5  # the second is not above a half
+    probability[4:6, 5:7] = 0.6, 0.8
+    probability[7, 9] = 0.95
+    best, second, third = [7, 9, 8, 10], [1, 1, 2, 2], [4, 5, 6, 7]
+    assert likely_regions(probability).tolist() == [best, second, third]
+    assert likely_regions(probability, 2).tolist() == [best, second]
+    assert likely_regions(probability, 4).tolist() == [best, best, second, third]
+
+
+def test_complete_iou_is_its_closed_form():
+    box = torch.tensor([[4.0, 4.0, 4.0, 2.0], [1.0, 1.0, 2.0, 2.0], [3.0, 3.0, 2.0, 2.0]], dtype=torch.float64)
+    target = torch.tensor([[5.0, 4.0, 2.0, 2.0], [5.0, 4.0, 2.0, 2.0], [3.0, 3.0, 2.0, 2.0]], dtype=torch.float64)
+    # The first holds the target: IoU 4 / 8, centers 1 apart in a hull of 4 x 2. The second is apart from it.
+    shape = 4 / np.pi**2 * (np.arctan(2) - np.arctan(1)) ** 2
+    expected = [0.5 - 1 / 20 - shape**2 / (shape + 0.5), -25 / (6**2 + 5**2), 1]
+    torch.testing.assert_close(
+        complete_iou(box, target), torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0
+    )
+
+
+def test_boxes_that_overlap_a_better_one_are_left_out():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [20, 0, 20, 9]], np.float64)
+    assert suppress_overlaps(boxes, np.array([0.5, 0.9, 0.6, 0.1]), 0.6).tolist() == [1, 3]
+    assert suppress_overlaps(boxes, np.array([0.5, 0.9, 0.6, 0.1]), 0.7).tolist() == [1, 2, 3]
+    assert suppress_overlaps(boxes[:0], np.zeros(0), 0.5).tolist() == []
+
+
+def interior_head(**kwargs):
+    torch.manual_seed(0)
+    bce = dict(type='mmirstd.BinaryCrossEntropyLoss', pos_weight=3.0)
+    return InteriorAttentionHead([8, 4], num_layers=1, num_heads=2, feedforward_channels=8, loss_decode=bce, **kwargs)
+
+
+def test_the_loss_of_boxes_is_zero_where_they_fit():
+    """A target of one pixel has a box of 8 x 8 pixels around it."""
+    head = interior_head()
+    label = torch.zeros(1, 64, 64, dtype=torch.long)
+    label[0, 24, 40] = 1
+    raw = torch.full((1, 5, 4, 4), -30.0)
+    side = torch.tensor(8 / 10).sqrt() / 2
+    raw[0, :4, 1, 2] = torch.logit(torch.stack([torch.tensor(0.5), torch.tensor(0.5), side, side]))
+    raw[0, 4, 1, 2] = 30.0
+    losses = head.box_losses(raw, label)
+    assert losses['loss_box'].item() == pytest.approx(0, abs=1e-5)
+    assert losses['loss_object'].item() == pytest.approx(0, abs=1e-4)
+    raw[0, 4, 1, 2] = 0.0
+    assert head.box_losses(raw, label)['loss_object'].item() == pytest.approx(10 * np.log(2) / 16, rel=1e-4)
+    empty = head.box_losses(raw.requires_grad_(), torch.zeros_like(label))
+    assert empty['loss_box'] == 0
+    sum(empty.values()).backward()
+
+
+def test_the_mask_is_trained_inside_boxes_alone_and_after_the_boxes():
+    head = interior_head(warmup_iters=3, dropout=0.0)
+    maps = (torch.randn(2, 8, 48, 64), torch.randn(2, 4, 3, 4))
+    label = torch.zeros(1, 48, 64, dtype=torch.long)
+    label[0, 20, 30] = 1
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in range(2)]
+    hub = MessageHub.get_current_instance()
+    try:
+        hub.update_info('iter', 0)
+        assert head.loss(maps, samples, {})['loss_bce'] == 0
+        hub.update_info('iter', 3)
+        torch.manual_seed(1)
+        losses = head.loss(maps, samples, {})
+    finally:
+        hub.update_info('iter', 0)
+    torch.manual_seed(1)
+    logits, inside = head.segment(maps[0], head.boxes(head.detect(maps[1]), 48, 64))
+    assert (logits[:, 0][~inside] == -20).all()
+    assert 0 < inside.float().mean() < 0.9
+    expected = sum(
+        torch.nn.functional.binary_cross_entropy_with_logits(
+            logits[i, 0][inside[i]], label[0][inside[i]].float(), pos_weight=torch.tensor(3.0)
+        )
+        for i in range(2)
+    )
+    torch.testing.assert_close(losses['loss_bce'], expected / 2)
+
+
+def test_random_boxes_fill_up_what_was_found_and_stay_inside():
+    head = interior_head()
+    raw = torch.full((1, 5, 2, 2), -30.0)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        (boxes,) = head.train().boxes(raw, 20, 30)
+        assert 1 <= len(boxes) <= 5
+        assert all(0 <= a < c <= 30 and 0 <= b < d <= 20 for a, b, c, d in boxes)
+    assert head.eval().boxes(raw, 20, 30) == [[]]
+    logits = head((torch.randn(1, 8, 20, 30), torch.zeros(1, 4, 2, 2)))
+    assert logits.shape == (1, 1, 20, 30)
 
 
 @pytest.mark.parametrize('size', [(41, 63), (32, 32), (96, 48)])

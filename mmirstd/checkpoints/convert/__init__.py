@@ -13,6 +13,8 @@ from mmirstd.checkpoints.convert.acm import convert_acm_state_dict
 from mmirstd.checkpoints.convert.adgfnet import convert_adgfnet_state_dict
 from mmirstd.checkpoints.convert.edge_sam import convert_edge_sam_state_dict
 from mmirstd.checkpoints.convert.efficient_sam import convert_efficient_sam_state_dict
+from mmirstd.checkpoints.convert.egpnet import convert_egpnet_state_dict
+from mmirstd.checkpoints.convert.iaanet import convert_iaanet_state_dict
 from mmirstd.checkpoints.convert.isnet import convert_isnet_state_dict
 from mmirstd.checkpoints.convert.mdvsfa import convert_mdvsfa_state_dict
 from mmirstd.checkpoints.convert.rdian import convert_rdian_state_dict
@@ -93,6 +95,8 @@ SOURCES: dict[str, Callable[[StateDict], ConvertedWeights]] = {
     'dnanet': _segmentor(convert_dnanet_state_dict),
     'edge-sam': _segmentor(convert_edge_sam_state_dict),
     'efficient-sam': _segmentor(convert_efficient_sam_state_dict),
+    'egpnet': _segmentor(convert_egpnet_state_dict),
+    'iaanet': _segmentor(convert_iaanet_state_dict),
     'isnet': _segmentor(convert_isnet_state_dict),
     'mdvsfa': _segmentor(convert_mdvsfa_state_dict),
     'mshnet': _segmentor(convert_mshnet_state_dict),

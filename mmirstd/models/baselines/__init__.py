@@ -4,6 +4,8 @@ from .abcnet import DilatedUNetDecoder, LinearFusionEncoder
 from .acm import ACMEncoder, ModulatedPyramid
 from .adgfnet import AnomalyGatedFPN, ResidualEncoder
 from .dnanet import DenselyNestedPyramid
+from .egpnet import EdgeGuidedEncoder, MutualPyramid, RegionHead
+from .iaanet import InteriorAttentionHead, InteriorEncoder
 from .isnet import GradientEncoder, OrientedPyramid, ShapeHead
 from .mdvsfa import ClampedHead, ClampedHeads, ContextAggregation, MaskDiscriminator, ParallelBackbones
 from .rdian import AdditiveUpsampling, DirectionalEncoder
@@ -22,13 +24,18 @@ __all__ = [
     'DenselyNestedPyramid',
     'DilatedUNetDecoder',
     'DirectionalEncoder',
+    'EdgeGuidedEncoder',
     'GradientEncoder',
     'InteractiveUBlockDecoder',
+    'InteriorAttentionHead',
+    'InteriorEncoder',
     'LinearFusionEncoder',
     'MaskDiscriminator',
     'ModulatedPyramid',
+    'MutualPyramid',
     'OrientedPyramid',
     'ParallelBackbones',
+    'RegionHead',
     'ResidualEncoder',
     'ResidualUNetDecoder',
     'ResidualUNetEncoder',

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/iaanet.py',
+    '../_base_/datasets/mdfa_gray.py',
+    '../_base_/pipelines/random128.py',
+    '../_base_/schedules/iaanet.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
