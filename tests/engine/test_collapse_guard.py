@@ -116,6 +116,7 @@ HEADS = {
     'SegmenterMaskTransformerHead': SMALL | dict(num_layers=1, num_heads=2, embed_dims=8),
     'UPerHead': MULTI | dict(pool_scales=(1, 2)),
     'mmirstd.ClampedHead': dict(in_channels=8, in_index=0),
+    'mmirstd.ClampedHeads': dict(in_channels=[8, 8], kernel_sizes=[1, 1], predict=0, loss_decode=[BCE, BCE]),
     'mmirstd.ConvHead': dict(in_channels=8, in_index=0),
     'mmirstd.GranularityAwareHead': dict(in_channels=8, channels=8, early_channels=8, early_index=0, in_index=1,
                                          num_heads=2, feedforward_channels=8),
@@ -125,6 +126,9 @@ HEADS = {
         in_channels=8, channels=8, in_index=0, num_heads=2, feedforward_channels=8, mask_channels=(8, 4),
         prompt_channels=None, query_source='learned', num_queries=2, aux_weights=dict(),
     ),
+    'mmirstd.InteriorAttentionHead': dict(in_channels=(8, 8), num_layers=1, num_heads=2, feedforward_channels=8),
+    'mmirstd.RegionHead': dict(in_channels=8),
+    'mmirstd.ShapeHead': dict(in_channels=[8, 8, 8], edge_channels=8),
     'mmirstd.SideOutputHead': dict(in_channels=[8, 8]),
     'mmirstd.UnfoldingHead': dict(),
 }  # fmt: skip
@@ -138,6 +142,16 @@ UNWATCHED = {
     'STDCHead': 'predicts boundaries',
     'SideAdapterCLIPHead': 'computes its losses without a map of logits',
     'VPDDepthHead': 'predicts depth',
+}
+# Their losses do not pass `forward`.
+BESIDE_FORWARD = {
+    'mmirstd.ClampedHeads',
+    'mmirstd.EfficientSAMHead',
+    'mmirstd.GranularityAwareHead',
+    'mmirstd.InteriorAttentionHead',
+    'mmirstd.RegionHead',
+    'mmirstd.ShapeHead',
+    'mmirstd.SideOutputHead',
 }
 UNTRAINED = {'mmirstd.ThresholdHead'}  # `mmirstd train` refuses what it stands in
 
@@ -188,6 +202,12 @@ def features(name):
         return torch.randn(2, 8, 64, 64), torch.randn(2, 8, 56, 56), torch.randn(2, 8, 50, 50)
     if name == 'mmirstd.UnfoldingHead':  # logits, the image made anew, and the image
         return tuple(torch.randn(2, 1, 32, 32) for _ in range(3))
+    if name == 'mmirstd.InteriorAttentionHead':  # pixels, and cells of 16 x 16 of them
+        return torch.randn(2, 8, 32, 32), torch.randn(2, 8, 2, 2)
+    if name == 'mmirstd.ShapeHead':
+        return torch.randn(2, 8, 32, 32), fine, coarse
+    if name == 'mmirstd.RegionHead':
+        return fine, torch.randn(2, 8, 8, 8)
     if name == 'SETRMLAHead':
         return fine, torch.randn(2, 8, 8, 8)
     return fine, coarse
@@ -201,23 +221,22 @@ def test_every_head_is_watched(name, logits):
     before = () if name != 'OCRHead' else (torch.randn(2, 1, 8, 8),)
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 32, 32, dtype=torch.long)))
     sample.gt_edge_map = PixelData(data=torch.zeros(1, 32, 32, dtype=torch.long))
-    assert 'target_prob' not in head.loss(features_, *before, [sample, sample], None)
+    if name == 'mmirstd.InteriorAttentionHead':
+        head.eval()  # in training it draws regions
+    assert not any('target_prob' in key for key in head.loss(features_, *before, [sample, sample], None))
     sample.gt_sem_seg.data[0, 8:20, 8:20] = 1
     seen = []
     forward = head.forward
     with mock.patch.object(head, 'forward', lambda *args: seen.append(forward(*args)) or seen[-1]):
         losses = head.loss(features_, *before, [sample, sample], None)
-    if name in (
-        'mmirstd.GranularityAwareHead',
-        'mmirstd.EfficientSAMHead',
-        'mmirstd.SideOutputHead',
-    ):  # its loss does not pass `forward`
+    if name in BESIDE_FORWARD:
         seen = [head(features_)]
     out = seen[0] if torch.is_tensor(seen[0]) else seen[0][{'PIDHead': 1, 'IterativeDecodeHead': -1}.get(name, 0)]
     out = torch.nn.functional.interpolate(out, (32, 32), mode='bilinear', align_corners=head.align_corners)
     probability = out.sigmoid()[:, 0] if out.shape[1] == 1 else out.softmax(1)[:, 1]
-    assert losses['target_prob'].item() == pytest.approx(probability[:, 8:20, 8:20].mean().item(), rel=1e-5)
-    assert sum('target_prob' in key for key in losses) == 1
+    first, *others = [key for key in losses if key.endswith('target_prob')]
+    assert losses[first].item() == pytest.approx(probability[:, 8:20, 8:20].mean().item(), rel=1e-5)
+    assert others == (['mask2.target_prob'] if name == 'mmirstd.ClampedHeads' else [])
 
 
 def instance(name):
