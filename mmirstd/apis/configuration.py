@@ -105,9 +105,22 @@ def _parse_value(text: str, option: str) -> Any:
     if text.lstrip().startswith(('{', 'dict(')) or '{' in text or 'dict(' in text:
         raise OptionError(f"{option}: write a dict as {{'key': value}} or dict(key=value), with texts in quotes")
     try:
-        return DictAction._parse_iterable(text)
+        value = DictAction._parse_iterable(text)
     except (AssertionError, RecursionError) as error:
         raise OptionError(f'{option}: {" ".join(str(error).split()) or "brackets do not match"}') from None
+    return _with_spaces(value, text)
+
+
+def _with_spaces(value: Any, text: str) -> Any:
+    """Give a text, or a list of texts, the spaces inside back that MMEngine takes out, such as those of a path."""
+    if isinstance(value, str):
+        return text.strip().strip('\'"')
+    parts = text.strip().strip('[]()').split(',')
+    if isinstance(value, (list, tuple)) and len(parts) == len(value):
+        return type(value)(
+            _with_spaces(v, part) if isinstance(v, str) else v for v, part in zip(value, parts, strict=True)
+        )
+    return value
 
 
 def check_option(cfg: Config, key: str) -> None:

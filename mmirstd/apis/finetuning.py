@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError, read_config, refuse_without_weights
+from mmirstd.apis.configuration import CfgOptions, OptionError, read_config, refuse_distiller, refuse_without_weights
 from mmirstd.apis.inference import checkpoint_for
 from mmirstd.apis.running import say
 from mmirstd.apis.scheduling import set_iterations
@@ -15,7 +15,7 @@ from mmirstd.apis.testing import test
 from mmirstd.apis.training import TrainResult, set_start, train
 from mmirstd.datasets.folder import FolderDataset
 from mmirstd.datasets.published_splits import choose_val
-from mmirstd.io.files import write_atomically
+from mmirstd.io.files import refuse_no_folder, write_atomically
 from mmirstd.io.tables import text_rows
 from mmirstd.utils.configs import DEFAULT_MODEL
 from mmirstd.utils.data_root import iter_datasets
@@ -71,16 +71,21 @@ def finetune(
         amp: Mixed precision; bfloat16 on a CPU.
 
     Raises:
-        OptionError: If there are fewer than five images.
+        OptionError: If there are fewer than five images, or the config is of a distillation.
         CheckpointError: If the checkpoint is missing or does not fit, or none is given and none comes with the package.
         FileExistsError: If ``work_dir`` holds checkpoints of another run.
+        NotADirectoryError: If ``work_dir`` is a file.
     """
     refuse_without_weights(config, 'train')
-    checkpoint = checkpoint_for(config, checkpoint)
     cfg = read_config(config)
+    refuse_distiller(cfg)
+    checkpoint = checkpoint_for(config, checkpoint)
+    if not str(folder):
+        raise OptionError('the folder to fine-tune on has no name')
     folder = osp.abspath(folder)
     name = osp.splitext(osp.basename(cfg.filename or 'config'))[0]
     cfg.work_dir = str(work_dir or osp.join('work_dirs', f'{name}-finetuned', osp.basename(folder)))
+    refuse_no_folder(cfg.work_dir)
     ids = FolderDataset(data_root=folder, pipeline=[]).img_ids
     if len(ids) < LEAST_IMAGES:
         raise OptionError(f'{folder} has {len(ids)} images with masks: fine-tuning needs at least {LEAST_IMAGES}')

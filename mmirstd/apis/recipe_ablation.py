@@ -1,7 +1,7 @@
 """Which recipe trains a network best in equal time: variants of a config, each with several seeds."""
 
-import copy
 import json
+import math
 import os
 import shutil
 import statistics
@@ -13,29 +13,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmirstd.apis.configuration import OptionError, read_config, run_config
+from mmirstd.apis.configuration import OptionError
+from mmirstd.apis.recipe_variants import read_variants, seeded_config, variant_config
 from mmirstd.apis.running import running, say
 from mmirstd.apis.scheduling import set_iterations
-from mmirstd.apis.training import use_amp
 from mmirstd.engine.provenance import leaves
-from mmirstd.io.files import write_atomically
+from mmirstd.engine.value_checks import check_values
+from mmirstd.io.files import refuse_no_folder, write_atomically
 from mmirstd.io.tables import json_bytes, markdown_rows
-from mmirstd.utils.errors import UserError
+from mmirstd.utils.errors import UserError, describe
+from mmirstd.utils.locks import folder_lock
 from mmirstd.utils.text import as_list, did_you_mean
 
 TIMED_STEPS, FIRST_STEPS = 12, 3  # measured, and not counted before
 METRICS = ('IoU', 'nIoU', 'Pd', 'Fa')
+# Of a larger set, most samples are loaded for the first time in a training, too.
+MOST_CACHED = 2000
 
 
 class AblationError(UserError, RuntimeError):
-    """A training of an ablation failed."""
+    """A training of an ablation failed, or its files are not those of an ablation."""
 
 
 class VariantResult(NamedTuple):
@@ -87,14 +91,15 @@ def ablate_recipes(
 
     A step of each variant is measured, loading included. Its iterations are what fits into the time, and the phases of
     its schedule keep their shares of them. Each training is a process of its own. What is done is not done again, and
-    an interrupted training is resumed; a variant that was changed is trained anew. Other work on the machine changes
+    an interrupted training is resumed; a variant that was changed is trained anew. Steps of all variants are measured
+    before the first training, so that mistakes come first. Other work on the machine changes
     the time of the processor little: the table shows what was used.
 
     Args:
         variants: A config with one more variable, ``variants``: a dict of names and changes, each merged into the
             config as that of a config into its base. The first is what the others are compared with.
         minutes: Of the processor for each training, without validation.
-        seeds: Each variant is trained with each.
+        seeds: Each variant is trained once with each.
         only: Names of the variants to train and show; by default all.
         work_dir: Where to write; by default ``work_dirs/NAME-MINUTESmin``. ``ablation.md`` and ``ablation.json`` hold
             the table.
@@ -103,57 +108,36 @@ def ablate_recipes(
         threads: Of each training.
 
     Raises:
-        OptionError: If there are no variants, or none of a name in ``only``.
-        AblationError: If a training fails; its log is named.
+        OptionError: If there are no variants, or none of a name in ``only``, or one changes what no config has.
+        ConfigValueError: If a variant has a value, or ``seeds`` a seed, that cannot be.
+        AblationError: If a variant cannot be built, or its training fails; the log is named.
+        FolderInUseError: If another process trains one of the variants in ``work_dir``.
     """
     base, changes = read_variants(variants)
-    names = as_list(only) or list(changes)
+    names = list(dict.fromkeys(as_list(only))) or list(changes)
     if unknown := [name for name in names if name not in changes]:
         raise OptionError(f'there is no variant {unknown[0]}{did_you_mean(unknown[0], changes, 3)}')
-    if not minutes > 0 or threads < 1 or not seeds:
-        raise OptionError(f'minutes={minutes} must be positive, threads={threads} at least 1, and seeds given')
+    if not (minutes > 0 and math.isfinite(minutes)) or threads < 1 or not seeds:
+        raise OptionError(f'minutes={minutes} must be positive and finite, threads={threads} at least 1, seeds given')
     stem = Path(base.filename or 'ablation').stem
-    folder = Path(work_dir or Path('work_dirs', f'{stem}-{minutes:g}min'))
-    configs = {name: variant_config(base, changes[name], data_root, amp) for name in names}  # mistakes come first
+    folder, seeds = Path(work_dir or Path('work_dirs', f'{stem}-{minutes:g}min')), list(dict.fromkeys(seeds))
+    refuse_no_folder(folder)
+    configs = {name: variant_config(base, name, changes[name], data_root, amp) for name in names}
+    for cfg in configs.values():
+        for seed in seeds:
+            check_values(seeded_config(cfg, seed))
     results: list[VariantResult] = []
-    for name, cfg in configs.items():
-        seconds = measured_step(cfg, folder / name, threads)
-        iterations = max(round(60 * minutes / seconds), 1)
-        say(f'{name}: {seconds:.3f} s of the processor a step, {iterations} iterations')
-        done = {seed: train_variant(cfg, folder / name, seed, iterations, threads) for seed in seeds}
-        used = statistics.fmean(run['cpu_minutes'] for run in done.values())
-        results.append(VariantResult(name, seconds, iterations, used, {s: run['metrics'] for s, run in done.items()}))
-        write_results(folder, results, minutes)
+    with folder_lock(*(folder / name for name in names)):
+        steps = {name: measured_step(cfg, folder / name, threads) for name, cfg in configs.items()}
+        for name, cfg in configs.items():
+            seconds, iterations = steps[name], max(round(60 * minutes / steps[name]), 1)
+            say(f'{name}: {seconds:.3f} s of the processor a step, {iterations} iterations')
+            done = {seed: train_variant(cfg, folder / name, seed, iterations, threads) for seed in seeds}
+            used = statistics.fmean(run['cpu_minutes'] for run in done.values())
+            metrics = {seed: run['metrics'] for seed, run in done.items()}
+            results.append(VariantResult(name, seconds, iterations, used, metrics))
+            write_results(folder, results, minutes)
     return results
-
-
-def read_variants(variants: str | Path | Config) -> tuple[Config, dict[str, Mapping[str, Any]]]:
-    """Read a config and its variants.
-
-    Raises:
-        OptionError: If it has no dict of dicts called ``variants``, or names are no names of folders.
-    """
-    base = read_config(variants)
-    changes = base.get('variants')
-    if not isinstance(changes, Mapping) or not changes or not all(isinstance(v, Mapping) for v in changes.values()):
-        raise OptionError(f'{base.filename}: variants must be a dict of names and dicts of changes, got {changes!r}')
-    if wrong := [name for name in changes if name != Path(name).name or name.startswith('.')]:
-        raise OptionError(f'{base.filename}: a variant cannot be called {wrong[0]!r}')
-    base.pop('variants')
-    return base, dict(changes)
-
-
-def variant_config(base: Config, change: Mapping[str, Any], data_root: str | Path | None, amp: bool) -> Config:
-    """The config of a variant: without drawing, and with loading in its own process."""
-    content = Config._merge_a_into_b(copy.deepcopy(dict(change)), base._cfg_dict.to_dict())
-    cfg = run_config(Config(content, filename=base.filename), ('train', 'val'), data_root=data_root)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        loader.update(num_workers=0, persistent_workers=False)
-    if hook := cfg.default_hooks.get('visualization'):
-        hook.draw = False
-    if amp:
-        use_amp(cfg)
-    return cfg
 
 
 class _StepTimer(Hook):
@@ -165,9 +149,9 @@ class _StepTimer(Hook):
         self.ends: list[float] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Fill the caches of samples, as they are after the first epoch."""
+        """Fill the caches of samples, as they are after the first epoch, unless a set is large."""
         for part in leaves(runner.train_loop.dataloader.dataset):
-            if getattr(part, 'sample_cache', None) is not None:
+            if getattr(part, 'sample_cache', None) is not None and len(part) <= MOST_CACHED:
                 for index in range(len(part)):
                     part.prepare_data(index)
 
@@ -179,7 +163,11 @@ class _StepTimer(Hook):
 
 
 def measured_step(cfg: Config, folder: Path, threads: int) -> float:
-    """Seconds of processor time of a training step; what was measured before for this config is read."""
+    """Seconds of processor time of a training step; what was measured before for this config is read.
+
+    Raises:
+        AblationError: If no training can be built from the config; the variant is named.
+    """
     path, digest = folder / 'step.json', config_digest(cfg, threads)
     if (known := read_json(path)) and known['config'] == digest:
         return known['seconds']
@@ -189,9 +177,12 @@ def measured_step(cfg: Config, folder: Path, threads: int) -> float:
     short.test_cfg = short.test_dataloader = short.test_evaluator = None
     short.default_hooks.checkpoint = dict(type='CheckpointHook', interval=10**9, save_last=False, by_epoch=False)
     timer = _StepTimer()
-    with tempfile.TemporaryDirectory() as short.work_dir, limited_threads(threads), running(short) as runner:
-        runner.register_hook(timer)
-        runner.train()
+    try:
+        with tempfile.TemporaryDirectory() as short.work_dir, limited_threads(threads), running(short) as runner:
+            runner.register_hook(timer)
+            runner.train()
+    except Exception as error:
+        raise AblationError(f'{cfg.filename}: variant {folder.name}: {describe(error)}') from error
     steps = sorted(b - a for a, b in zip(timer.ends[FIRST_STEPS - 1 :], timer.ends[FIRST_STEPS:], strict=False))
     seconds = statistics.median(steps)
     write_atomically(path, json_bytes({'config': digest, 'seconds': seconds, 'steps': steps}))
@@ -218,22 +209,22 @@ def train_variant(cfg: Config, folder: Path, seed: int, iterations: int, threads
     Raises:
         AblationError: If the process fails, or its log has no metrics at the end.
     """
-    run, cfg = folder / f'seed{seed}', Config(cfg._cfg_dict.to_dict(), filename=cfg.filename)
+    run, cfg = folder / f'seed{seed}', seeded_config(cfg, seed)
     set_iterations(cfg, iterations, 1, 'an ablation')
     cfg.default_hooks.checkpoint.interval = max(iterations // 4, 1)  # to resume from
-    cfg.setdefault('randomness', {}).update(seed=seed)
     digest = config_digest(cfg, threads)
     state = read_json(run / 'run.json') or {}
     if state.get('config') != digest:
-        if run.exists():
+        if not state and run.is_dir() and any(run.iterdir()):
+            raise AblationError(f'{run} has no run.json: its files are of no ablation, and are not replaced')
+        if state:
             say(f'{run}: of another config or time: trained anew')
             shutil.rmtree(run)
         state = {'config': digest, 'cpu_minutes': 0.0}
-        run.mkdir(parents=True)
-        cfg.dump(str(run / 'config.py'))
         write_atomically(run / 'run.json', json_bytes(state))
     if 'metrics' in state:
         return state
+    cfg.dump(str(run / 'config.py'))
     begin = processor_seconds()
     output = run / 'output.txt'
     try:
@@ -252,8 +243,24 @@ def run_training(run: Path, output: Path, threads: int) -> int:
     """Train by the config in a folder, or resume; returns the status of the process."""
     command = [sys.executable, '-m', 'mmirstd', 'train', str(run / 'config.py'), '--work-dir', str(run), '--resume']
     with output.open('ab') as file:
-        environment = os.environ | {'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)}
-        return subprocess.run(command, stdout=file, stderr=file, env=environment, check=False).returncode
+        return run_process(command, file, {'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)})
+
+
+def run_process(command: Sequence[str], output: IO[bytes], environment: Mapping[str, str]) -> int:
+    """Run a command to its end; one that is interrupted here has the time to write its checkpoint."""
+    process = subprocess.Popen(
+        command,
+        stdout=output,
+        stderr=output,
+        env=os.environ | dict(environment),
+        start_new_session=True,  # Ctrl-C in a terminal would reach it, too, and a second signal ends it at once
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def processor_seconds() -> float:
@@ -266,7 +273,10 @@ def final_metrics(run: Path, iterations: int) -> dict[str, float] | None:
     """Metrics of the validation at the end of training, from what the logger wrote; None if it did not get there."""
     for path in sorted(run.glob('*/vis_data/scalars.json'), reverse=True):
         for line in reversed(path.read_text(encoding='utf-8').splitlines()):
-            values = json.loads(line)
+            try:
+                values = json.loads(line)
+            except ValueError:  # the last line of a run that was killed
+                continue
             if values.get('step') == iterations and METRICS[0] in values:
                 return {name: values[name] for name in METRICS if name in values}
     return None
@@ -279,8 +289,20 @@ def config_digest(cfg: Config, threads: int) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Content of a file; None where there is none."""
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+    """Content of a file of an ablation; None where there is none.
+
+    Raises:
+        AblationError: If it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(content, dict) or 'config' not in content:
+            raise ValueError('it has no config')
+    except ValueError as error:
+        raise AblationError(f'{path} is damaged ({error}): delete the folder {path.parent}') from None
+    return content
 
 
 def table_rows(results: Sequence[VariantResult]) -> list[dict[str, Any]]:

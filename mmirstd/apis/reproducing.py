@@ -10,12 +10,13 @@ from typing import Literal, NamedTuple
 
 from mmirstd.apis.configuration import CfgOptions
 from mmirstd.apis.reproduction_plan import ReproductionRun, plan_runs
-from mmirstd.apis.run_records import RecordError, read_record
+from mmirstd.apis.run_records import RecordError, RecordFormatError, read_record
 from mmirstd.apis.running import say
 from mmirstd.io.files import refuse_no_folder, write_atomically
 from mmirstd.io.tables import json_bytes
 from mmirstd.utils.errors import describe
 from mmirstd.utils.interrupts import handled_signals
+from mmirstd.utils.locks import folder_lock
 
 RECORDS = 'records'
 OUTPUT = 'output.log'
@@ -90,17 +91,21 @@ def reproduce(
 
 
 def attempt(run: ReproductionRun, out: Path, records: Path, resamples: int, workers: int) -> RunOutcome:
-    """Perform a run in a process of its own, unless its record is there."""
+    """Perform a run in a process of its own, unless its record is there, or another process is at it."""
     record = records / f'{run.name}.json'
     try:
         digest = run.digest()
+        if is_done(record, digest):
+            return RunOutcome(run.name, 'skipped', record)
+        # Another config has another folder: its checkpoints are not those to go on from.
+        folder = out / f'{run.name}_{digest[:8]}'
+        with folder_lock(folder):
+            return _performed(run, folder, record, resamples, workers)
     except Exception as error:
         return RunOutcome(run.name, 'failed', record, describe(error))
-    if is_done(record, digest):
-        return RunOutcome(run.name, 'skipped', record)
-    # Another config has another folder: its checkpoints are not those to go on from.
-    folder = out / f'{run.name}_{digest[:8]}'
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _performed(run: ReproductionRun, folder: Path, record: Path, resamples: int, workers: int) -> RunOutcome:
     write_atomically(folder / 'run.json', json_bytes(run.as_dict()))
     failure = folder / _FAILURE
     failure.unlink(missing_ok=True)
@@ -120,9 +125,15 @@ def attempt(run: ReproductionRun, out: Path, records: Path, resamples: int, work
 
 
 def is_done(record: Path, digest: str) -> bool:
-    """Whether a record is complete, and of this config and these weights."""
+    """Whether a record is complete, and of this config and these weights.
+
+    Raises:
+        RecordFormatError: If another version of mmirstd has written it; it is not to be replaced.
+    """
     try:
         return read_record(record)['config_sha256'] == digest
+    except RecordFormatError:
+        raise
     except (FileNotFoundError, RecordError):
         return False
 

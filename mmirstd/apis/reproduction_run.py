@@ -1,11 +1,10 @@
 """One run of a reproduction: training, testing under all protocols, and the record."""
 
-import json
 import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +19,7 @@ from mmirstd.apis.complexity import model_complexity
 from mmirstd.apis.evaluate import curve_thresholds
 from mmirstd.apis.measuring import machine
 from mmirstd.apis.reproduction_plan import ReproductionRun
-from mmirstd.apis.run_records import FORMAT, file_digest, write_record
+from mmirstd.apis.run_records import FORMAT, RecordError, file_digest, read_json, write_record
 from mmirstd.apis.testing import test
 from mmirstd.apis.training import train
 from mmirstd.checkpoints.convert import convert_checkpoint
@@ -119,9 +118,10 @@ def trained(run: ReproductionRun, folder: Path, digest: str) -> dict[str, Any]:
     """Train, or go on with it; the result is plain data, also of a training that is done already."""
     done = folder / 'done.json'
     if done.is_file():
-        found = json.loads(done.read_text())
-        if found['config_sha256'] == digest and Path(found['checkpoint']).is_file():
-            return found
+        with suppress(RecordError):  # it is written again from the training, which is at its end
+            found = read_json(done)
+            if found['config_sha256'] == digest and Path(found['checkpoint']).is_file():
+                return found
     cfg = run.train_config()
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), dict(type='mmirstd.ValidationCurveHook')]
     best = train(cfg, work_dir=folder, resume=True).best

@@ -1,6 +1,5 @@
 """The results pages: tables between markers, pictures, and the metrics in the metafiles, all from records."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmirstd.apis.results_tables import DATASETS, TABLES, Record, Results, TableError, timed_models, weights_name
-from mmirstd.apis.run_records import protocol_metrics, read_records
+from mmirstd.apis.run_records import protocol_metrics, read_json, read_records
 from mmirstd.evaluation.functional.counts import Counts
 from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep
 from mmirstd.io.files import encode_png, write_atomically
@@ -77,8 +76,8 @@ def read_results(folder: Path, records: str | Path | None = None) -> Results:
     if not folder.is_dir():
         raise FileNotFoundError(f'there is no folder of pages {folder}')
     benchmark = folder / BENCHMARK
-    timed = json.loads(benchmark.read_text(encoding='utf-8')) if benchmark.is_file() else None
-    costs = [json.loads(path.read_text(encoding='utf-8')) for path in sorted((folder / COSTS).glob('*.json'))]
+    timed = read_json(benchmark) if benchmark.is_file() else None
+    costs = [read_json(path) for path in sorted((folder / COSTS).glob('*.json'))]
     return Results(read_records(records or folder / RECORDS), timed, costs)
 
 

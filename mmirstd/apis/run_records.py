@@ -32,6 +32,10 @@ class RecordError(UserError, ValueError):
     """A file that is no record of a run."""
 
 
+class RecordFormatError(RecordError):
+    """A record that another version of mmirstd has written."""
+
+
 def config_digest(cfg: Config, parts: Iterable[str]) -> str:
     """SHA-256 of parts of a config, without folders and what does not change a sample."""
     chosen = {part: _without_neutral(cfg[part]) for part in parts if cfg.get(part) is not None}
@@ -64,22 +68,32 @@ def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
     write_atomically(path, _lines(json.loads(json_bytes(record)), '') + '\n')
 
 
+def read_json(path: str | Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        RecordError: If it is not JSON; the file is named.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise RecordError(f'{path} is damaged: {error}') from None
+
+
 def read_record(path: str | Path) -> dict[str, Any]:
     """Read a record.
 
     Raises:
-        RecordError: If it is not JSON, of another format, or lacks a part.
+        RecordError: If it is not JSON, or lacks a part.
+        RecordFormatError: If it is of another format.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise RecordError(f'{path}: {error}') from None
+    record = read_json(path)
+    if isinstance(record, dict) and record.get('format', FORMAT) != FORMAT:
+        raise RecordFormatError(f'{path} has the format {record["format"]!r}; this version of mmirstd reads {FORMAT}')
     if not isinstance(record, dict) or (missing := [key for key in REQUIRED if key not in record]):
         raise RecordError(
             f'{path} is no record of a run{f": it has no {missing[0]}" if isinstance(record, dict) else ""}'
         )
-    if record['format'] != FORMAT:
-        raise RecordError(f'{path} has the format {record["format"]!r}; this version of mmirstd reads {FORMAT}')
     return record
 
 

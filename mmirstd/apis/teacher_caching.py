@@ -18,6 +18,7 @@ from mmirstd.apis.configuration import CfgOptions, OptionError, run_config
 from mmirstd.apis.running import say
 from mmirstd.datasets import IndexedViews
 from mmirstd.io.feature_store import FeatureStore
+from mmirstd.io.files import refuse_no_folder
 from mmirstd.models.distillation import FrozenTeacher, MaskDistiller, teacher_key, teacher_sources
 from mmirstd.utils.locks import folder_lock
 from mmirstd.utils.progress import progress_bar
@@ -70,7 +71,9 @@ def cache_teacher(
         OptionError: If the config is no distillation of indexed views.
         FeatureStoreError: If the folder holds maps of another teacher or other views.
         FolderInUseError: If another process writes there.
+        NotADirectoryError: If ``out`` is a file, or lies in one.
     """
+    refuse_no_folder(out)
     cfg = run_config(config, ('train', 'val'), cfg_options=cfg_options, data_root=data_root)
     datasets = _datasets(cfg, views)
     teacher_cfg = _teacher_config(cfg)

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 
 from mmirstd.apis import finetune, finetuning
+from mmirstd.apis.configuration import OptionError
 from mmirstd.apis.finetuning import keep_close, set_schedule
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.utils.configs import find_config
@@ -82,6 +83,12 @@ def test_mistakes_cost_no_time(tiny_config, tiny_checkpoint, tiny_data, tmp_path
     with pytest.raises(ValueError, match=r'tiny has 4 images with masks: fine-tuning needs at least 5'):
         finetune(tiny_data, tiny_config(), tiny_checkpoint)
     assert not Path('work_dirs').exists()
+    with pytest.raises(OptionError, match='is of a distillation'):
+        finetune(tiny_data, 'features_mobile-sam_simir-fast', tiny_checkpoint)
+    with pytest.raises(OptionError, match='has no name'):
+        finetune('', tiny_config(), tiny_checkpoint)
+    with pytest.raises(NotADirectoryError, match='is no folder to write to'):
+        finetune(tiny_data, tiny_config(), tiny_checkpoint, work_dir=tiny_checkpoint)
 
 
 @pytest.mark.parametrize(('images', 'iterations'), [(4, 150), (40, 300), (1000, 4000)])

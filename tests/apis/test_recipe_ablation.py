@@ -1,8 +1,8 @@
 """Variants of a recipe in equal time: what is run, what is skipped, and the table."""
 
 import json
+import os
 import shutil
-from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
@@ -13,12 +13,14 @@ from mmirstd.apis.recipe_ablation import (
     VariantResult,
     final_metrics,
     measured_step,
-    read_variants,
     table_rows,
-    variant_config,
 )
+from mmirstd.apis.recipe_variants import read_variants, variant_config
 from mmirstd.apis.scheduling import set_iterations
 from mmirstd.cli import main
+from mmirstd.datasets import FolderDataset
+from mmirstd.utils import locks
+from mmirstd.utils.interrupts import Interrupted, handled_signals
 
 VARIANTS = """
 variants = dict(
@@ -33,13 +35,13 @@ def here(monkeypatch):
     """Trainings run in this process; the commands are recorded."""
     commands = []
 
-    def run(command, stdout, stderr, env, check):
-        assert env['OMP_NUM_THREADS'] == '1'
+    def run(command, output, environment):
+        assert environment['OMP_NUM_THREADS'] == '1'
         commands.append(command[2:])
         main(command[3:])
-        return SimpleNamespace(returncode=0)
+        return 0
 
-    monkeypatch.setattr(recipe_ablation, 'subprocess', SimpleNamespace(run=run))
+    monkeypatch.setattr(recipe_ablation, 'run_process', run)
     return commands
 
 
@@ -76,21 +78,21 @@ def test_each_variant_is_trained_once_with_each_seed(here, one_second, tiny_conf
 
 def test_a_training_that_was_interrupted_is_resumed(here, one_second, tiny_config, tmp_path, monkeypatch, capsys):
     config, folder = tiny_config(VARIANTS), tmp_path / 'ablation'
-    train = recipe_ablation.subprocess.run
+    train = recipe_ablation.run_process
 
-    def interrupted(command, **kwargs):
+    def interrupted(command, *rest):
         path = command[4]
         kept = path + '.kept'
         shutil.copy(path, kept)
         cfg = Config.fromfile(path)
         cfg.train_cfg.max_iters = 3  # as far as it comes
         cfg.dump(path)
-        train(command, **kwargs)
+        train(command, *rest)
         shutil.move(kept, path)
-        return SimpleNamespace(returncode=1)
+        return 1
 
     with monkeypatch.context() as m:
-        m.setattr(recipe_ablation.subprocess, 'run', interrupted)
+        m.setattr(recipe_ablation, 'run_process', interrupted)
         with pytest.raises(AblationError, match=r'base/seed0 ended with status 1 and no metrics: see .*output\.txt'):
             ablate_recipes(config, minutes=1, seeds=[0], only='base', work_dir=folder)
     minutes = json.loads((folder / 'base/seed0/run.json').read_text())['cpu_minutes']
@@ -103,7 +105,7 @@ def test_a_training_that_was_interrupted_is_resumed(here, one_second, tiny_confi
 
 def test_a_step_is_measured_once(tiny_config, tmp_path):
     base, changes = read_variants(tiny_config(VARIANTS))
-    cfg = variant_config(base, changes['sgd'], None, amp=True)
+    cfg = variant_config(base, 'sgd', changes['sgd'], None, amp=True)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     seconds = measured_step(cfg, tmp_path / 'sgd', 1)
     known = json.loads((tmp_path / 'sgd/step.json').read_text())
@@ -142,6 +144,16 @@ def test_the_first_variant_is_the_reference():
         ('variants = dict()', 'variants must be a dict'),
         ("variants = dict(a='x')", 'variants must be a dict'),
         ("variants = {'a/b': dict()}", "a variant cannot be called 'a/b'"),
+        ("variants = {'': dict()}", "a variant cannot be called ''"),
+        ('variants = {1: dict()}', 'a variant cannot be called 1'),
+        (
+            "variants = {'a': dict(optim_wraper=dict(type='X'))}",
+            'a: optim_wraper is no key .* did you mean optim_wrapper',
+        ),
+        ("variants = {'a': dict(data_root='x')}", 'variant a: data_root is a variable of the file'),
+        ("variants = {'a': dict(default_hooks=None)}", 'variant a: default_hooks must be a dict .* got None'),
+        ("variants = {'a': dict(train_cfg=dict(max_iters=dict(x=1)))}", 'variant a: .*max_iters'),
+        ("variants = {'a': dict(optim_wrapper=dict(optimizer=dict(lr=-1.0)))}", 'optimizer.lr'),
     ],
 )
 def test_files_without_variants_are_refused(tiny_config, tmp_path, text, message):
@@ -153,7 +165,13 @@ def test_files_without_variants_are_refused(tiny_config, tmp_path, text, message
 def test_mistakes_cost_no_time(tiny_config, tmp_path, call):
     config = tiny_config(VARIANTS)
     assert 'there is no variant sdg; did you mean sgd?' in call('ablate', config, '--minutes', 1, '--only', 'sdg')
-    assert 'minutes=0.0 must be positive' in call('ablate', config, '--minutes', 0)
+    for minutes in (0, -1, 'nan', 'inf'):
+        assert 'must be positive and finite' in call('ablate', config, f'--minutes={minutes}')
+    for seed in (-1, 2**32):
+        assert 'randomness.seed' in call('ablate', config, '--minutes', 1, '--seeds', 0, seed)
+    file = tmp_path / 'file'
+    file.touch()
+    assert 'is no folder to write to' in call('ablate', config, '--minutes', 1, '--work-dir', file / 'out')
     by_epoch = tiny_config(VARIANTS + "param_scheduler = [dict(type='StepLR', step_size=3)]\n", name='epochs.py')
     assert 'schedulers by iterations, StepLR is by epochs' in call('ablate', by_epoch, '--minutes', 1)
 
@@ -190,3 +208,69 @@ def test_schedules_keep_their_shares():
     assert (cfg.param_scheduler[2].milestones, cfg.param_scheduler[2].end) == ([75, 150], 2**31 - 1)
     with pytest.raises(ValueError, match='10 iterations cannot be divided by 3 validations'):
         set_iterations(cfg, 10, 3, 'this')
+
+
+def test_the_same_seed_twice_is_one_training(here, one_second, tiny_config, tmp_path):
+    config = tiny_config(VARIANTS)
+    (result,) = ablate_recipes(config, minutes=0.5, seeds=[2, 2], only=['base', 'base'], work_dir=tmp_path / 'a')
+    assert len(here) == 1
+    assert result.row(0)['IoU by seed'].count(',') == 0
+
+
+def test_a_variant_that_cannot_be_built_stops_before_the_first_training(here, tiny_config, tmp_path):
+    config = tiny_config('variants = dict(good=dict(), bad=dict(train_dataloader=dict(batch_sise=3)))')
+    with pytest.raises(AblationError, match=r'variant bad: .*batch_sise'):
+        ablate_recipes(config, minutes=1, work_dir=tmp_path / 'a')
+    assert here == []
+
+
+def test_files_that_are_of_no_ablation_stay(here, one_second, tiny_config, tmp_path):
+    run = tmp_path / 'a/base/seed0'
+    run.mkdir(parents=True)
+    (run / 'thesis.txt').write_text('years')
+    config = tiny_config(VARIANTS)
+    with pytest.raises(AblationError, match=r'seed0 has no run\.json: its files are of no ablation'):
+        ablate_recipes(config, minutes=1, only='base', work_dir=tmp_path / 'a')
+    assert (run / 'thesis.txt').read_text() == 'years'
+    for damaged in ('{"config": "1', '[]', '{}'):
+        (run / 'run.json').write_text(damaged)
+        with pytest.raises(AblationError, match=r'run\.json is damaged .* delete the folder'):
+            ablate_recipes(config, minutes=1, only='base', work_dir=tmp_path / 'a')
+    assert (run / 'thesis.txt').read_text() == 'years'
+
+
+def test_one_ablation_at_a_time_trains_a_variant(here, one_second, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, 'PATIENCE', 0.1)
+    with locks.folder_lock(tmp_path / 'a/sgd'), pytest.raises(locks.FolderInUseError, match='a/sgd is in use'):
+        ablate_recipes(tiny_config(VARIANTS), minutes=1, work_dir=tmp_path / 'a')
+    assert here == []
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
+def test_a_training_ends_in_peace_on_ctrl_c(tmp_path):
+    script = "trap 'sleep 0.5; echo complete; exit 143' TERM; sleep 1; kill -INT $PPID; sleep 9 & wait"
+    with open(tmp_path / 'output', 'wb') as output, handled_signals(), pytest.raises(Interrupted):
+        recipe_ablation.run_process(['sh', '-c', script], output, {})
+    assert (tmp_path / 'output').read_text() == 'complete\n'
+
+
+def test_a_large_set_is_not_loaded_for_a_measurement(tiny_config, tmp_path, monkeypatch):
+    base, changes = read_variants(tiny_config(VARIANTS))
+    base.train_dataloader.dataset.cache = 'memory'
+    loaded = []
+    prepare = FolderDataset.prepare_data
+    monkeypatch.setattr(FolderDataset, 'prepare_data', lambda self, i: loaded.append(i) or prepare(self, i))
+    counts = []
+    for most in (2000, 3):
+        monkeypatch.setattr(recipe_ablation, 'MOST_CACHED', most)
+        measured_step(variant_config(base, 'base', changes['base'], None, amp=False), tmp_path / str(most), 1)
+        counts.append(len(loaded))
+        loaded.clear()
+    assert counts[0] - counts[1] == 5
+
+
+def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
+    folder = tmp_path / '1/vis_data'
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text('{"step": 6, "IoU": 0.5}\n{"step": 6, "lo')
+    assert final_metrics(tmp_path, 6) == {'IoU': 0.5}

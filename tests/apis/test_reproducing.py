@@ -1,11 +1,13 @@
 """Runs of a reproduction: what they are, their records, skipping, going on, failing."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from mmirstd.apis.reproduction_run import perform_run
 from mmirstd.apis.run_records import FORMAT, RecordError, protocol_metrics, read_record, write_record
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.evaluation.functional.protocols import PRESETS
+from mmirstd.utils import locks
 from mmirstd.utils.configs import ConfigNotFoundError, packaged_weights
 from mmirstd.utils.errors import ArgumentError
 
@@ -107,6 +110,46 @@ def test_a_damaged_record_is_made_again_without_training_again(run_tiny, tmp_pat
     assert again.state == 'done'
     assert checkpoint.stat().st_mtime_ns == written
     assert read_record(again.record)['protocols'] == whole['protocols']
+
+
+def test_a_damaged_note_of_a_training_is_made_again(run_tiny, tmp_path):
+    (outcome,) = run_tiny()
+    outcome.record.unlink()
+    (done,) = tmp_path.glob('out/*/training/done.json')
+    text = done.read_text()
+    checkpoint = Path(json.loads(text)['checkpoint'])
+    written = checkpoint.stat().st_mtime_ns
+    done.write_text(text[:20])
+    (again,) = run_tiny()
+    assert again.state == 'done'
+    assert json.loads(done.read_text())['checkpoint'] == str(checkpoint)
+    assert checkpoint.stat().st_mtime_ns == written
+
+
+def test_a_record_of_another_version_stays(run_tiny, tmp_path):
+    (outcome,) = run_tiny()
+    newer = '{"format": 2, "name": "from the future"}'
+    outcome.record.write_text(newer)
+    (again,) = run_tiny()
+    assert again.state == 'failed'
+    assert 'has the format 2; this version of mmirstd reads 1' in again.error
+    assert outcome.record.read_text() == newer
+
+
+def test_what_cannot_be_read_or_is_in_use_fails_in_its_run_alone(run_tiny, tmp_path, monkeypatch):
+    (outcome,) = run_tiny()
+    outcome.record.unlink()
+    outcome.record.mkdir()
+    (again,) = run_tiny()
+    assert again.state == 'failed'
+    assert outcome.record.name in again.error
+    outcome.record.rmdir()
+    monkeypatch.setattr(locks, 'PATIENCE', 0.1)
+    (folder,) = (path.parent for path in tmp_path.glob('out/*/run.json'))
+    with locks.folder_lock(folder):
+        (again,) = run_tiny()
+    assert again.state == 'failed'
+    assert 'is in use by another process' in again.error
 
 
 def test_a_training_that_was_ended_goes_on(run_tiny, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from PIL import Image
 from mmirstd.apis import write_results
 from mmirstd.apis.results_pages import PageError, read_results, render_metafiles, render_pages, sweeps_of
 from mmirstd.apis.results_tables import TABLES, Results
-from mmirstd.apis.run_records import FORMAT, write_record
+from mmirstd.apis.run_records import FORMAT, RecordError, write_record
 from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep
 from mmirstd.utils.errors import ArgumentError
@@ -80,6 +80,15 @@ def test_what_is_between_the_markers_is_replaced(pages):
 def test_markers_that_are_not_understood(pages, text, message):
     (pages / 'page.md').write_text(text)
     with pytest.raises(PageError, match=message):
+        write_results(pages)
+
+
+@pytest.mark.parametrize('name', ['benchmark.json', 'costs/a.json', 'records/c.json'])
+@pytest.mark.parametrize('content', [b'{"a": [1, 2', b'\xff\xfe'])
+def test_a_damaged_file_is_named(pages, name, content):
+    (pages / 'costs').mkdir()
+    (pages / name).write_bytes(content)
+    with pytest.raises(RecordError, match=f'{name} is damaged'):
         write_results(pages)
 
 

@@ -198,6 +198,8 @@ def test_what_cannot_be_cached(config, tmp_path, tiny_config):
     with pytest.raises(OptionError, match='only the views of'):
         cache_teacher(cfg, tmp_path / 'cache')
     assert not (tmp_path / 'cache').exists()
+    with pytest.raises(NotADirectoryError, match=r'teacher\.pth is no folder to write to'):
+        cache_teacher(config, tmp_path / 'teacher.pth/cache')
 
 
 def test_the_command(call, config, tmp_path, capsys):
