@@ -50,7 +50,7 @@ class FeatureStore:
             raise FeatureStoreError(f'there is no store of features in {self.folder}') from None
         except (ValueError, KeyError, TypeError) as e:
             raise FeatureStoreError(
-                f'{self.folder / INDEX} is damaged ({e}): delete {self.folder}, and make the cache again'
+                f'{self.folder / INDEX} is damaged: {e}; delete {self.folder}, and make the cache again'
             ) from None
         self._sizes = [math.prod(shape) for shape in self.shapes]
         self._open: dict[int, np.ndarray] = {}

@@ -90,5 +90,5 @@ def test_damage_is_named(tmp_path):
     index = json.loads((tmp_path / 'index.json').read_text())
     del index['chunk']
     (tmp_path / 'index.json').write_text(json.dumps(index))
-    with pytest.raises(FeatureStoreError, match=r"index\.json is damaged: 'chunk'"):
+    with pytest.raises(FeatureStoreError, match=r"index\.json is damaged: 'chunk'; delete "):
         FeatureStore(tmp_path)
