@@ -21,6 +21,7 @@ from mmirstd.apis.quantizing import QuantizedReport, images_apart, quantize_mode
 from mmirstd.apis.validation import validation_loader
 from mmirstd.io.files import refuse_overwriting, whole_file
 from mmirstd.io.inputs import Image
+from mmirstd.models.layers.no_graph import NoGraphError
 from mmirstd.utils.configs import DEFAULT_MODEL
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.text import first_line
@@ -203,6 +204,8 @@ def trace_program(
         try:
             return trace(graph, example, (axes,)), least
         except ExportError as e:
+            if isinstance(e.__cause__, NoGraphError):
+                raise
             error = e
     raise ExportError(f'{error}; {_FIXED}') from error
 
@@ -219,6 +222,8 @@ def trace(graph: torch.nn.Module, example: torch.Tensor, axes: Any) -> torch.exp
             return torch.export.export(
                 graph, (example,), dynamic_shapes=axes, prefer_deferred_runtime_asserts_over_guards=axes is not None
             )
+    except NoGraphError as e:
+        raise ExportError(str(e)) from e
     except Exception as e:  # torch.export raises errors of many kinds
         raise ExportError(f'torch.export cannot trace the network: {first_line(e)}') from e
 

@@ -30,10 +30,11 @@ from mmirstd.models.baselines import (
     OrientedPyramid,
     UnfoldedRPCA,
 )
-from mmirstd.models.baselines.egpnet import likely_regions
+from mmirstd.models.baselines.egpnet import RegionHead, likely_regions
 from mmirstd.models.baselines.iaanet import complete_iou, suppress_overlaps
 from mmirstd.models.baselines.rdian import DirectionalContrast
 from mmirstd.models.decode_heads import ConvHead, SideOutputHead
+from mmirstd.models.layers.no_graph import NoGraphError
 from mmirstd.models.layers.reparam import switch_to_deploy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -336,3 +337,30 @@ def test_side_outputs_warm_up_with_the_finest_alone(own_size):
         coarse = head.loss_decode(torch.nn.functional.interpolate(sides[1], (16, 16), mode='bilinear'), label)
     torch.testing.assert_close(losses['loss_sls_sides'], head.loss_decode(sides[0], label) + coarse)
     torch.testing.assert_close(head.eval()(maps), fused)
+
+
+class OfMaps(torch.nn.Module):
+    """A head that takes its maps one by one, as ``torch.export`` gives them."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return self.head((first, second))
+
+
+@pytest.mark.parametrize(
+    ('head', 'maps', 'message'),
+    [
+        (lambda: RegionHead(4, channels=4, num_convs=1), [(1, 4, 8, 8)] * 2, 'RegionHead has no graph: it labels'),
+        (interior_head, [(1, 8, 32, 32), (1, 4, 2, 2)], 'InteriorAttentionHead has no graph: its attention'),
+    ],
+)
+def test_heads_that_choose_say_why_they_have_no_graph(head, maps, message):
+    model = OfMaps(head()).eval()
+    maps = tuple(torch.rand(shape) for shape in maps)
+    with torch.no_grad():
+        model(*maps)
+        with pytest.raises(NoGraphError, match=message):
+            torch.export.export(model, maps, strict=False)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmirstd.models.decode_heads.edge_head import EdgeHead
 from mmirstd.models.layers.features import require_widths
+from mmirstd.models.layers.no_graph import refuse_export
 from mmirstd.models.layers.residual import residual_stage
 from mmirstd.models.layers.resizing import resize_like
 from mmirstd.ops.components import label_components
@@ -202,7 +203,8 @@ def likely_regions(probability: np.ndarray, number: int = 3) -> np.ndarray:
 class RegionHead(EdgeHead):
     """Enlarges the regions where the edge is most likely, and makes the mask of them and of the map (RIRM).
 
-    Which regions are taken depends on the values of the edge: this head has no graph to export.
+    This head has no graph to export: the regions are connected components of the edge. Their number, and the steps that
+    label them, depend on its values.
 
     Args:
         in_channels: width of the maps of the mask and of the edge, a multiple of 4.
@@ -223,6 +225,7 @@ class RegionHead(EdgeHead):
 
     def forward_maps(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Logits of mask and edge, each (B, 1, 2 H, 2 W), of two maps (B, in_channels, H, W)."""
+        refuse_export(self, 'it labels connected components, in steps that depend on the values of the edge')
         mask, edge = inputs
         size = mask.shape[2:]
         large = [2 * extent for extent in size]

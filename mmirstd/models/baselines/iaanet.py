@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmirstd.models.decode_heads.binary_head import BinaryHead
 from mmirstd.models.layers.attention import MLP, Attention
+from mmirstd.models.layers.no_graph import refuse_export
 from mmirstd.models.layers.position import sine_position
 from mmirstd.models.layers.residual import ConvBNReLU
 from mmirstd.ops.components import label_components
@@ -123,7 +124,8 @@ class InteriorAttentionHead(BinaryHead):
     """Predicts boxes, and by a transformer the mask of the pixels inside. Outside it is never a target.
 
     In training random boxes fill up those that were found. Boxes to train with are those of the labels, larger by a
-    margin. What is looked at depends on the values: this head has no graph to export.
+    margin. This head has no graph to export: boxes are suppressed one after the other, and the attention runs once an
+    image, on as many pixels as lie in the boxes that are left.
 
     Args:
         in_channels: widths of the pixels' features, a multiple of 4, and of the map that boxes are predicted from.
@@ -240,6 +242,9 @@ class InteriorAttentionHead(BinaryHead):
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Logits (B, 1, H, W) at the size of the image."""
+        refuse_export(
+            self, 'its attention takes the pixels of boxes that are chosen one after the other by their scores'
+        )
         pixels, wide = self._transform_inputs(inputs)
         return self.segment(pixels, self.boxes(self.detect(wide), *pixels.shape[2:]))[0]
 
