@@ -16,7 +16,7 @@ model = dict(
         type='mmirstd.QueryEncoder',
         backbone=dict(
             type='mmirstd.RepViT',
-            arch=dict(embed_dims=(24, 64, 96, 128), depths=(1, 2, 3, 1)),
+            arch=dict(embed_dims=(32, 64, 128, 192), depths=(1, 2, 4, 2)),
             stem_strides=(1, 2),
             act_cfg=relu,
         ),
@@ -36,7 +36,8 @@ model = dict(
     neck=dict(
         type='mmirstd.QueryFPN',
         in_channels=[32, 32, 32, 32],
-        out_channels=64,
+        out_channels=48,
+        query_channels=64,
         num_queries=4,
         query_levels=(3,),
         num_heads=1,
@@ -47,8 +48,8 @@ model = dict(
     ),
     decode_head=dict(
         type='mmirstd.QuerySAMHead',
-        in_channels=64,
-        channels=64,
+        in_channels=48,
+        channels=48,
         token_index=2,
         num_heads=1,
         feedforward_channels=256,
@@ -56,7 +57,8 @@ model = dict(
         mask_channels=(48, 12),
         upscale=2,
         prior_logit=-4.0,
-        feature_act=relu,
+        # From ReLU, all mask features may die in the first steps, and the mask stays empty.
+        feature_act=dict(type='LeakyReLU', negative_slope=0.1, inplace=True),
         aux_weights=dict(early=0.3, neck=0.3),
         loss_decode=[
             dict(type='mmirstd.BinaryCrossEntropyLoss', loss_weight=1.0),
