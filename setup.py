@@ -81,7 +81,7 @@ setup(
         # torch.onnx.export, and running what it writes.
         'export': ['onnx>=1.18', 'onnxscript>=0.5', 'onnxruntime>=1.20'],
         # The page in the browser. It goes with pillow < 13, so it has requirements/app.txt for itself.
-        'app': ['gradio>=6.0'],
+        'app': ['gradio>=6.0', 'starlette>=0.40'],
         # Tracks over the frames of a video.
         'video': ['supervision>=0.31', 'trackers>=2.6'],
         # Polygons and run lengths of COCO.

@@ -74,10 +74,13 @@ def test_wheel_metadata(wheel):
     installed = [r for r in always if r.specifier.contains(version(r.name), prereleases=True)]
     assert installed == always
     assert all(str(r.specifier).startswith('>=') for r in always)
-    # What `mmirstd export`, `convert labels` and `--link` import when they are called.
+    # What `mmirstd app`, `export`, `convert labels` and `--link` import when they are called.
     features = [r for r in map(Requirement, values['Requires-Dist']) if r.marker is not None]
     features = {
-        r.name for r in features for extra in ('export', 'labels', 'video') if r.marker.evaluate({'extra': extra})
+        r.name
+        for r in features
+        for extra in ('app', 'export', 'labels', 'video')
+        if r.marker.evaluate({'extra': extra})
     }
     assert {r.name for r in always} == imported_distributions('mmirstd', 'tools') - features
     scripts = archive.read(next(n for n in archive.namelist() if n.endswith('entry_points.txt'))).decode()

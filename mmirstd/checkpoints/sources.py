@@ -4,8 +4,10 @@ import os.path as osp
 from fnmatch import fnmatch
 
 _SOURCES = {
+    'adgfnet*': 'https://github.com/kuaileBenbi/ADGFNet, and convert it with `mmirstd convert adgfnet`',
     'edge_sam*': 'https://github.com/chongzhou96/EdgeSAM, "Checkpoints"',
     'efficient_sam*': 'https://github.com/yformer/EfficientSAM, folder weights',
+    'mobile-sam_nuaa*': '`mmirstd train mobile-sam_nuaa` and `mmirstd publish`',
     'mobile_sam*': 'https://github.com/ChaoningZhang/MobileSAM, folder weights',
     'sam_vit_*': 'https://github.com/facebookresearch/segment-anything, "Model Checkpoints"',
     'semantic-sam_*': 'https://github.com/UX-Decoder/Semantic-SAM, and convert it with `mmirstd convert swin`',
