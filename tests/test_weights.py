@@ -73,7 +73,7 @@ def test_the_default_model_computes_what_was_trained():
 def test_infer_needs_an_image_alone(call, tmp_path, capsys):
     Image.fromarray(scene(1, 64)[0]).save(tmp_path / 'a.png')
     assert call('infer', 'a.png', '--out', 'found') in (None, 0)
-    assert ' targets in 1 image: found' in capsys.readouterr().out
+    assert ' in 1 image: found' in capsys.readouterr().out
     report = json.loads((tmp_path / 'found/targets.json').read_text())
     assert report['model'] == DEFAULT_MODEL
     assert Path(report['checkpoint']).name == f'{DEFAULT_MODEL}.safetensors'

@@ -14,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import master_only
 from mmengine.hooks import EMAHook
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import MessageHub, MMLogger, print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -174,12 +174,19 @@ class StrictRunner(StrictRunnerMixin, Runner):
         super().setup_env(env_cfg)
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
-        """Build; hundreds of lines that say nothing of the run go to the log file alone."""
-        logger = super().build_logger(log_level, log_file, **kwargs)
+        """Build under the name of the run's folder; hundreds of lines that say nothing go to the log file alone.
+
+        MMEngine finds loggers and message hubs by config and second, as it does visualizers: see `build_visualizer`.
+        """
+        logger = super().build_logger(log_level, log_file, **{'name': str(self.log_dir)} | kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_belongs_on_screen)
         return logger
+
+    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
+        """Build under the name of the run's folder."""
+        return super().build_message_hub({'name': str(self.log_dir)} | (message_hub or {}))
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build, and note the checkpoints that are read."""

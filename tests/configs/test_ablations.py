@@ -16,7 +16,7 @@ from mmirstd.apis.recipe_variants import read_variants
 from mmirstd.utils.configs import CONFIGS_DIR
 
 FILES = sorted(CONFIGS_DIR.glob('_base_/ablations/*.py'))
-# One of each kind; all of them with MMIRSTD_ALL_TESTS=1.
+# One of each kind of recipe; all of them with MMIRSTD_ALL_TESTS=1.
 SOME = (
     'base',
     'whole-batch2',
@@ -54,7 +54,7 @@ def test_each_variant_makes_a_step(path, all_tests):
     base, variants = read_variants(path)
     assert next(iter(variants)) == 'base'
     assert not variants['base']
-    assert set(SOME) <= set(variants)
+    assert set(SOME) <= set(variants) or not path.stem.startswith('recipe')
     seen = set()
     for name, change in variants.items():
         cfg = Config(Config._merge_a_into_b(copy.deepcopy(change), base._cfg_dict.to_dict()))

@@ -13,8 +13,9 @@ from mmengine.hooks import Hook
 
 from mmirstd.checkpoints.loading import latest_checkpoint, load_file
 from mmirstd.checkpoints.state_dict import CheckpointError
-from mmirstd.engine import ResumableCheckpointHook, seeding
+from mmirstd.engine import ResumableCheckpointHook
 from mmirstd.registry import RUNNERS
+from mmirstd.utils.random_state import rng_state
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kill_and_resume import differences
@@ -178,9 +179,9 @@ def test_validation_leaves_the_generators(make):
 
     runner = make(RANDOM)
     runner.register_hook(Draw())
-    before = seeding.rng_state()
+    before = rng_state()
     runner.val()  # alone, without training: nothing is the best of a run
-    assert not differences(before['torch'], seeding.rng_state()['torch'])
+    assert not differences(before['torch'], rng_state()['torch'])
     assert not [n for n in names(runner.work_dir) if n.endswith('.pth')]
 
 

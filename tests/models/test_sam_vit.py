@@ -436,7 +436,7 @@ def test_converter(call, tmp_path, capsys):
     torch.save({'x': torch.zeros(1)}, source)
     assert 'neither' in call('convert', 'sam', source, target, '--overwrite')
     assert call('convert', 'sma', source, target, '--overwrite') == 2
-    assert 'sma: no checkpoints of this kind are known; there are acm, adgfnet, ' in capsys.readouterr().err
+    assert 'sma: no checkpoints of this kind are known; there are abcnet, acm, adgfnet, ' in capsys.readouterr().err
 
 
 def test_registered():

@@ -333,7 +333,7 @@ def test_mistakes_get_one_line(score, arguments, line, capfd):
 def test_a_bad_file_is_named(score):
     np.savez('pred/Misc_4.npz', np.full((40, 48), 3.0))
     error = score()
-    assert error == 'error: pred/Misc_4.npz: probabilities must lie in [0, 1], got [3, 3]; are these logits?'
+    assert error == 'error: pred/Misc_4.npz: probabilities must lie in [0, 1], got [3.0, 3.0]; are these logits?'
     Path('pred/Misc_4.npz').write_bytes(b'nothing')
     assert 'pred/Misc_4.npz' in score()
 

@@ -158,7 +158,7 @@ def bad_file(tmp_path, kind):
 @pytest.mark.parametrize(
     ('kind', 'message'),
     [
-        ('npy_logits', r'probabilities must lie in \[0, 1\], got \[-3, 4\]; are these logits\?'),
+        ('npy_logits', r'probabilities must lie in \[0, 1\], got \[-3.0, 4.0\]; are these logits\?'),
         ('npy_nan', '1 values that are not finite'),
         ('npy_channels', r'one map \(H, W\) is needed, got an array of shape \(2, 4, 4\)'),
         ('npy_empty', 'one map'),

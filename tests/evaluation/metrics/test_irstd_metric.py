@@ -280,7 +280,7 @@ def test_presets_need_probabilities():
     with pytest.raises(ValueError, match=r'^images/000002.png: target probabilities need seg_logits .*, got none'):
         IRSTDMetric(presets='acm').process({}, [sample.to_dict()])
     sample = with_data(make_sample(2), 'seg_logits', torch.full((1, 24, 24), 2.0))
-    with pytest.raises(ValueError, match=r'^images/000002.png: probabilities must lie in \[0, 1\], got \[2, 2\]'):
+    with pytest.raises(ValueError, match=r'^images/000002.png: probabilities must lie in \[0, 1\], got \[2.0, 2.0\]'):
         IRSTDMetric(presets='acm').process({}, [sample.to_dict()])
 
 
