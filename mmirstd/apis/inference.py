@@ -1,6 +1,5 @@
 """Models by name, ready to predict, and the pipeline that loads images for them."""
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from mmirstd.checkpoints.operating_point import CalibratedThreshold
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.datasets.base import IRSTDDataset
 from mmirstd.engine.config_checks import check_channels
+from mmirstd.io.files import file_sha256
 from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.models.segmentors import check_tta_model
 from mmirstd.utils.configs import DEFAULT_MODEL, list_configs, packaged_weights
@@ -131,7 +131,7 @@ def own_weights(config: str | Path | Config) -> str | None:
     own = None if isinstance(config, Config) else packaged_weights(config)
     if own is None:
         return None
-    if not own.path.is_file() or hashlib.sha256(own.path.read_bytes()).hexdigest() != own.sha256:
+    if not own.path.is_file() or file_sha256(own.path) != own.sha256:
         raise CheckpointError(f'{own.path} is missing or not the file that its metafile names: install mmirstd again')
     return str(own.path)
 

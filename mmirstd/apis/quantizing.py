@@ -1,6 +1,5 @@
 """Exported models in 8 bits, by onnxruntime's static quantization, and what they lose."""
 
-import hashlib
 import itertools
 import logging
 import tempfile
@@ -17,12 +16,12 @@ from torch.utils.data import DataLoader
 from mmirstd.apis.exported import INSTALL, ExportedModel
 from mmirstd.apis.exported_graph import INPUT, ExportError
 from mmirstd.apis.validation import data_name
-from mmirstd.engine.provenance import leaves
+from mmirstd.datasets.wrapped import leaves
 from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.evaluation.functional.protocols import get_protocol
-from mmirstd.io.files import whole_file
+from mmirstd.io.files import file_sha256, whole_file
 from mmirstd.io.inputs import Image
 from mmirstd.io.tables import text_rows
 from mmirstd.ops.samples import to_array
@@ -114,18 +113,14 @@ def images_apart(images: Sequence[tuple[str, Image]], dataset: Any) -> list[tupl
         ExportError: If no image is left.
     """
     paths = (part.get_data_info(i).get('img_path') for part in leaves(dataset) for i in range(len(part)))
-    held = {_digest(path) for path in paths if path}
-    left = [(name, image) for name, image in images if isinstance(image, np.ndarray) or _digest(image) not in held]
+    held = {file_sha256(path) for path in paths if path}
+    left = [(name, image) for name, image in images if isinstance(image, np.ndarray) or file_sha256(image) not in held]
     if not left:
         raise ExportError(
             f'--calibrate-images: all {len(images)} images are of {data_name(dataset)}, which both files are measured '
             'on: give training images'
         )
     return left
-
-
-def _digest(path: str | Path) -> bytes:
-    return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
 def measure_side_by_side(

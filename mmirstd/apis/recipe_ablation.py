@@ -24,12 +24,13 @@ from mmirstd.apis.configuration import OptionError
 from mmirstd.apis.recipe_variants import read_variants, seeded_config, variant_config
 from mmirstd.apis.running import running, say
 from mmirstd.apis.scheduling import set_iterations
-from mmirstd.engine.provenance import leaves
+from mmirstd.datasets.wrapped import leaves
 from mmirstd.engine.value_checks import check_values
 from mmirstd.io.files import refuse_no_folder, write_atomically
 from mmirstd.io.tables import json_bytes, markdown_rows
 from mmirstd.utils.errors import UserError, describe
 from mmirstd.utils.locks import folder_lock
+from mmirstd.utils.processor_time import processor_seconds
 from mmirstd.utils.text import as_list, did_you_mean
 
 TIMED_STEPS, FIRST_STEPS = 12, 3  # measured, and not counted before
@@ -261,12 +262,6 @@ def run_process(command: Sequence[str], output: IO[bytes], environment: Mapping[
         process.terminate()
         process.wait()
         raise
-
-
-def processor_seconds() -> float:
-    """Of the processes that this one has waited for, their own and the system's in their name."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def final_metrics(run: Path, iterations: int) -> dict[str, float] | None:

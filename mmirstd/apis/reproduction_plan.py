@@ -13,8 +13,9 @@ from mmengine.config import Config
 
 from mmirstd.apis.configuration import CfgOptions, OptionError, has_weights, parse_options, read_config
 from mmirstd.apis.inference import own_weights
-from mmirstd.apis.run_records import TEST_PARTS, TRAIN_PARTS, config_digest, file_digest
+from mmirstd.apis.run_records import TEST_PARTS, TRAIN_PARTS, config_digest
 from mmirstd.apis.training import use_amp
+from mmirstd.io.files import file_sha256
 from mmirstd.utils.configs import CONFIGS_DIR, ConfigNotFoundError, describe_configs, find_config
 from mmirstd.utils.data_root import iter_datasets
 from mmirstd.utils.errors import ArgumentError
@@ -115,7 +116,7 @@ class ReproductionRun:
         if self.kind == 'trained':
             parts.append(config_digest(self.train_config(), TRAIN_PARTS))
         if self.weights is not None:
-            parts.append(file_digest(self.weights))
+            parts.append(file_sha256(self.weights))
         return hashlib.sha256(' '.join(parts).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mmirstd.apis.complexity import model_complexity
 from mmirstd.apis.evaluate import curve_thresholds
 from mmirstd.apis.measuring import machine
 from mmirstd.apis.reproduction_plan import ReproductionRun
-from mmirstd.apis.run_records import FORMAT, RecordError, file_digest, read_json, write_record
+from mmirstd.apis.run_records import FORMAT, RecordError, read_json, write_record
 from mmirstd.apis.testing import test
 from mmirstd.apis.training import train
 from mmirstd.checkpoints.convert import convert_checkpoint
@@ -33,7 +33,7 @@ from mmirstd.evaluation.analysis.scoring import PairReader, ScoredSet, score_pai
 from mmirstd.evaluation.functional.counts import sum_counts
 from mmirstd.evaluation.functional.intervals import bootstrap_intervals
 from mmirstd.evaluation.functional.protocols import PRESETS
-from mmirstd.io.files import write_atomically
+from mmirstd.io.files import file_sha256, write_atomically
 from mmirstd.io.masks import DEFAULT_RULE
 from mmirstd.io.names import sample_names
 from mmirstd.io.tables import json_bytes
@@ -85,7 +85,7 @@ def perform_run(run: ReproductionRun, folder: Path, record: Path, resamples: int
     weights = {'kind': run.kind, 'name': run.weights_name or None, 'trained_on': trained_on(run, checkpoint, training)}
     # A file that others published, or that was given, is known by itself, and not by what it was converted to.
     file = run.weights or checkpoint
-    weights['sha256'] = file_digest(file) if file else None
+    weights['sha256'] = file_sha256(file) if file else None
     write_record(
         record,
         {

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmirstd.io.files import write_atomically
 from mmirstd.io.tables import json_bytes, plain
 from mmirstd.utils.errors import UserError
+from mmirstd.utils.nested import without_keys
 
 FORMAT = 1
 # What a record has at least; the pages rely on it.
@@ -38,29 +39,8 @@ class RecordFormatError(RecordError):
 
 def config_digest(cfg: Config, parts: Iterable[str]) -> str:
     """SHA-256 of parts of a config, without folders and what does not change a sample."""
-    chosen = {part: _without_neutral(cfg[part]) for part in parts if cfg.get(part) is not None}
+    chosen = {part: without_keys(cfg[part], NEUTRAL) for part in parts if cfg.get(part) is not None}
     return hashlib.sha256(json.dumps(plain(chosen), sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _without_neutral(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_neutral(item) for key, item in value.items() if key not in NEUTRAL}
-    if isinstance(value, (list, tuple)):
-        return [_without_neutral(item) for item in value]
-    return value
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else _digest(file)
-
-
-def _digest(file: Any) -> str:  # Python 3.10
-    found = hashlib.sha256()
-    while block := file.read(2**20):
-        found.update(block)
-    return found.hexdigest()
 
 
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:

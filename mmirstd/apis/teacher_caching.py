@@ -19,7 +19,7 @@ from mmirstd.apis.running import say
 from mmirstd.datasets import IndexedViews
 from mmirstd.io.feature_store import FeatureStore
 from mmirstd.io.files import refuse_no_folder
-from mmirstd.models.distillation import FrozenTeacher, MaskDistiller, teacher_key, teacher_sources
+from mmirstd.models.distillation import Distiller, FrozenTeacher, teacher_key, teacher_sources
 from mmirstd.utils.locks import folder_lock
 from mmirstd.utils.progress import progress_bar
 
@@ -130,11 +130,8 @@ def _teach(teacher: FrozenTeacher, samples: Sequence[dict]) -> tuple[torch.Tenso
 
 def _teacher_config(cfg: Config) -> dict[str, Any]:
     """The teacher as the distiller of a config builds it."""
-    kind = MODELS.get(cfg.model.type)
-    default = {'type': 'mmirstd.FrozenTeacher'}
-    if kind is not None and issubclass(kind, MaskDistiller):
-        default['output'] = 'logits'
-    return default | dict(cfg.model.teacher)
+    kind = MODELS.get(cfg.model.type) or Distiller
+    return {**getattr(kind, 'TEACHER', Distiller.TEACHER), **cfg.model.teacher}
 
 
 def _datasets(cfg: Config, views: int | None) -> list[IndexedViews]:

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from mmirstd.apis.configuration import OptionError
 from mmirstd.checkpoints.provenance import SEPARATOR, SplitRecord
-from mmirstd.engine.provenance import find_overlaps, leaves, provenance_of_dataset
+from mmirstd.datasets.wrapped import leaves
+from mmirstd.engine.provenance import find_overlaps, provenance_of_dataset
 
 # 'basicirstd/test', 'test.txt', 'test_NUDT-SIRST.txt'
 _TEST = re.compile(r'test(ing)?([._-]|$)')

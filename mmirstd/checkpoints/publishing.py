@@ -1,6 +1,5 @@
 """Checkpoints for publication: weights and what is known of them, as one file that others can read."""
 
-import hashlib
 import json
 import os.path as osp
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from mmirstd.checkpoints.loading import JSON_KEYS, load_checkpoint, load_file, l
 from mmirstd.checkpoints.operating_point import META_KEY, CalibratedThreshold
 from mmirstd.checkpoints.provenance import Provenance
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
-from mmirstd.io.files import refuse_overwriting, whole_file
+from mmirstd.io.files import file_sha256, refuse_overwriting, whole_file
 
 TEXT_KEYS = ('cfg', 'experiment_name', 'time', 'mmirstd_version', 'mmengine_version')
 
@@ -106,7 +105,7 @@ def publish(
                 read = load_file
                 torch.save({'meta': meta, 'state_dict': weights}, temporary)
             _compare(weights, read(temporary)['state_dict'], destination)
-            sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
+            sha256 = file_sha256(temporary)
     except OSError as e:
         raise CheckpointError(f'cannot write {destination}: {e.strerror or e}') from e
     return Published(

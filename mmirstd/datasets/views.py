@@ -12,7 +12,9 @@ import torch
 from mmengine.dataset import ConcatDataset, InfiniteSampler
 from torch.utils.data import Dataset
 
+from mmirstd.datasets.wrapped import leaves
 from mmirstd.registry import DATA_SAMPLERS, DATASETS
+from mmirstd.utils.nested import without_keys
 from mmirstd.utils.random_state import seeded
 from mmirstd.version import __version__
 
@@ -75,10 +77,10 @@ class IndexedViews(Dataset):
         """
         images = [
             [getattr(part, 'name', ''), info.get('img_id'), _size_of(info.get('img_path'))]
-            for part in _parts(self.dataset)
+            for part in leaves(self.dataset)
             for info in map(part.get_data_info, range(len(part)))
         ]
-        content = [__version__, self.seed, _what_counts(self._cfg), images]
+        content = [__version__, self.seed, without_keys(self._cfg, _NO_MATTER), images]
         text = json.dumps(content, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -128,22 +130,8 @@ class WeightedSetsSampler(InfiniteSampler):
                 yield left[i].pop()
 
 
-def _parts(dataset: Any) -> Iterator[Any]:
-    inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
-    for part in inner:
-        yield from _parts(part)
-    if not inner:
-        yield dataset
-
-
 def _size_of(path: str | None) -> int | None:
     try:
         return os.path.getsize(path)
     except (OSError, TypeError):  # rendered, or behind an address
         return None
-
-
-def _what_counts(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {key: _what_counts(value) for key, value in node.items() if key not in _NO_MATTER}
-    return [_what_counts(value) for value in node] if isinstance(node, (list, tuple)) else node

@@ -16,7 +16,9 @@ from functools import wraps
 
 import torch.distributed as torch_dist
 from mmengine.device import get_device
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 from torch.distributed.elastic.multiprocessing.errors import ErrorHandler
 
 from mmirstd.utils.interrupts import SIGNALS
@@ -29,6 +31,11 @@ _PEER_GONE = re.compile(
 # How long a process that lost another one waits for the launcher to end it. Of several errors torchrun calls the first
 # the cause; launchers on other machines learn of it from their own processes only.
 PATIENCE = 10.0
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, where the runner has wrapped it to distribute it."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def start_gloo_on_cpu(launcher: str, timeout: float | None = None) -> bool:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
+from mmirstd.engine.distributed import unwrapped
 from mmirstd.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmirstd.utils.errors import UserError
 from mmirstd.utils.text import did_you_mean
@@ -38,7 +38,7 @@ class PartsOptimWrapperConstructor:
         Raises:
             PartsError: If the model has no parts, they are others, or a trainable parameter is in none of them.
         """
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrapped(model)
         if not hasattr(model, 'trained_parts'):
             raise PartsError(
                 f'optim_wrapper.constructor: {type(model).__name__} is not trained in parts; it takes one '

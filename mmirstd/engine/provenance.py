@@ -1,11 +1,12 @@
 """Whether a model is evaluated on images that it was trained on."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from os import path as osp
 from typing import Any, NamedTuple
 
 from mmirstd.checkpoints.provenance import SEPARATOR, Provenance, SplitRecord, split_record
 from mmirstd.datasets.published_splits import published_datasets, published_splits
+from mmirstd.datasets.wrapped import leaves
 from mmirstd.utils.errors import UserError
 from mmirstd.utils.text import did_you_mean
 
@@ -115,15 +116,6 @@ def unknown_names(names: Iterable[str], splits: Iterable[SplitRecord]) -> dict[s
     full = [*there, *(f'{dataset} {name}' for dataset, known in there.items() for name in known)]
     names = [' '.join(name.split()) for name in names]
     return {name: did_you_mean(name, full, 1) for name in names if name not in full}
-
-
-def leaves(dataset: Any) -> Iterator[Any]:
-    """Walk the datasets inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
-    inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
-    for part in inner:
-        yield from leaves(part)
-    if not inner:
-        yield dataset
 
 
 def provenance_of_dataset(dataset: Any) -> Provenance:

@@ -25,12 +25,12 @@ from torch.utils.data import DataLoader
 from mmirstd.checkpoints.fitting import check_average, load_fitting, load_strict
 from mmirstd.checkpoints.loading import Load, load_checkpoint, recording, use_strict_loader
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
+from mmirstd.datasets.wrapped import leaves
 from mmirstd.engine.config_checks import check_channels, check_config, check_training
-from mmirstd.engine.distributed import start_gloo_on_cpu
+from mmirstd.engine.distributed import start_gloo_on_cpu, unwrapped
 from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 from mmirstd.engine.interruption import InterruptibleMixin
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
-from mmirstd.engine.provenance import leaves
 from mmirstd.engine.resuming import ResumingMixin
 from mmirstd.engine.run_files import OwnFilesMixin
 from mmirstd.engine.seeding import CountingSampler, SeededSamples
@@ -267,7 +267,7 @@ class StrictRunner(StrictRunnerMixin, Runner):
         for pattern, replacement in revise_keys:
             weights = {re.sub(pattern, replacement, k): v for k, v in weights.items()}
         self.check_parts(content)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = unwrapped(self.model)
         if self._required and 'ema_state_dict' in content:
             check_average(content, model, filename)
         if strict is None:

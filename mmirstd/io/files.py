@@ -1,5 +1,6 @@
 """Writing files: whole or not at all, nothing replaced unasked, one way to write a PNG."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -179,6 +180,15 @@ def figure_pixels(figure: 'Figure') -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    found = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def discard(path: Path) -> None:

@@ -12,7 +12,7 @@ from small_sets import IDS, make, write_published
 
 from mmirstd.datasets import IRSTD1kDataset, NUAASIRSTDataset, NUDTSIRSTDataset
 from mmirstd.datasets.published_splits import load_published
-from mmirstd.engine.provenance import leaves
+from mmirstd.datasets.wrapped import leaves
 from mmirstd.io.names import sample_names
 from mmirstd.registry import DATASETS, RUNNERS
 from mmirstd.utils.data_root import set_data_root

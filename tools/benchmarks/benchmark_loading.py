@@ -20,7 +20,7 @@ from mmseg.registry import DATASETS
 
 from mmirstd.apis.configuration import run_config
 from mmirstd.datasets.target_dataset import TargetDataset
-from mmirstd.engine.provenance import leaves
+from mmirstd.datasets.wrapped import leaves
 from mmirstd.io.tables import markdown_rows
 from mmirstd.utils.data_root import iter_datasets
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.models.decode_heads import (
     DAHead,
@@ -24,6 +23,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
+from mmirstd.engine.distributed import unwrapped
 from mmirstd.models.decode_heads import BinaryHead
 from mmirstd.models.losses import target_probability
 from mmirstd.registry import HOOKS
@@ -92,7 +92,7 @@ class CollapseGuardHook(FiniteLossHook):
 
     def before_train(self, runner: Runner) -> None:
         """See that every head logs what is watched."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         heads = outer_heads(model)
         reasons = [reason for head in heads if (reason := why_unwatched(head))]
         if len(reasons) == len(heads):

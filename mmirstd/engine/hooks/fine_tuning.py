@@ -4,11 +4,11 @@ from itertools import chain
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmirstd.engine.distributed import unwrapped
 from mmirstd.registry import HOOKS
 
 
@@ -62,22 +62,23 @@ class StartingPointDecayHook(Hook):
             raise ValueError(f'StartingPointDecayHook: decay must not be negative, got {decay}')
         self.decay = decay
         self._start: dict[str, Tensor] | None = None
+        self._names: dict[nn.Parameter, str] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Keep the weights, unless a resumed checkpoint held them."""
+        self._names = {p: name for name, p in _parameters(runner.model)}
         if self._start is None:
-            self._start = {name: p.detach().clone() for name, p in _parameters(runner.model)}
+            self._start = {name: p.detach().clone() for p, name in self._names.items()}
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
         """Pull each parameter that the optimizer moves."""
-        names = {id(p): name for name, p in _parameters(runner.model)}
         with torch.no_grad():
             groups = runner.optim_wrapper.param_groups
             for group in chain.from_iterable(groups.values()) if isinstance(groups, dict) else groups:
                 for parameter in group['params']:
-                    if (start := self._start.get(names.get(id(parameter)))) is not None:
+                    if (start := self._start.get(self._names.get(parameter))) is not None:
                         parameter.lerp_(start, min(group['lr'] * self.decay, 1.0))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -92,5 +93,4 @@ class StartingPointDecayHook(Hook):
 
 
 def _parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    module = model.module if is_model_wrapper(model) else model
-    return [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    return [(name, p) for name, p in unwrapped(model).named_parameters() if p.requires_grad]

@@ -5,12 +5,12 @@ from os import path as osp
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmirstd.checkpoints.loading import load_file
 from mmirstd.checkpoints.publishing import published_meta
 from mmirstd.checkpoints.state_dict import checkpoint_weights
+from mmirstd.engine.distributed import unwrapped
 from mmirstd.io.files import whole_file
 from mmirstd.models.distillation import Distiller
 from mmirstd.registry import HOOKS
@@ -37,8 +37,8 @@ class StudentExportHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """See that there is a student."""
-        if not isinstance(_unwrapped(runner), Distiller):
-            raise TypeError(f'StudentExportHook: {type(_unwrapped(runner)).__name__} is no distiller')
+        if not isinstance(unwrapped(runner.model), Distiller):
+            raise TypeError(f'StudentExportHook: {type(unwrapped(runner.model)).__name__} is no distiller')
 
     @master_only
     def after_train(self, runner: Runner) -> None:
@@ -49,12 +49,8 @@ class StudentExportHook(Hook):
             runner.logger.warning('StudentExportHook: no checkpoint was written, and so no student')
             return
         content = load_file(source)
-        weights = _unwrapped(runner).student_weights(checkpoint_weights(content, source))
+        weights = unwrapped(runner.model).student_weights(checkpoint_weights(content, source))
         path = osp.join(runner.work_dir, self.filename)
         with whole_file(path) as temporary:
             torch.save({'meta': published_meta(content.get('meta')), 'state_dict': weights}, temporary)
         runner.logger.info(f'the student of {osp.basename(source)}: {path}')
-
-
-def _unwrapped(runner: Runner) -> torch.nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -4,9 +4,9 @@ import copy
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmirstd.engine.distributed import unwrapped
 from mmirstd.models.layers.reparam import switch_to_deploy
 from mmirstd.registry import HOOKS
 
@@ -30,7 +30,7 @@ class SwitchToDeployHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         """Put a folded copy in place of the runner's model."""
         self._original = runner.model
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         # eval() first: training batch norms do not fold, and the loop would call it right after this.
         runner.model = copy.deepcopy(model).eval()
         folded = switch_to_deploy(runner.model)

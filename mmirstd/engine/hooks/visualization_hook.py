@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmirstd.datasets.transforms.loading import LoadIRImage
-from mmirstd.engine.provenance import leaves
+from mmirstd.datasets.wrapped import leaves
 from mmirstd.io.files import refuse_overwriting
 from mmirstd.io.names import flat_name, sample_files, sample_names
 from mmirstd.registry import HOOKS

@@ -1,7 +1,7 @@
 """Distillation of features: a frozen teacher, a student backbone, and projections that are dropped at the end."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmirstd.checkpoints.state_dict import StateDict
 from mmirstd.models.distillation.cache import TeacherCache
 from mmirstd.models.distillation.losses import DistillationLoss, FeatureLoss
-from mmirstd.models.distillation.teacher import prepare_views
+from mmirstd.models.distillation.teacher import channels_of, prepare_views
 from mmirstd.registry import MODELS
 
 Losses = dict[str, Tensor]
@@ -43,6 +43,7 @@ class Distiller(BaseModel):
 
     LOSSES: type[DistillationLoss] = DistillationLoss
     STUDENT: str  # prefix of the student's weights in a checkpoint
+    TEACHER: ClassVar[dict[str, Any]] = {'type': 'mmirstd.FrozenTeacher'}  # what a teacher's config need not say
 
     def __init__(
         self,
@@ -53,9 +54,10 @@ class Distiller(BaseModel):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(None, init_cfg)
+        teacher = {**self.TEACHER, **teacher}
         self.cache = TeacherCache(teacher_cache, teacher) if teacher_cache else None
         # In a tuple, so that it is no submodule.
-        self._teacher = () if self.cache else (MODELS.build(dict({'type': 'mmirstd.FrozenTeacher'}, **teacher)),)
+        self._teacher = () if self.cache else (MODELS.build(teacher),)
         self.losses = nn.ModuleList(map(MODELS.build, losses))
         if not losses or not all(isinstance(loss, self.LOSSES) for loss in self.losses):
             raise ValueError(
@@ -102,6 +104,10 @@ class Distiller(BaseModel):
     def study(self, images: Tensor) -> tuple[Tensor, ...]:
         """What the student makes of views (B, C, H, W)."""
         raise NotImplementedError
+
+    def black_view(self) -> Tensor:
+        """A small view (1, C, H, W) of the channels that the student takes, to find out what comes of it."""
+        return torch.zeros(1, channels_of(self.preprocessor, 3), DRY_RUN_SIZE, DRY_RUN_SIZE)
 
     def predict(self, images: Tensor, samples: list[SegDataSample]) -> list[SegDataSample]:
         """Set the losses of each view."""
@@ -159,8 +165,7 @@ class FeatureDistiller(Distiller):
     ) -> None:
         super().__init__(**kwargs)
         self.backbone = MODELS.build(student)
-        channels = len(self.preprocessor.mean) if getattr(self.preprocessor, 'mean', None) is not None else 3
-        view = torch.zeros(1, channels, DRY_RUN_SIZE, DRY_RUN_SIZE)
+        view = self.black_view()
         self.eval()
         maps = self.study(view)
         widths = self.cache.first.shapes if self.cache else [m.shape[1:] for m in self.teach(view, ())]

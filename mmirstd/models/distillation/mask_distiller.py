@@ -1,14 +1,13 @@
 """Distillation of masks: a segmentor learns the mask logits of another."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmirstd.models.distillation.distiller import DRY_RUN_SIZE, Distiller, Losses
+from mmirstd.models.distillation.distiller import Distiller, Losses
 from mmirstd.models.distillation.losses import MaskLogitLoss
 from mmirstd.models.distillation.teacher import prepare_views, target_logits
 from mmirstd.registry import MODELS
@@ -37,6 +36,7 @@ class MaskDistiller(Distiller):
 
     LOSSES = MaskLogitLoss
     STUDENT = 'student.'
+    TEACHER: ClassVar[dict[str, Any]] = {**Distiller.TEACHER, 'output': 'logits'}
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class MaskDistiller(Distiller):
         label_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        teacher = {'output': 'logits', **teacher}
+        teacher = {**self.TEACHER, **teacher}
         if labels not in LABELS or label_weight < 0:
             raise ValueError(f'MaskDistiller: {labels=} must be one of {LABELS}, {label_weight=} not negative')
         if teacher['output'] != 'logits':
@@ -55,9 +55,8 @@ class MaskDistiller(Distiller):
         self.student = MODELS.build(student)
         self.labels, self.label_weight = labels, label_weight
         if labels == 'none':
-            channels = len(self.preprocessor.mean) if getattr(self.preprocessor, 'mean', None) is not None else 3
             self.eval()
-            self.freeze_unused(self.study(torch.zeros(1, channels, DRY_RUN_SIZE, DRY_RUN_SIZE)))
+            self.freeze_unused(self.study(self.black_view()))
             self.train()
 
     def study(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -17,12 +17,20 @@ from torch import Tensor, nn
 from mmirstd.checkpoints.fitting import load_strict
 from mmirstd.checkpoints.loading import load_checkpoint, meta_of
 from mmirstd.checkpoints.state_dict import checkpoint_weights
+from mmirstd.io.files import file_sha256
 from mmirstd.registry import MODELS
 from mmirstd.utils.configs import find_config
+from mmirstd.utils.nested import without_keys
 
 OUTPUTS = ('features', 'neck', 'logits')
 _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16, None: None}
 _SEES_COLOR = (0.114, 0.587, 0.299)  # ITU-R BT.601, of blue, green and red
+
+
+def channels_of(preprocessor: nn.Module, default: int) -> int:
+    """Number of channels that a preprocessor normalizes; the default where it does not."""
+    mean = getattr(preprocessor, 'mean', None)
+    return default if mean is None else len(mean)
 
 
 def prepare_views(images: Tensor, preprocessor: nn.Module) -> Tensor:
@@ -38,7 +46,7 @@ def prepare_views(images: Tensor, preprocessor: nn.Module) -> Tensor:
     Raises:
         ValueError: If the views would be padded: maps of student and teacher would not cover the same ground.
     """
-    channels = len(preprocessor.mean) if getattr(preprocessor, 'mean', None) is not None else images.shape[1]
+    channels = channels_of(preprocessor, images.shape[1])
     images = images.float()
     if channels == 3 and images.shape[1] == 1:
         images = images.expand(-1, 3, -1, -1)
@@ -126,7 +134,7 @@ class FrozenTeacher(nn.Module):
         # The student is initialized alike with and without a teacher before it.
         with DefaultScope.overwrite_default_scope('mmseg'), torch.random.fork_rng(devices=[]):
             self.preprocessor = MODELS.build(preprocessor)
-            self.model = MODELS.build(ConfigDict(_without(cfg, ('init_cfg', 'pretrained'))) if checkpoint else cfg)
+            self.model = MODELS.build(ConfigDict(without_keys(cfg, ('init_cfg', 'pretrained'))) if checkpoint else cfg)
         self.is_segmentor, self.dtype = is_segmentor, _DTYPES[dtype]
         self.loaded = False
         self.requires_grad_(False)
@@ -201,7 +209,7 @@ def teacher_key(cfg: Mapping[str, Any]) -> str:
     """
     cfg = {'type': 'mmirstd.FrozenTeacher', **cfg, 'model': _resolved(cfg['model'])}
     files = [_file_hash(osp.realpath(name), osp.getmtime(name)) for name in weight_files(cfg)]
-    text = json.dumps([_without(cfg, ('checkpoint', 'pretrained')), files], sort_keys=True, default=repr)
+    text = json.dumps([without_keys(cfg, ('checkpoint', 'pretrained')), files], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -235,16 +243,6 @@ def _named(node: Any) -> Iterator[str]:
             yield from _named(value)
 
 
-def _without(node: Any, keys: tuple[str, ...]) -> Any:
-    if isinstance(node, Mapping):
-        return {key: _without(value, keys) for key, value in node.items() if key not in keys}
-    return [_without(value, keys) for value in node] if isinstance(node, (list, tuple)) else node
-
-
 @lru_cache(maxsize=16)
 def _file_hash(path: str, modified: float) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(path)
