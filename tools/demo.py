@@ -7,8 +7,11 @@ import argparse
 import time
 from pathlib import Path
 
+from mmengine.config import Config
+
 from mmirstd.apis import infer, synthesize, test, train
 from mmirstd.apis.configuration import read_config
+from mmirstd.apis.scheduling import set_iterations
 
 CONFIG = 'simir_repvit-fast_synthetic'
 SHORT = 160  # iterations: a minute of two cores
@@ -25,21 +28,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def schedule(config: str, iters: int | None) -> dict[str, int]:
-    """Options that log often enough to watch, and scale a config's schedule to ``iters`` iterations."""
-    if iters is None:
-        return {'default_hooks.logger.interval': 20}
+def shortened(config: str, iters: int | None) -> Config:
+    """The config, logging often enough to watch, with its schedule scaled to ``iters`` iterations."""
     cfg = read_config(config)
-    factor = iters / cfg.train_cfg.max_iters
-    half = max(iters // 2, 1)
-    options = {'train_cfg.max_iters': iters, 'train_cfg.val_interval': half, 'default_hooks.checkpoint.interval': half}
-    options['default_hooks.logger.interval'] = max(1, min(20, iters // 4))
-    for i, scheduler in enumerate(cfg.get('param_scheduler') or []):
-        begin = options[f'param_scheduler.{i}.begin'] = round(scheduler.get('begin', 0) * factor)
-        for key in {'end', 'T_max'} & scheduler.keys():
-            least = begin + 1 if key == 'end' else 1
-            options[f'param_scheduler.{i}.{key}'] = max(least, round(scheduler[key] * factor))
-    return options
+    cfg.default_hooks.logger.interval = 20
+    if iters is not None:
+        set_iterations(cfg, iters, 1 if iters % 2 else 2, 'the demo')
+        cfg.default_hooks.logger.interval = max(1, min(20, iters // 4))
+    return cfg
 
 
 def detect(out: Path) -> None:
@@ -59,7 +55,7 @@ def main() -> None:
     started = time.monotonic()
     detect(out)
     print(f'\n$ mmirstd train {args.config} --work-dir {run}', flush=True)
-    trained = train(args.config, work_dir=run, cfg_options=schedule(args.config, None if args.full else args.iters))
+    trained = train(shortened(args.config, None if args.full else args.iters), work_dir=run)
     checkpoint = trained.best or trained.last
     print(f'\n$ mmirstd test {args.config} {checkpoint} --show-dir {pictures}', flush=True)
     test(

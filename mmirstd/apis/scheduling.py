@@ -37,8 +37,9 @@ def set_iterations(cfg: Config, iterations: int, validations: int, purpose: str)
             raise OptionError(
                 f'{cfg.filename}: {purpose} needs schedulers by iterations, {scheduler.type} is by epochs'
             )
-        for key in scheduler.keys() & set(_POINTS):
-            scheduler[key] = scaled(scheduler[key]) if key == 'begin' else max(scaled(scheduler[key]), 1)
+        for key in sorted(scheduler.keys() & set(_POINTS)):  # 'begin' before 'end', which comes after it
+            least = {'begin': 0, 'end': scheduler.get('begin', 0) + 1}.get(key, 1)
+            scheduler[key] = max(scaled(scheduler[key]), least)
         for key in scheduler.keys() & set(_LISTS):
             scheduler[key] = [scaled(point) for point in scheduler[key]]
     interval = iterations // validations

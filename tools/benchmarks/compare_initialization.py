@@ -16,23 +16,18 @@ from mmengine.config import Config
 
 from mmirstd.apis import test, train
 from mmirstd.apis.configuration import check_checkpoint, read_config
+from mmirstd.apis.scheduling import set_iterations
 from mmirstd.io.files import write_atomically
 from mmirstd.io.tables import markdown_rows
 
 METRICS = ('IoU', 'nIoU', 'Pd', 'Fa')
 TIMED = 40  # iterations of the run that is timed
+VALIDATIONS = 5
 
 
-def shortened(cfg: Config, iterations: int, validations: int = 5) -> Config:
+def shortened(cfg: Config, iterations: int, validations: int = VALIDATIONS) -> Config:
     """The config with another number of iterations, over which its schedule is stretched."""
-    before = cfg.train_cfg.max_iters
-    for schedule in cfg.param_scheduler or ():
-        for key in ('begin', 'end'):
-            if key in schedule:
-                schedule[key] = round(schedule[key] * iterations / before)
-    interval = max(iterations // validations, 1)
-    cfg.train_cfg.update(max_iters=iterations, val_interval=interval)
-    cfg.default_hooks.checkpoint.interval = interval
+    set_iterations(cfg, iterations, min(validations, iterations), 'the comparison')
     return cfg
 
 
@@ -75,7 +70,8 @@ def main() -> None:
         time = (
             None if args.iterations else seconds_per_iteration(read_config(args.config), args.out / 'timed', **options)
         )
-        results['iterations'] = args.iterations or max(int(args.minutes * 60 / time), 1)
+        count = args.iterations or max(int(args.minutes * 60 / time), 1)
+        results['iterations'] = count - count % min(VALIDATIONS, count)  # the last validation is at the end
     for seed in args.seeds:
         for kind, student in (('scratch', None), ('distilled', args.student)):
             name = f'{kind}, seed {seed}'
