@@ -1,18 +1,20 @@
 """A Runner that checks its data and its checkpoints, and runs without a GPU."""
 
 import copy
+import itertools
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
-from mmengine.dist import master_only
+from mmengine.dist import broadcast_object_list, master_only
 from mmengine.hooks import EMAHook
 from mmengine.logging import MessageHub, MMLogger, print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
@@ -47,6 +49,9 @@ from mmirstd.utils.optimizers import has_several_optimizers, iter_optim_wrappers
 FILE_ONLY = ('paramwise_options -- ', '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 
 
+_count_of_runs = itertools.count()
+
+
 def _belongs_on_screen(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(FILE_ONLY)
 
@@ -74,14 +79,19 @@ class StrictRunnerMixin(InterruptibleMixin, ResumingMixin, OwnFilesMixin):
         check_training(self.cfg)
         return super().train()
 
-    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
-        """Build the visualizer, by default under the name of the run's folder.
+    @cached_property
+    def instance_name(self) -> str:
+        """Name of the run's visualizer, logger and message hub, which no other run of this process has.
 
-        MMEngine finds visualizers by name, and names them by config and second: the second of two runs that begin
-        within one would draw into the folder of the first.
+        MMEngine finds them by name, and names them by config and second: the second of two runs that begin within one
+        would write into the files of the first.
         """
+        return f'{self.log_dir} ({next(_count_of_runs)})'
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """Build the visualizer, by default under the run's own name."""
         if isinstance(visualizer, dict):
-            visualizer = {'name': str(self.log_dir)} | visualizer
+            visualizer = {'name': self.instance_name} | visualizer
         return super().build_visualizer(visualizer)
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
@@ -153,6 +163,16 @@ def whole_checkpoint(out_dir: str, filename: str) -> Iterator[str]:
         raise CheckpointError(f'cannot write {path}: {e.strerror or e}; checkpoints written before are complete') from e
 
 
+def _unused_time(work_dir: str, timestamp: str) -> str:
+    """The first second from ``timestamp`` on after which no folder of logs is named."""
+    form = '%Y%m%d_%H%M%S'
+    seconds = time.mktime(time.strptime(timestamp, form))
+    while Path(work_dir, timestamp).exists():
+        seconds += 1
+        timestamp = time.strftime(form, time.localtime(seconds))
+    return timestamp
+
+
 @RUNNERS.register_module()
 class StrictRunner(StrictRunnerMixin, Runner):
     """Use it with ``runner_type='mmirstd.StrictRunner'``. Besides what the Runner of MMEngine does:
@@ -167,26 +187,26 @@ class StrictRunner(StrictRunnerMixin, Runner):
     """
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Start gloo first where there is no GPU, and put the strict loader in place."""
+        """Start gloo first where there is no GPU, put the strict loader in place, and find an unused log folder."""
         use_strict_loader()
         self.loads: list[Load] = []  # checkpoints that the model is made from; ProvenanceHook reads them
         start_gloo_on_cpu(self._launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
+        found = [_unused_time(self.work_dir, self.timestamp)]
+        broadcast_object_list(found)
+        self._timestamp = found[0]
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
-        """Build under the name of the run's folder; hundreds of lines that say nothing go to the log file alone.
-
-        MMEngine finds loggers and message hubs by config and second, as it does visualizers: see `build_visualizer`.
-        """
-        logger = super().build_logger(log_level, log_file, **{'name': str(self.log_dir)} | kwargs)
+        """Build under the run's own name; hundreds of lines that say nothing go to the log file alone."""
+        logger = super().build_logger(log_level, log_file, **{'name': self.instance_name} | kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_belongs_on_screen)
         return logger
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
-        """Build under the name of the run's folder."""
-        return super().build_message_hub({'name': str(self.log_dir)} | (message_hub or {}))
+        """Build under the run's own name."""
+        return super().build_message_hub({'name': self.instance_name} | (message_hub or {}))
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build, and note the checkpoints that are read."""

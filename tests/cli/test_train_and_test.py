@@ -54,7 +54,6 @@ def test_train_resume_and_test(call, train, tiny_config, tiny_data, tmp_path, ca
 def test_work_dirs_by_default(call, tiny_config):
     assert call('train', tiny_config(), '--amp') is None
     assert call('test', tiny_config(), 'work_dirs/tiny/iter_6.pth') is None
-    # (Not the log: within one second MMEngine takes both for the same experiment and goes on with the first's.)
     assert 'AmpOptimWrapper' not in Path('work_dirs/tiny/test/tiny.py').read_text()
     # The training run's config is not replaced by that of the test.
     assert 'AmpOptimWrapper' in Path('work_dirs/tiny/tiny.py').read_text()

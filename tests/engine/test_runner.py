@@ -1,4 +1,6 @@
 import itertools
+import json
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,13 +125,36 @@ def test_other_architecture_with_an_average_is_one_error(make, trained, capsys):
     assert 'do not match exactly' not in ''.join(capsys.readouterr())
 
 
-def test_runs_of_the_same_second_draw_into_their_own_folders(make, tmp_path, monkeypatch):
+@pytest.fixture
+def one_second(monkeypatch):
+    """All runs begin in the same second."""
     clock = SimpleNamespace(time=lambda: 0.0, localtime=time.localtime, strftime=time.strftime)
     monkeypatch.setattr('mmengine.runner.runner.time', clock)
-    visualizers = [make(work_dir=name, experiment_name='same').visualizer for name in 'ab']
-    assert visualizers[0] is not visualizers[1]
-    folders = [Path(v._vis_backends['LocalVisBackend']._save_dir).relative_to(tmp_path).parts[0] for v in visualizers]
-    assert folders == ['a', 'b']
+
+
+def test_runs_of_the_same_second_write_their_own_files(make, tmp_path, one_second):
+    runners = [make(work_dir=name, experiment_name='same') for name in 'aba']
+    folders = [Path(r.log_dir) for r in runners]
+    assert len(set(folders)) == 3
+    assert [folder.parent for folder in folders] == [tmp_path / name for name in 'aba']
+    for i, (runner, folder) in enumerate(zip(runners, folders, strict=True)):
+        assert Path(runner.visualizer._vis_backends['LocalVisBackend']._save_dir) == folder / 'vis_data'
+        runner.visualizer.add_scalar('of', i)
+        runner.logger.info(f'said by {i}')
+        runner.message_hub.update_info('of', i)
+    for i, (runner, folder) in enumerate(zip(runners, folders, strict=True)):
+        assert json.loads((folder / 'vis_data/scalars.json').read_text())['of'] == i
+        [log] = folder.glob('*.log')
+        assert [said for said in range(3) if f'said by {said}' in log.read_text()] == [i]
+        assert runner.message_hub.get_info('of') == i
+
+
+def test_a_run_follows_one_of_the_same_second_whose_folder_was_deleted(make, one_second):
+    first = make(work_dir='a', experiment_name='same')
+    shutil.rmtree(first.work_dir)
+    second = make(work_dir='a', experiment_name='same')
+    assert second.log_dir == first.log_dir
+    assert (Path(second.log_dir) / 'vis_data/config.py').exists()
 
 
 def test_lines_of_each_parameter_are_in_the_log_file_alone(make, capsys):

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
 from PIL import Image
 
 from mmirstd.apis import evaluate_predictions
@@ -352,18 +349,8 @@ def test_tool(call, tiny_config):
     """Train the tiny config for no step, and return a function that tests it."""
     config = tiny_config()
 
-    def run(name, *arguments):
-        for manager in (
-            MMLogger,
-            MessageHub,
-            DefaultScope,
-            Visualizer,
-        ):  # of a run in the same second: one name for both
-            manager._instance_dict.clear()
-        return call(name, *arguments)
-
-    assert run('train', config, '--work-dir', 'run', '--cfg-options', 'train_cfg.max_iters=3') is None
-    return lambda *more: run('test', config, 'run/iter_3.pth', '--work-dir', 'run/test', *more)
+    assert call('train', config, '--work-dir', 'run', '--cfg-options', 'train_cfg.max_iters=3') is None
+    return lambda *more: call('test', config, 'run/iter_3.pth', '--work-dir', 'run/test', *more)
 
 
 def test_presets_and_saved_predictions(test_tool, tiny_data, capfd):
