@@ -1,26 +1,26 @@
 """Which recipe trains a network best in equal time: variants of a config, each with several seeds."""
 
-import json
 import math
-import os
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmirstd.apis.configuration import OptionError
+from mmirstd.apis.recipe_training import (
+    METRICS,
+    AblationError,
+    config_digest,
+    limited_threads,
+    read_json,
+    train_variant,
+)
 from mmirstd.apis.recipe_variants import read_variants, seeded_config, variant_config
 from mmirstd.apis.running import running, say
 from mmirstd.apis.scheduling import set_iterations
@@ -28,19 +28,13 @@ from mmirstd.datasets.wrapped import leaves
 from mmirstd.engine.value_checks import check_values
 from mmirstd.io.files import refuse_no_folder, write_atomically
 from mmirstd.io.tables import json_bytes, markdown_rows
-from mmirstd.utils.errors import UserError, describe
+from mmirstd.utils.errors import describe
 from mmirstd.utils.locks import folder_lock
-from mmirstd.utils.processor_time import processor_seconds
 from mmirstd.utils.text import as_list, did_you_mean
 
 TIMED_STEPS, FIRST_STEPS = 12, 3  # measured, and not counted before
-METRICS = ('IoU', 'nIoU', 'Pd', 'Fa')
 # Of a larger set, most samples are loaded for the first time in a training, too.
 MOST_CACHED = 2000
-
-
-class AblationError(UserError, RuntimeError):
-    """A training of an ablation failed, or its files are not those of an ablation."""
 
 
 class VariantResult(NamedTuple):
@@ -52,6 +46,7 @@ class VariantResult(NamedTuple):
         iterations: That fit into the time.
         minutes: Of the processor that the trainings took on average, with validation and start.
         metrics: On the validation split at the end of the schedule, for each seed.
+        test_metrics: The same on the test split, if asked for.
     """
 
     name: str
@@ -59,22 +54,37 @@ class VariantResult(NamedTuple):
     iterations: int
     minutes: float
     metrics: dict[int, dict[str, float]]
+    test_metrics: dict[int, dict[str, float]] | None = None
 
     def row(self, reference: float) -> dict[str, Any]:
         """A row of the table; ``reference`` is the mean IoU of the first variant."""
         found = [metrics['IoU'] for metrics in self.metrics.values()]
         mean = statistics.fmean(found)
-        return {
+        row = {
             'variant': self.name,
             'iterations': self.iterations,
             's/step': f'{self.seconds:.3f}',
             'CPU min': f'{self.minutes:.1f}',
-            'IoU by seed': ', '.join(f'{iou:.3f}' for iou in found),
+            'IoU by seed': by_seed(self.metrics),
             'mean': f'{mean:.4f}',
             'spread': f'{statistics.stdev(found):.4f}' if len(found) > 1 else None,
             'change': f'{mean - reference:+.4f}',
-            **{name: statistics.fmean(m[name] for m in self.metrics.values()) for name in METRICS[1:]},
+            **means(self.metrics, METRICS[1:]),
         }
+        if self.test_metrics:
+            tested = {f'test {name}': value for name, value in means(self.test_metrics, METRICS).items()}
+            row |= {'test IoU by seed': by_seed(self.test_metrics), **tested}
+        return row
+
+
+def by_seed(metrics: Mapping[int, Mapping[str, float]]) -> str:
+    """IoU of each seed, as one text."""
+    return ', '.join(f'{m["IoU"]:.3f}' for m in metrics.values())
+
+
+def means(metrics: Mapping[int, Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
+    """Metrics averaged over the seeds."""
+    return {name: statistics.fmean(m[name] for m in metrics.values()) for name in names}
 
 
 def ablate_recipes(
@@ -87,6 +97,7 @@ def ablate_recipes(
     data_root: str | Path | None = None,
     amp: bool = False,
     threads: int = 1,
+    test_too: bool = False,
 ) -> list[VariantResult]:
     """Train each variant of a config for equal time of the processor, and compare IoU on the validation split.
 
@@ -107,6 +118,8 @@ def ablate_recipes(
         data_root: Folder of the dataset; by default what the config says.
         amp: Mixed precision; bfloat16 on a CPU.
         threads: Of each training.
+        test_too: Whether the model at the end of each training is also tested on the test split. That is for a report
+            of what was chosen before, not to choose by it.
 
     Raises:
         OptionError: If there are no variants, or none of a name in ``only``, or one changes what no config has.
@@ -123,7 +136,7 @@ def ablate_recipes(
     stem = Path(base.filename or 'ablation').stem
     folder, seeds = Path(work_dir or Path('work_dirs', f'{stem}-{minutes:g}min')), list(dict.fromkeys(seeds))
     refuse_no_folder(folder)
-    configs = {name: variant_config(base, name, changes[name], data_root, amp) for name in names}
+    configs = {name: variant_config(base, name, changes[name], data_root, amp, test_too) for name in names}
     for cfg in configs.values():
         for seed in seeds:
             check_values(seeded_config(cfg, seed))
@@ -133,10 +146,11 @@ def ablate_recipes(
         for name, cfg in configs.items():
             seconds, iterations = steps[name], max(round(60 * minutes / steps[name]), 1)
             say(f'{name}: {seconds:.3f} s of the processor a step, {iterations} iterations')
-            done = {seed: train_variant(cfg, folder / name, seed, iterations, threads) for seed in seeds}
+            done = {seed: train_variant(cfg, folder / name, seed, iterations, threads, test_too) for seed in seeds}
             used = statistics.fmean(run['cpu_minutes'] for run in done.values())
             metrics = {seed: run['metrics'] for seed, run in done.items()}
-            results.append(VariantResult(name, seconds, iterations, used, metrics))
+            tested = {seed: run['test_metrics'] for seed, run in done.items()} if test_too else None
+            results.append(VariantResult(name, seconds, iterations, used, metrics, tested))
             write_results(folder, results, minutes)
     return results
 
@@ -176,6 +190,7 @@ def measured_step(cfg: Config, folder: Path, threads: int) -> float:
     set_iterations(short, TIMED_STEPS + FIRST_STEPS, 1, 'an ablation')
     short.val_cfg = short.val_dataloader = short.val_evaluator = None
     short.test_cfg = short.test_dataloader = short.test_evaluator = None
+    short.log_level = 'WARNING'
     short.default_hooks.checkpoint = dict(type='CheckpointHook', interval=10**9, save_last=False, by_epoch=False)
     timer = _StepTimer()
     try:
@@ -190,116 +205,6 @@ def measured_step(cfg: Config, folder: Path, threads: int) -> float:
     return seconds
 
 
-@contextmanager
-def limited_threads(threads: int) -> Iterator[None]:
-    """Let PyTorch compute with so many threads in the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def train_variant(cfg: Config, folder: Path, seed: int, iterations: int, threads: int) -> dict[str, Any]:
-    """Train with a seed in a process of its own, or read what an earlier call found.
-
-    Returns:
-        ``metrics`` on the validation split at the end, and ``cpu_minutes``.
-
-    Raises:
-        AblationError: If the process fails, or its log has no metrics at the end.
-    """
-    run, cfg = folder / f'seed{seed}', seeded_config(cfg, seed)
-    set_iterations(cfg, iterations, 1, 'an ablation')
-    cfg.default_hooks.checkpoint.interval = max(iterations // 4, 1)  # to resume from
-    digest = config_digest(cfg, threads)
-    state = read_json(run / 'run.json') or {}
-    if state.get('config') != digest:
-        if not state and run.is_dir() and any(run.iterdir()):
-            raise AblationError(f'{run} has no run.json: its files are of no ablation, and are not replaced')
-        if state:
-            say(f'{run}: of another config or time: trained anew')
-            shutil.rmtree(run)
-        state = {'config': digest, 'cpu_minutes': 0.0}
-        write_atomically(run / 'run.json', json_bytes(state))
-    if 'metrics' in state:
-        return state
-    cfg.dump(str(run / 'config.py'))
-    begin = processor_seconds()
-    output = run / 'output.txt'
-    try:
-        code = run_training(run, output, threads)
-        if code == 0 and (metrics := final_metrics(run, iterations)):
-            state['metrics'] = metrics
-    finally:
-        state['cpu_minutes'] += (processor_seconds() - begin) / 60
-        write_atomically(run / 'run.json', json_bytes(state))
-    if 'metrics' not in state:
-        raise AblationError(f'the training in {run} ended with status {code} and no metrics: see {output}')
-    return state
-
-
-def run_training(run: Path, output: Path, threads: int) -> int:
-    """Train by the config in a folder, or resume; returns the status of the process."""
-    command = [sys.executable, '-m', 'mmirstd', 'train', str(run / 'config.py'), '--work-dir', str(run), '--resume']
-    with output.open('ab') as file:
-        return run_process(command, file, {'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)})
-
-
-def run_process(command: Sequence[str], output: IO[bytes], environment: Mapping[str, str]) -> int:
-    """Run a command to its end; one that is interrupted here has the time to write its checkpoint."""
-    process = subprocess.Popen(
-        command,
-        stdout=output,
-        stderr=output,
-        env=os.environ | dict(environment),
-        start_new_session=True,  # Ctrl-C in a terminal would reach it, too, and a second signal ends it at once
-    )
-    try:
-        return process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-
-
-def final_metrics(run: Path, iterations: int) -> dict[str, float] | None:
-    """Metrics of the validation at the end of training, from what the logger wrote; None if it did not get there."""
-    for path in sorted(run.glob('*/vis_data/scalars.json'), reverse=True):
-        for line in reversed(path.read_text(encoding='utf-8').splitlines()):
-            try:
-                values = json.loads(line)
-            except ValueError:  # the last line of a run that was killed
-                continue
-            if values.get('step') == iterations and METRICS[0] in values:
-                return {name: values[name] for name in METRICS if name in values}
-    return None
-
-
-def config_digest(cfg: Config, threads: int) -> str:
-    """Changes with anything that a training depends on."""
-    content = {key: value for key, value in cfg._cfg_dict.to_dict().items() if key != 'work_dir'}
-    return sha256(json.dumps([content, threads], sort_keys=True, default=repr).encode()).hexdigest()[:16]
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Content of a file of an ablation; None where there is none.
-
-    Raises:
-        AblationError: If it is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        if not isinstance(content, dict) or 'config' not in content:
-            raise ValueError('it has no config')
-    except ValueError as error:
-        raise AblationError(f'{path} is damaged ({error}): delete the folder {path.parent}') from None
-    return content
-
-
 def table_rows(results: Sequence[VariantResult]) -> list[dict[str, Any]]:
     """Rows of the table: the first variant first, the others by their mean IoU."""
     reference = statistics.fmean(m['IoU'] for m in results[0].metrics.values())
@@ -309,6 +214,7 @@ def table_rows(results: Sequence[VariantResult]) -> list[dict[str, Any]]:
 
 def write_results(folder: Path, results: Sequence[VariantResult], minutes: float) -> None:
     """Write the table as far as it goes, as Markdown and as JSON."""
-    heading = f'{minutes:g} minutes of the processor for each training. Metrics are those on the validation split.'
+    heading = f'{minutes:g} minutes of the processor for each training. Metrics are those on the validation split'
+    heading += ', and on the test split where the column says so.' if results[0].test_metrics else '.'
     write_atomically(folder / 'ablation.md', f'{heading}\n\n{markdown_rows(table_rows(results))}\n')
     write_atomically(folder / 'ablation.json', json_bytes([result._asdict() for result in results]))

@@ -7,13 +7,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CONFIG_KEYS, OptionError, read_config, run_config
+from mmirstd.apis.configuration import CONFIG_KEYS, OptionError, check_data_root, read_config, run_config
 from mmirstd.apis.scheduling import set_iterations
 from mmirstd.apis.training import use_amp
 from mmirstd.utils.text import did_you_mean
 
 # What a config needs to train and validate.
 NEEDED = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'train_cfg', 'optim_wrapper', 'default_hooks')
+TO_TEST = ('test_dataloader', 'test_evaluator')
 
 
 def read_variants(variants: str | Path | Config) -> tuple[Config, dict[str, Mapping[str, Any]]]:
@@ -33,7 +34,12 @@ def read_variants(variants: str | Path | Config) -> tuple[Config, dict[str, Mapp
 
 
 def variant_config(
-    base: Config, name: str, change: Mapping[str, Any], data_root: str | Path | None, amp: bool
+    base: Config,
+    name: str,
+    change: Mapping[str, Any],
+    data_root: str | Path | None,
+    amp: bool,
+    test_too: bool = False,
 ) -> Config:
     """The config of a variant: without drawing, and with loading in its own process.
 
@@ -50,11 +56,14 @@ def variant_config(
         content = Config._merge_a_into_b(copy.deepcopy(dict(change)), base._cfg_dict.to_dict())
     except (TypeError, KeyError, IndexError) as error:
         raise OptionError(f'{place}: {" ".join(str(error).split())}') from None
-    if missing := [key for key in NEEDED if not isinstance(content.get(key), Mapping)]:
+    needed = [*NEEDED, *(TO_TEST if test_too else ())]
+    if missing := [key for key in needed if not isinstance(content.get(key), Mapping)]:
         raise OptionError(
-            f'{place}: {missing[0]} must be a dict to train and validate, got {content.get(missing[0])!r}'
+            f'{place}: {missing[0]} must be a dict to train and evaluate, got {content.get(missing[0])!r}'
         )
     cfg = run_config(Config(content, filename=base.filename), ('train', 'val'), data_root=data_root)
+    if test_too:  # the config remains the same, so that what was trained before is not trained again
+        check_data_root(cfg, ['test'])
     set_iterations(copy.deepcopy(cfg), 1, 1, 'an ablation')
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.update(num_workers=0, persistent_workers=False)

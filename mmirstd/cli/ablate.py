@@ -3,7 +3,7 @@
 VARIANTS is a config with one more variable, variants = dict(NAME=dict(CHANGES), ...); the first is what the others are
 compared with. A step of each variant is measured, and its iterations are what fits into the minutes; the schedule is
 scaled to them. What is done is not done again, and interrupted trainings are resumed. The table is of the validation
-split.
+split; --test adds metrics on the test split, for a report of what was chosen before.
 """
 
 import argparse
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--work-dir', metavar='DIR', help='where to write; by default work_dirs/VARIANTS-Mmin')
     add('--data-root', metavar='DIR', help='folder of the dataset; by default what the config says')
     add('--amp', action='store_true', help='mixed precision; bfloat16 on a CPU')
+    add('--test', action='store_true', dest='test_too', help='also test each trained model on the test split')
     add('--threads', type=at_least(1), default=1, metavar='N', help='of each training (default: 1)')
 
 

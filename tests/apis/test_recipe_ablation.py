@@ -7,14 +7,10 @@ import shutil
 import pytest
 from mmengine.config import Config
 
-from mmirstd.apis import ablate_recipes, recipe_ablation
-from mmirstd.apis.recipe_ablation import (
-    AblationError,
-    VariantResult,
-    final_metrics,
-    measured_step,
-    table_rows,
-)
+from mmirstd.apis import ablate_recipes, recipe_ablation, recipe_training
+from mmirstd.apis import test as evaluate
+from mmirstd.apis.recipe_ablation import VariantResult, measured_step, table_rows
+from mmirstd.apis.recipe_training import AblationError, final_metrics
 from mmirstd.apis.recipe_variants import read_variants, variant_config
 from mmirstd.apis.scheduling import set_iterations
 from mmirstd.cli import main
@@ -41,7 +37,7 @@ def here(monkeypatch):
         main(command[3:])
         return 0
 
-    monkeypatch.setattr(recipe_ablation, 'run_process', run)
+    monkeypatch.setattr(recipe_training, 'run_process', run)
     return commands
 
 
@@ -76,9 +72,31 @@ def test_each_variant_is_trained_once_with_each_seed(here, one_second, tiny_conf
     assert len(here) == 3
 
 
+def test_the_test_split_is_tested_for_a_report(here, one_second, tiny_config, tmp_path, capsys):
+    config, folder = tiny_config(VARIANTS), tmp_path / 'ablation'
+    options = dict(minutes=1, seeds=[0], only='sgd', work_dir=folder)
+    assert ablate_recipes(config, **options)[0].test_metrics is None
+    assert 'test' not in (folder / 'ablation.md').read_text()
+    (result,) = ablate_recipes(config, **options, test_too=True)
+    assert len(here) == 1  # what was trained before is tested
+    found = evaluate(config, folder / 'sgd/seed0/iter_6.pth', work_dir=tmp_path / 'test').metrics
+    assert result.test_metrics == {0: {name: found[name] for name in ('IoU', 'nIoU', 'Pd', 'Fa')}}
+    (row,) = table_rows([result])
+    assert (row['test IoU'], row['test Fa']) == (found['IoU'], found['Fa'])
+    assert 'test IoU by seed' in (folder / 'ablation.md').read_text()
+    (folder / 'sgd/seed0/iter_6.pth').unlink()
+    assert ablate_recipes(config, **options, test_too=True) == [result]  # nothing is tested again
+
+
+def test_the_test_split_must_be_there(tiny_config, tmp_path):
+    config = tiny_config(VARIANTS + 'test_dataloader = test_evaluator = test_cfg = None\n')
+    with pytest.raises(ValueError, match='variant base: test_dataloader must be a dict'):
+        ablate_recipes(config, minutes=1, work_dir=tmp_path / 'ablation', test_too=True)
+
+
 def test_a_training_that_was_interrupted_is_resumed(here, one_second, tiny_config, tmp_path, monkeypatch, capsys):
     config, folder = tiny_config(VARIANTS), tmp_path / 'ablation'
-    train = recipe_ablation.run_process
+    train = recipe_training.run_process
 
     def interrupted(command, *rest):
         path = command[4]
@@ -92,7 +110,7 @@ def test_a_training_that_was_interrupted_is_resumed(here, one_second, tiny_confi
         return 1
 
     with monkeypatch.context() as m:
-        m.setattr(recipe_ablation, 'run_process', interrupted)
+        m.setattr(recipe_training, 'run_process', interrupted)
         with pytest.raises(AblationError, match=r'base/seed0 ended with status 1 and no metrics: see .*output\.txt'):
             ablate_recipes(config, minutes=1, seeds=[0], only='base', work_dir=folder)
     minutes = json.loads((folder / 'base/seed0/run.json').read_text())['cpu_minutes']
@@ -250,7 +268,7 @@ def test_one_ablation_at_a_time_trains_a_variant(here, one_second, tiny_config, 
 def test_a_training_ends_in_peace_on_ctrl_c(tmp_path):
     script = "trap 'sleep 0.5; echo complete; exit 143' TERM; sleep 1; kill -INT $PPID; sleep 9 & wait"
     with open(tmp_path / 'output', 'wb') as output, handled_signals(), pytest.raises(Interrupted):
-        recipe_ablation.run_process(['sh', '-c', script], output, {})
+        recipe_training.run_process(['sh', '-c', script], output, {})
     assert (tmp_path / 'output').read_text() == 'complete\n'
 
 

@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 
-from mmirstd.apis.recipe_ablation import config_digest
+from mmirstd.apis.recipe_training import config_digest
 from mmirstd.apis.recipe_variants import read_variants
 from mmirstd.utils.configs import CONFIGS_DIR
 

@@ -1,19 +1,12 @@
 """The scripts that measure training steps and classical detectors: rows of a table."""
 
 import importlib.util
-import runpy
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
-
-from mmirstd.utils.configs import find_config
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'models/golden/classical.npz', allow_pickle=False)
 
@@ -83,40 +76,3 @@ dataset['pipeline'] = pipeline[:2]
     rows = run('benchmark_loading', tiny_config(mixed), '--images', 4)
     assert [row['step'] for row in rows] == ['without the cache', 'with the cache', 'loading from tiny', 'RandomFlip']
     assert all(float(row['ms per image']) > 0 < float(row['images per second']) for row in rows)
-
-
-def test_initializations_are_compared_at_equal_iterations(tiny_config, tmp_path, monkeypatch, capsys):
-    """Each run is made once: the second call only prints."""
-    config = tiny_config()
-    cfg = Config.fromfile(config)
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        backbone = MODELS.build(cfg.model.backbone)
-    torch.save({'state_dict': backbone.state_dict()}, tmp_path / 'student.pth')
-    tool = runpy.run_path(str(Path(__file__).parents[2] / 'tools/benchmarks/compare_initialization.py'))
-    arguments = [config, '--student', tmp_path / 'student.pth', '--seeds', 1, '--iterations', 4]
-    monkeypatch.setattr(sys, 'argv', ['x', *map(str, arguments), '--out', str(tmp_path / 'out')])
-
-    def table():
-        tool['main']()
-        text = capsys.readouterr().out.partition(', 4 iterations each:')[2]
-        return [[cell.strip() for cell in line.strip('|').split('|')] for line in text.split('\n')[4:] if line]
-
-    rows = table()
-    assert [row[:2] for row in rows] == [
-        [start, seed] for start in ('scratch', 'distilled') for seed in ('1', 'mean of 1')
-    ]
-    assert all(0 <= float(row[2].split()[0]) <= 1 for row in rows)
-    log = next((tmp_path / 'out/distilled_1').glob('2*/*.log')).read_text()
-    assert f'load model from: {tmp_path / "student.pth"}' in log
-    before = (tmp_path / 'out/results.json').stat().st_mtime_ns
-    assert table() == rows
-    assert (tmp_path / 'out/results.json').stat().st_mtime_ns == before
-
-
-def test_a_schedule_is_stretched_with_the_iterations():
-    path = Path(__file__).parents[2] / 'tools/benchmarks/compare_initialization.py'
-    shortened = runpy.run_path(str(path))['shortened']
-    cfg = shortened(Config.fromfile(find_config('simir_repvit-fast_nudt')), 1100)
-    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 50), (50, 1100)]
-    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (1100, 220)
-    assert cfg.default_hooks.checkpoint.interval == 220

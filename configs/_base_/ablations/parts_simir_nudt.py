@@ -2,11 +2,18 @@
 
 ``mmirstd ablate configs/_base_/ablations/parts_simir_nudt.py --minutes 4 --seeds 0 --data-root data/NUDT-SIRST``
 
-The networks are those of ../../simir/simir_repvit-fast_*_nudt.py, the recipe is that of the long schedule: rate 2e-3,
+The networks are those of ../../simir/simir_repvit-fast_*nudt.py, the recipe is that of the long schedule: rate 2e-3,
 channels-last, bfloat16.
 """
 
-_base_ = '../../simir/simir_repvit-fast_8000_nudt.py'
+_base_ = [
+    '../models/simir_repvit-fast.py',
+    '../datasets/nudt.py',
+    '../pipelines/paste128.py',
+    '../schedules/fast_8000.py',
+    '../default_runtime.py',
+]
+train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
 optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
