@@ -12,7 +12,15 @@ from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.io.tables import markdown_rows
 from mmirstd.utils.configs import describe_configs
 from mmirstd.utils.errors import UserError
-from mmirstd.utils.metafiles import DATASET_NAMES, Collection, QuotedResult, collections, model_of, published_weights
+from mmirstd.utils.metafiles import (
+    DATASET_NAMES,
+    Collection,
+    QuotedResult,
+    ReferenceResult,
+    collections,
+    model_of,
+    published_weights,
+)
 
 DATASETS = tuple(DATASET_NAMES.values())
 HARD_IMAGES = 5
@@ -173,12 +181,16 @@ def published_weights_table(results: Results) -> str:
                 'trained on': _trained_on(r),
                 'test split': r['dataset'],
                 'IoU': _fraction(metrics['IoU']),
-                'reference': '-' if reference is None else f'{reference:g}',
+                'reference': '-' if reference is None else _measured_elsewhere(reference),
                 'Pd': _fraction(metrics['Pd']),
                 'Fa': _fa(metrics['Fa']),
             }
         )
     return _table(rows)
+
+
+def _measured_elsewhere(reference: ReferenceResult) -> str:
+    return f'{reference.iou:g}' + (f' ({reference.conditions})' if reference.conditions else '')
 
 
 def quotes_table(results: Results) -> str:

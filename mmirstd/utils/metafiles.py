@@ -52,6 +52,30 @@ class Collection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReferenceResult:
+    """What was measured of published weights on a test split outside of this project.
+
+    Attributes:
+        iou: Measured.
+        images: Number of first images that were measured; None: all.
+        without: Ids of images that were left out.
+        options: What differs from the options of the weights, by dotted keys.
+    """
+
+    iou: float
+    images: int | None = None
+    without: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def conditions(self) -> str:
+        """What differs from a test of all images with the options of the weights, in words; empty: nothing."""
+        words = [f'first {self.images} images'] if self.images else []
+        words += [f'without {", ".join(self.without)}'] if self.without else []
+        return ', '.join(words + [f'{key.rpartition(".")[2]} {value}' for key, value in self.options.items()])
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublishedWeights:
     """A file of weights that others published.
 
@@ -61,7 +85,7 @@ class PublishedWeights:
         source: The conversion, one of those of ``mmirstd convert``.
         trained_on: Names of the datasets.
         options: What differs from the config, by dotted keys.
-        reference: IoU by dataset that was measured outside of this project.
+        reference: What was measured outside of this project, by dataset.
     """
 
     name: str
@@ -69,7 +93,7 @@ class PublishedWeights:
     source: str
     trained_on: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
-    reference: Mapping[str, float] = field(default_factory=dict)
+    reference: Mapping[str, ReferenceResult] = field(default_factory=dict)
 
 
 def model_of(config: str) -> str:
@@ -106,14 +130,27 @@ def published_weights() -> list[PublishedWeights]:
                         source=entry['Source'],
                         trained_on=tuple(entry['TrainedOn']),
                         options=entry.get('Options') or {},
-                        reference=entry.get('Reference') or {},
+                        reference={name: _reference(item) for name, item in (entry.get('Reference') or {}).items()},
                     )
                 )
             except KeyError as error:
                 raise MetafileError(
                     f'{path}: PublishedWeights {entry.get("Name")}: {error.args[0]} is missing'
                 ) from None
+            except TypeError:
+                raise MetafileError(
+                    f'{path}: PublishedWeights {entry.get("Name")}: Reference holds {{IoU: ...}} of each dataset'
+                ) from None
     return found
+
+
+def _reference(item: Mapping[str, Any]) -> ReferenceResult:
+    return ReferenceResult(
+        iou=item['IoU'],
+        images=item.get('Images'),
+        without=tuple(item.get('Without') or ()),
+        options=item.get('Options') or {},
+    )
 
 
 def _quoted(item: Mapping[str, Any], entry: Mapping[str, Any], path: Path) -> QuotedResult:

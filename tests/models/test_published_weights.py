@@ -1,5 +1,6 @@
 """Published weights give the IoU that was measured outside this project, on the same images.
 
+Which, on what and how: ``PublishedWeights`` in ``configs/*/metafile.yml``.
 ``python tests/models/test_published_weights.py [PART_OF_A_NAME ...]`` prints the numbers, with MMIRSTD_DATA set.
 """
 
@@ -9,63 +10,44 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 
-import mmirstd  # noqa: F401
+from mmirstd.apis.reproduction_plan import ReproductionRun
 from mmirstd.checkpoints.convert import convert_weights
 from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.models.layers.reparam import switch_to_deploy
+from mmirstd.utils import configs
+from mmirstd.utils.metafiles import DATASET_NAMES, MetafileError, published_weights
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {'nuaa': 'NUAA-SIRST', 'nudt': 'NUDT-SIRST', 'irstd1k': 'IRSTD-1k'}
-SIRST3 = dict(mean=[95.010], std=[41.511])
-NUDT = dict(mean=[107.81], std=[33.02])
-# As the reference padded. Our default, even sizes and no edge at the padding, gives 0.403 on NUAA-SIRST.
-ZEROS = dict(test_divisor=32, test_pad_mode='constant')
-# The reference has no Misc_111, whose mask has another size than its image.
-LEFT_OUT = 'Misc_111'
-# File, source of the conversion, config, test set, IoU, what differs from the config's preprocessor and, where not all
-# were measured, the number of first images.
-CASES = [
-    ('acm_sirst3', 'acm', 'acm-unet', 'nudt', 0.574, SIRST3),
-    ('acm_sirst3', 'acm', 'acm-unet', 'irstd1k', 0.575, SIRST3),
-    ('acm_sirst3', 'acm', 'acm-unet', 'nuaa', 0.648, SIRST3),
-    ('alcnet_sirst3', 'acm', 'alcnet', 'nudt', 0.633, SIRST3),
-    ('alcnet_sirst3', 'acm', 'alcnet', 'irstd1k', 0.622, SIRST3),
-    ('alcnet_sirst3', 'acm', 'alcnet', 'nuaa', 0.680, SIRST3),
-    ('alcnet_nudt', 'acm', 'alcnet', 'nudt', 0.669, {}),
-    ('rdian_irdst', 'rdian', 'rdian', 'nudt', 0.198, {}),
-    ('rdian_irdst', 'rdian', 'rdian', 'nuaa', 0.374, ZEROS),
-    ('adgfnet-lite_nudt', 'adgfnet', 'adgfnet-lite', 'nudt', 0.9368, {}),
-    ('adgfnet-lite_nudt', 'adgfnet', 'adgfnet-lite', 'nuaa', 0.423, NUDT),
-    ('adgfnet-lite_irstd1k', 'adgfnet', 'adgfnet-lite', 'irstd1k', 0.6649, {}),
-    ('adgfnet_nudt', 'adgfnet', 'adgfnet', 'nudt', 0.964, {}, 120),
-    ('l-rpcanet_nudt', 'rpcanet', 'l-rpcanet', 'nudt', 0.944, {}, 50),
-    ('rpcanet_nudt', 'rpcanet', 'rpcanet', 'nudt', 0.894, {}),
-    ('rpcanet_irstd1k', 'rpcanet', 'rpcanet', 'irstd1k', 0.636, {}),
-    ('rpcanet_nuaa', 'rpcanet', 'rpcanet', 'nuaa', 0.718, {}),
-]
+ENDINGS = {name: ending for ending, name in DATASET_NAMES.items()}
+CASES = [(weights, dataset) for weights in published_weights() for dataset in weights.reference]
 
 
 @torch.no_grad()
-def metrics_of(data, weights, source, config, dataset, differences, images=None):
-    """Metrics of published weights on a test split, or on its first images, in the way of ``mmirstd test``."""
-    cfg = Config.fromfile(ROOT / f'configs/baselines/{config}_{dataset}.py')
-    cfg.model.data_preprocessor.update(differences)
-    converted = convert_weights(source, load_checkpoint(data / f'weights/{weights}.pth'))
+def metrics_of(data, weights, dataset):
+    """Metrics of published weights on the images of their reference, in the way of ``mmirstd test``."""
+    reference = weights.reference[dataset]
+    run = ReproductionRun(
+        config=weights.config,
+        dataset=ENDINGS[dataset],
+        kind='published',
+        options={**weights.options, **reference.options},
+        data_root=str(data),
+    )
+    cfg = run.test_config()
+    converted = convert_weights(weights.source, load_checkpoint(data / f'weights/{weights.name}.pth'))
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(cfg.model)
         model.load_state_dict(converted.state_dict, strict=True)
         switch_to_deploy(model.eval())
-        folder = str(data / FOLDERS[dataset])
-        samples = DATASETS.build(dict(cfg.test_dataloader.dataset, data_root=folder, indices=images))
+        samples = DATASETS.build(dict(cfg.test_dataloader.dataset, indices=reference.images))
         evaluator = Evaluator(cfg.test_evaluator)
         evaluator.dataset_meta = samples.metainfo
-        kept = [i for i in range(len(samples)) if samples.get_data_info(i)['img_id'] != LEFT_OUT]
+        kept = [i for i in range(len(samples)) if samples.get_data_info(i)['img_id'] not in reference.without]
+        assert len(samples) - len(kept) == len(reference.without)
         for i in kept:
             batch = pseudo_collate([samples[i]])
             evaluator.process(model.test_step(batch), batch)
@@ -73,20 +55,37 @@ def metrics_of(data, weights, source, config, dataset, differences, images=None)
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize('case', CASES, ids=lambda case: f'{case[0]}-{case[3]}')
-def test_published_weights_give_the_measured_iou(case, real_data):
-    weights, *names, iou, differences, images = (*case, None)[:7]
-    if not (real_data / f'weights/{weights}.pth').is_file():
+@pytest.mark.parametrize(('weights', 'dataset'), CASES, ids=[f'{w.name}-{ENDINGS[d]}' for w, d in CASES])
+def test_published_weights_give_the_measured_iou(weights, dataset, real_data):
+    if not (real_data / f'weights/{weights.name}.pth').is_file():
         pytest.skip('no published weights')
-    assert metrics_of(real_data, weights, *names, differences, images)['IoU'] == pytest.approx(iou, abs=1e-3)
+    assert metrics_of(real_data, weights, dataset)['IoU'] == pytest.approx(weights.reference[dataset].iou, abs=1e-3)
+
+
+def test_references_say_on_what_they_were_measured():
+    references = {(w.name, ENDINGS[d]): w.reference[d] for w, d in CASES}
+    assert len(references) == 17
+    assert references['adgfnet_nudt', 'nudt'].conditions == 'first 120 images'
+    assert references['acm_sirst3', 'nudt'].conditions == ''
+    rdian = references['rdian_irdst', 'nuaa']
+    assert rdian.iou == 0.374
+    assert rdian.conditions == 'without Misc_111, test_divisor 32, test_pad_mode constant'
+
+
+@pytest.mark.parametrize('entry', ['Reference: {NUDT-SIRST: {Images: 3}}', 'Reference: {NUDT-SIRST: 0.5}'])
+def test_a_reference_without_iou_is_named(entry, tmp_path, monkeypatch):
+    (tmp_path / 'a').mkdir()
+    text = 'PublishedWeights:\n  - {Name: mine, Config: c, Source: acm, TrainedOn: [], ' + entry + '}\n'
+    (tmp_path / 'a/metafile.yml').write_text(text)
+    monkeypatch.setattr(configs, 'CONFIGS_DIR', tmp_path)
+    with pytest.raises(MetafileError, match=r'a.metafile\.yml: PublishedWeights mine: '):
+        published_weights()
 
 
 if __name__ == '__main__':
-    for case in CASES:
-        weights, *names, iou, differences, images = (*case, None)[:7]
-        if all(part in f'{weights} {names[-1]}' for part in sys.argv[1:]):
-            got = metrics_of(Path(os.environ['MMIRSTD_DATA']), weights, *names, differences, images)
-            of = f' (first {images})' if images else ''
-            print(
-                f'{weights} {names[-1]}{of}: {iou}', *(f'{key} {value:.4f}' for key, value in got.items()), flush=True
-            )
+    for weights, dataset in CASES:
+        name, reference = f'{weights.name} {ENDINGS[dataset]}', weights.reference[dataset]
+        if all(part in name for part in sys.argv[1:]):
+            got = metrics_of(Path(os.environ['MMIRSTD_DATA']), weights, dataset)
+            of = f' ({reference.conditions})' if reference.conditions else ''
+            print(f'{name}{of}: {reference.iou}', *(f'{key} {value:.4f}' for key, value in got.items()), flush=True)
