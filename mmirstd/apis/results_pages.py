@@ -17,7 +17,7 @@ from mmirstd.utils.errors import ArgumentError, UserError
 from mmirstd.utils.metafiles import DATASET_NAMES, model_of
 from mmirstd.visualization.accuracy_over_latency import AccuracyPoint, draw_accuracy_over_latency
 from mmirstd.visualization.curves import draw_pd_fa, draw_pr
-from mmirstd.visualization.training_courses import course_of_lines, draw_courses
+from mmirstd.visualization.training_curves import curve_of_lines, draw_curves
 
 RECORDS = 'records'
 BENCHMARK = 'benchmark.json'
@@ -117,7 +117,7 @@ def render_metafiles(folder: Path, records: Sequence[Record]) -> Iterator[tuple[
 
 
 def render_pictures(results: Results) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the pictures by name: curves of each set, accuracy over latency, courses of trainings."""
+    """Yield the pictures by name: curves of each set, accuracy over latency, training curves."""
     for dataset in DATASETS:
         runs = [r for r in results.of_kind('packaged', 'trained', 'published', 'none') if r['dataset'] == dataset]
         if runs:
@@ -132,8 +132,8 @@ def render_pictures(results: Results) -> Iterator[tuple[str, np.ndarray]]:
                 pixels = draw_accuracy_over_latency(points, f'IoU on {dataset}', reference)
                 yield f'results_latency_{dataset.lower()}.png', pixels
     if trained := results.of_kind('trained'):
-        courses = [course_of_lines(weights_name(r), r['training']['validation']) for r in trained]
-        yield 'results_trainings.png', draw_courses(courses)
+        curves = [curve_of_lines(weights_name(r), r['training']['validation']) for r in trained]
+        yield 'results_trainings.png', draw_curves(curves)
 
 
 def accuracy_points(results: Results, dataset: str) -> list[AccuracyPoint]:

@@ -1,4 +1,4 @@
-"""The course of a training: metrics, time and processor time at each validation."""
+"""The curve of a training: metrics, time and processor time at each validation."""
 
 import json
 import time
