@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/isnet.py',
     '../_base_/datasets/irstd1k.py',
-    '../_base_/pipelines/jitter480.py',
+    '../_base_/pipelines/jitter480_strong.py',
     '../_base_/schedules/isnet.py',
     '../_base_/default_runtime.py',
 ]

@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/mdvsfa-g1.py',
     '../_base_/datasets/irstd1k_gray.py',
-    '../_base_/pipelines/random128.py',
+    '../_base_/pipelines/whole128.py',
     '../_base_/schedules/mdvsfa.py',
     '../_base_/default_runtime.py',
 ]

@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/mdvsfa-g2.py',
     '../_base_/datasets/mdfa_gray.py',
-    '../_base_/pipelines/random128.py',
+    '../_base_/pipelines/whole128.py',
     '../_base_/schedules/mdvsfa.py',
     '../_base_/default_runtime.py',
 ]

@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/rdian.py',
     '../_base_/datasets/irstd1k_gray.py',
-    '../_base_/pipelines/jitter480.py',
+    '../_base_/pipelines/jitter480_sharp.py',
     '../_base_/schedules/rdian.py',
     '../_base_/default_runtime.py',
 ]

@@ -151,4 +151,21 @@ def test_bad_arguments_and_config():
         TargetAwareCrop(8, pad_mode='edge')
     with DefaultScope.overwrite_default_scope('mmseg'):
         crop = TRANSFORMS.build({'type': 'mmirstd.TargetAwareCrop', 'crop_size': [8, 9], 'pad_val': 114})
-    assert repr(crop) == "TargetAwareCrop(crop_size=(8, 9), target_prob=0.5, pad_mode='constant', pad_val=114)"
+    assert repr(crop) == (
+        "TargetAwareCrop(crop_size=(8, 9), target_prob=0.5, pad_mode='constant', pad_val=114, seg_pad_val=255)"
+    )
+
+
+def test_padding_may_be_background():
+    mask = np.zeros((5, 7), np.uint8)
+    mask[4, 6] = 1
+    seg = TargetAwareCrop(16, seg_pad_val=0)(sample(mask))['gt_seg_map']
+    assert seg.shape == (16, 16)
+    assert seg.sum() == 1
+
+
+def test_labels_of_padding_are_checked():
+    with pytest.raises(ValueError, match='seg_pad_val must be 0 or 255, got 1'):
+        TargetAwareCrop(16, seg_pad_val=1)
+    with pytest.raises(ValueError, match='seg_pad_val=0 calls reflected targets background'):
+        TargetAwareCrop(16, pad_mode='reflect', seg_pad_val=0)

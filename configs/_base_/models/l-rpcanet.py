@@ -1,4 +1,4 @@
 """L-RPCANet (Liu et al., 2025)."""
 
 _base_ = './rpcanet.py'
-model = dict(backbone=dict(light_channels=16))
+model = dict(backbone=dict(light_channels=16), decode_head=dict(reconstruction_weight=0.1))

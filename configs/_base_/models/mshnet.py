@@ -13,8 +13,8 @@ model = dict(
         own_size=True,
         align_corners=True,
         loss_decode=dict(type='mmirstd.ScaleLocationLoss', loss_weight=0.2),
-        # Five epochs of NUDT-SIRST; nothing is added to the sums there.
-        warmup_iters=750,
+        # Six epochs of NUDT-SIRST: the code counts from 0 up to 5. Nothing is added to the sums there.
+        warmup_iters=900,
         loss_warmup=dict(type='mmirstd.SoftIoULoss', smooth=0.0),
     ),
 )

@@ -1,8 +1,9 @@
-"""EGPNet's: one image in five at 0.75 to 1.5 times 256 pixels, random crops of 256 x 256, horizontal flips."""
+"""As some-jitter480.py, 256 x 256."""
 
-_base_ = './jitter256.py'
-jitter = dict(_base_.train_pipeline[0], scale=(256, 256), ratio_range=(0.75, 1.5))
+_base_ = './some-jitter480.py'
+crop_size = (256, 256)
 train_pipeline = [
-    dict(type='RandomApply', transforms=[jitter], prob=0.2),
-    *_base_.train_pipeline[1:],
+    dict(_base_.train_pipeline[0], transforms=[dict(_base_.jitter, scale=crop_size)]),
+    dict(_base_.train_pipeline[1], crop_size=crop_size),
+    *_base_.train_pipeline[2:],
 ]

@@ -19,14 +19,17 @@ class TargetAwareCrop(ShownByArguments, RandomCrop):
 
     The target is drawn uniformly from the 8-connected ones, and the crop uniformly from those that contain it whole;
     along an axis where it does not fit, from those that contain one of its pixels. Otherwise, and where there is no
-    target, the crop is uniform. An image that is smaller is first padded at the bottom and on the right, segmentation
-    maps with 255.
+    target, the crop is uniform. An image that is smaller is first padded at the bottom and on the right.
 
     Args:
         crop_size: Side, or (height, width), in pixels.
         target_prob: Probability of a crop that contains a target.
         pad_mode: ``'constant'``, or ``'reflect'`` about the last row and column (the reflection is ignored ground).
         pad_val: Gray level of constant padding.
+        seg_pad_val: Label of padding: 255 is ignored; 0 is background, as in code that pads masks with black.
+
+    Raises:
+        ValueError: For arguments that are out of range, or reflected targets that were background.
     """
 
     def __init__(
@@ -35,15 +38,21 @@ class TargetAwareCrop(ShownByArguments, RandomCrop):
         target_prob: float = 0.5,
         pad_mode: Literal['constant', 'reflect'] = 'constant',
         pad_val: float = 0,
+        seg_pad_val: int = 255,
     ) -> None:
         super().__init__(tuple(crop_size) if isinstance(crop_size, list) else crop_size, ignore_index=255)
         if not 0 <= target_prob <= 1:
             raise ValueError(f'TargetAwareCrop: target_prob must lie in [0, 1], got {target_prob}')
         if pad_mode not in ('constant', 'reflect'):
             raise ValueError(f"TargetAwareCrop: pad_mode must be 'constant' or 'reflect', got {pad_mode!r}")
+        if seg_pad_val not in (0, 255):
+            raise ValueError(f'TargetAwareCrop: seg_pad_val must be 0 or 255, got {seg_pad_val!r}')
+        if pad_mode == 'reflect' and seg_pad_val == 0:
+            raise ValueError("TargetAwareCrop: seg_pad_val=0 calls reflected targets background: pad_mode='constant'")
         self.target_prob = target_prob
         self.pad_mode = pad_mode
         self.pad_val = pad_val
+        self.seg_pad_val = seg_pad_val
 
     def transform(self, results: dict) -> dict:
         """Pad where needed, then crop ``img`` and all ``seg_fields``."""
@@ -52,7 +61,7 @@ class TargetAwareCrop(ShownByArguments, RandomCrop):
         if any(map(any, extra)):
             results['img'] = self._pad(results['img'], extra, self.pad_mode, self.pad_val)
             for key in results.get('seg_fields', []):
-                results[key] = self._pad(results[key], extra, 'constant', self.ignore_index)
+                results[key] = self._pad(results[key], extra, 'constant', self.seg_pad_val)
         return super().transform(results)
 
     @cache_randomness
