@@ -29,6 +29,7 @@ from mmirstd.engine.value_checks import check_values
 from mmirstd.io.files import refuse_no_folder, write_atomically
 from mmirstd.io.tables import json_bytes, markdown_rows
 from mmirstd.utils.errors import describe
+from mmirstd.utils.interrupts import interruption_message
 from mmirstd.utils.locks import folder_lock
 from mmirstd.utils.text import as_list, did_you_mean
 
@@ -126,6 +127,7 @@ def ablate_recipes(
         ConfigValueError: If a variant has a value, or ``seeds`` a seed, that cannot be.
         AblationError: If a variant cannot be built, or its training fails; the log is named.
         FolderInUseError: If another process trains one of the variants in ``work_dir``.
+        Interrupted: On Ctrl-C or SIGTERM, after the training under way has written a checkpoint.
     """
     base, changes = read_variants(variants)
     names = list(dict.fromkeys(as_list(only))) or list(changes)
@@ -141,7 +143,8 @@ def ablate_recipes(
         for seed in seeds:
             check_values(seeded_config(cfg, seed))
     results: list[VariantResult] = []
-    with folder_lock(*(folder / name for name in names)):
+    kept = 'the same command continues, finished trainings and checkpoints are kept'
+    with folder_lock(*(folder / name for name in names)), interruption_message(kept):
         steps = {name: measured_step(cfg, folder / name, threads) for name, cfg in configs.items()}
         for name, cfg in configs.items():
             seconds, iterations = steps[name], max(round(60 * minutes / steps[name]), 1)

@@ -21,6 +21,7 @@ from mmirstd.apis.testing import test
 from mmirstd.io.files import write_atomically
 from mmirstd.io.tables import json_bytes
 from mmirstd.utils.errors import UserError
+from mmirstd.utils.interrupts import wait_for_training
 from mmirstd.utils.processor_time import processor_seconds
 
 METRICS = ('IoU', 'nIoU', 'Pd', 'Fa')
@@ -107,20 +108,15 @@ def run_training(run: Path, output: Path, threads: int) -> int:
 
 
 def run_process(command: Sequence[str], output: IO[bytes], environment: Mapping[str, str]) -> int:
-    """Run a command to its end; one that is interrupted here has the time to write its checkpoint."""
+    """Run a training to its end, and return its status; on a signal it has the time to write a checkpoint."""
     process = subprocess.Popen(
         command,
         stdout=output,
         stderr=output,
         env=os.environ | dict(environment),
-        start_new_session=True,  # Ctrl-C in a terminal would reach it, too, and a second signal ends it at once
+        start_new_session=True,  # Ctrl-C in a terminal would reach it, too, as a second signal
     )
-    try:
-        return process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    return wait_for_training(process.wait, process.terminate)
 
 
 def final_metrics(run: Path, iterations: int) -> dict[str, float] | None:

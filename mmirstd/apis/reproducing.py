@@ -1,6 +1,7 @@
 """Reproduction of results: runs one by one, each in a process of its own, and the pages made from their records."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing import get_all_start_methods, get_context
@@ -15,7 +16,7 @@ from mmirstd.apis.running import say
 from mmirstd.io.files import refuse_no_folder, write_atomically
 from mmirstd.io.tables import json_bytes
 from mmirstd.utils.errors import describe
-from mmirstd.utils.interrupts import handled_signals
+from mmirstd.utils.interrupts import handled_signals, interruption_message, wait_for_training
 from mmirstd.utils.locks import folder_lock
 
 RECORDS = 'records'
@@ -74,6 +75,7 @@ def reproduce(
     Raises:
         ArgumentError: If the options do not go together, before anything begins.
         ConfigNotFoundError: If there is no such config or dataset, likewise.
+        Interrupted: On Ctrl-C or SIGTERM, after the training under way has written a checkpoint.
     """
     runs = plan_runs(
         models, datasets, budget=budget, weights=weights, amp=amp, data_root=data_root, cfg_options=cfg_options
@@ -85,7 +87,8 @@ def reproduce(
     outcomes = []
     for i, run in enumerate(runs, 1):
         say(f'[{i}/{len(runs)}] {run.name}')
-        outcomes.append(outcome := attempt(run, out, records, resamples, workers))
+        with interruption_message('the same command continues, finished runs and checkpoints are kept'):
+            outcomes.append(outcome := attempt(run, out, records, resamples, workers))
         say(f'[{i}/{len(runs)}] {run.name}: {outcome.state}{f": {outcome.error}" if outcome.error else ""}')
     return outcomes
 
@@ -111,13 +114,7 @@ def _performed(run: ReproductionRun, folder: Path, record: Path, resamples: int,
     failure.unlink(missing_ok=True)
     process = _context().Process(target=_in_process, args=(run, folder, record, resamples, workers))
     process.start()
-    try:
-        process.join()
-    except BaseException:  # a signal: training writes a checkpoint and ends
-        if process.is_alive():
-            process.terminate()
-        process.join()
-        raise
+    wait_for_training(process.join, process.terminate)
     if process.exitcode == 0 and record.is_file():
         return RunOutcome(run.name, 'done', record)
     reason = failure.read_text() if failure.is_file() else f'its process ended with status {process.exitcode}'
@@ -154,6 +151,8 @@ def _in_process(run: ReproductionRun, folder: Path, record: Path, resamples: int
             os.dup2(file.fileno(), stream.fileno())
     from mmirstd.apis.reproduction_run import perform_run
 
+    if hasattr(signal, 'pthread_sigmask'):  # Ctrl-C in a terminal reaches all processes: the parent passes it on
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     with handled_signals():
         try:
             perform_run(run, folder, record, resamples, workers)

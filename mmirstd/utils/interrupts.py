@@ -2,16 +2,20 @@
 
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STATUSES = tuple(128 + number for number in SIGNALS)  # exit statuses of a process that such a signal has ended
 # Of what comes from a keyboard or a cluster to all processes of a job, its launcher sends each of them a copy.
 ECHO = 1.0
+
+T = TypeVar('T')
 
 
 class Interrupted(KeyboardInterrupt):
@@ -65,6 +69,45 @@ def handled_signals(echo: float = 0.0) -> Iterator[PendingSignal]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruption_message(message: str) -> Iterator[None]:
+    """Give what a signal raises in the block another message: what to do next."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted(error.number, f': {message}', error.agreed) from None
+
+
+def wait_for_training(wait: Callable[[], T], terminate: Callable[[], None]) -> T:
+    """Wait for the process of a training, and pass signals on: the first has it write a checkpoint, a second ends it.
+
+    Args:
+        wait: Waits until the process has ended.
+        terminate: Sends it SIGTERM. No other signal may reach it.
+
+    Returns:
+        What ``wait`` returns.
+
+    Raises:
+        KeyboardInterrupt: If a signal came, once the process has ended.
+    """
+    came: KeyboardInterrupt | None = None
+    while True:
+        try:
+            if came is not None:
+                terminate()
+            result = wait()
+        except KeyboardInterrupt as error:
+            if came is None:
+                line = f'{error or "interrupted"}: waiting for the run to stop; a second signal stops it at once'
+                print(line, file=sys.stderr, flush=True)
+            came = came or error
+        else:
+            if came is not None:
+                raise came
+            return result
 
 
 def leave_signals_to_parent() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 
 import pytest
 from mmengine.config import Config
@@ -134,6 +135,15 @@ def test_a_step_is_measured_once(tiny_config, tmp_path):
     assert measured_step(cfg, tmp_path / 'sgd', 1) == 123.0
     cfg.train_dataloader.batch_size = 1
     assert measured_step(cfg, tmp_path / 'sgd', 1) != 123.0
+
+
+def test_ctrl_c_while_steps_are_measured(call, tiny_config, monkeypatch, capsys):
+    monkeypatch.setattr(
+        recipe_ablation._StepTimer, 'after_train_iter', lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGINT)
+    )
+    assert call('ablate', tiny_config(VARIANTS), '--minutes', 1) == 130
+    line = 'interrupted by SIGINT: the same command continues, finished trainings and checkpoints are kept'
+    assert capsys.readouterr().err.splitlines()[-1] == line
 
 
 def test_the_first_variant_is_the_reference():

@@ -217,22 +217,27 @@ def test_the_saved_predictions_must_give_the_metrics_of_the_test(run_tiny, tiny_
 
 
 @pytest.mark.exhaustive
-def test_a_reproduction_that_is_killed_goes_on(tiny_config, tmp_path):
-    """With real processes: all of them are killed in the middle of a training."""
-    loops = (
-        "train_cfg['max_iters'] = 200\ntrain_cfg['val_interval'] = 100\ndefault_hooks['checkpoint']['interval'] = 20"
-    )
+@pytest.mark.parametrize(('number', 'interval'), [(signal.SIGKILL, 20), (signal.SIGINT, 10**6)])
+def test_a_reproduction_that_is_killed_goes_on(tiny_config, tmp_path, number, interval):
+    """With real processes: all of them get the signal in the middle of a training. Ctrl-C has it write a checkpoint."""
+    loops = f"""
+train_cfg['max_iters'] = 200
+train_cfg['val_interval'] = 100
+default_hooks['checkpoint']['interval'] = {interval}
+"""
     tiny_config(name='tiny_own.py', extra=loops)
     command = [sys.executable, '-m', 'mmirstd', 'reproduce', '--models', 'tiny', '--datasets', 'own', '--budget', 'gpu']
     command += ['--out', 'out', '--workers', '0', '--resamples', '0']
     killed = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
     for _ in range(3000):
-        if list(tmp_path.glob('out/*/training/iter_*.pth')):
+        logs = [path.read_text() for path in tmp_path.glob('out/*/output.log')]
+        if any('Iter(train) [ 50/200]' in log for log in logs):
             break
         assert killed.poll() is None
         time.sleep(0.1)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    os.killpg(killed.pid, number)
+    assert killed.wait() == (130 if number == signal.SIGINT else -number)
+    assert list(tmp_path.glob('out/*/training/iter_*.pth'))
     assert not list(tmp_path.glob('out/records/*.json'))
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout

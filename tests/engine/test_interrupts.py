@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 
 from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.registry import HOOKS
-from mmirstd.utils.interrupts import Interrupted, handled_signals
+from mmirstd.utils.interrupts import Interrupted, handled_signals, interruption_message, wait_for_training
 
 AVERAGE = "dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.01, gamma=8, update_buffers=True)"
 
@@ -101,6 +101,25 @@ def test_a_second_signal_does_not_wait():
         assert pending.number == signal.SIGINT
         with pytest.raises(Interrupted, match='interrupted by SIGTERM'):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_each_signal_is_passed_on_to_a_training(capsys):
+    """The first has it write a checkpoint, the second ends it at once. The first is what is reported."""
+    passed_on, signals = [], [signal.SIGINT, signal.SIGTERM]
+
+    def wait():
+        if signals:
+            os.kill(os.getpid(), signals.pop(0))
+        return 7
+
+    raises = pytest.raises(Interrupted, match=r'^interrupted by SIGINT: call again$')
+    with handled_signals(), raises, interruption_message('call again'):
+        wait_for_training(wait, lambda: passed_on.append(signal.SIGTERM))
+    assert len(passed_on) == 2
+    line = 'interrupted by SIGINT: waiting for the run to stop; a second signal stops it at once\n'
+    assert capsys.readouterr().err == line
+    assert wait_for_training(wait, passed_on.clear) == 7
+    assert len(passed_on) == 2
 
 
 def test_a_loader_outlives_signals_to_all_processes(tmp_path):
