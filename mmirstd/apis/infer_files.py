@@ -24,8 +24,13 @@ from mmirstd.io.video import is_sequence
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import COLUMNS
 from mmirstd.utils.configs import DEFAULT_MODEL
+from mmirstd.utils.errors import UserError
 from mmirstd.utils.text import count_of
 from mmirstd.visualization.frames import draw_frame
+
+
+class NoPredictionError(UserError, ValueError):
+    """None of the images can be read and predicted."""
 
 
 @dataclass
@@ -98,9 +103,9 @@ def infer(
     Raises:
         FileNotFoundError: If there is no such file, or a folder or pattern holds no image.
         FileExistsError: If a file would be replaced; nothing is written then.
-        ArgumentError: If an option is out of its range, before the model is built.
+        OptionError: If an option is out of its range, before the model is built.
         CheckpointError: If the checkpoint is missing or does not fit, or none is given and none comes with the package.
-        ValueError: If there is no prediction for any image.
+        NoPredictionError: If there is no prediction for any image.
     """
     if (threshold is not None and not 0 <= threshold < 1) or connectivity not in (4, 8):
         raise OptionError(f'--threshold lies in [0, 1), --connectivity is 4 or 8; got {threshold} and {connectivity}')
@@ -167,7 +172,7 @@ def infer(
         summary.targets += done.targets
     if not reports and not any(done.frames for done in summary.sequences):
         reason = next(iter(summary.failures.values()))
-        raise ValueError(f'there is no prediction for any of {count_of(len(listed), "image")}: {reason}')
+        raise NoPredictionError(f'there is no prediction for any of {count_of(len(listed), "image")}: {reason}')
     report = {
         'model': _name(model),
         'checkpoint': None if checkpoint is None else str(checkpoint),

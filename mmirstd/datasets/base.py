@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmirstd.datasets.layout import Layout, Place, describe_suffixes, index_files, override_layouts
 from mmirstd.datasets.pair_checks import BadPairError, InspectedPair, inspect_pairs, read_pair, size_text
 from mmirstd.datasets.published_splits import OFFICIAL_SPLITS, hold_out, load_published, official_prefix
-from mmirstd.datasets.target_dataset import TargetDataset
+from mmirstd.datasets.target_dataset import DatasetArgumentError, TargetDataset
 from mmirstd.datasets.transforms.loading import LoadTargetMask
 from mmirstd.io.ids import digest, find_line, read_ids, resolve_entries
 from mmirstd.io.mask_content import judge_masks
@@ -56,6 +56,7 @@ class IRSTDDataset(TargetDataset):
 
     Raises:
         FileNotFoundError: If folders, the file of a split, images or masks are missing.
+        DatasetArgumentError: If an argument has a value that cannot be.
         ValueError: If a split is unknown or has duplicates, two files belong to one id, or no pair is left.
     """
 
@@ -90,14 +91,17 @@ class IRSTDDataset(TargetDataset):
         **kwargs: Any,
     ) -> None:
         self.refuse_unused(kwargs)
+        wrong = None
         if split and ann_file:
-            raise ValueError(f'give split ({split!r}) or ann_file ({ann_file!r}), not both')
-        if data_root is None:
-            raise ValueError(f'{type(self).__name__} needs data_root, the folder that holds images and masks')
-        if on_bad not in ('error', 'skip'):
-            raise ValueError(f"on_bad must be 'error' or 'skip', got {on_bad!r}")
-        if missing_mask not in ('error', 'empty'):
-            raise ValueError(f"missing_mask must be 'error' or 'empty', got {missing_mask!r}")
+            wrong = f'give split ({split!r}) or ann_file ({ann_file!r}), not both'
+        elif data_root is None:
+            wrong = 'needs data_root, the folder that holds images and masks'
+        elif on_bad not in ('error', 'skip'):
+            wrong = f"on_bad must be 'error' or 'skip', got {on_bad!r}"
+        elif missing_mask not in ('error', 'empty'):
+            wrong = f"missing_mask must be 'error' or 'empty', got {missing_mask!r}"
+        if wrong:
+            raise DatasetArgumentError(f'{type(self).__name__}: {wrong}')
         self.split = split
         self.split_name = split or ann_file or 'all'
         self.on_bad = on_bad

@@ -1,5 +1,6 @@
 """What all datasets share: two classes, and a report of the split that was loaded."""
 
+import math
 from collections.abc import Iterable
 from itertools import dropwhile
 from typing import Any, ClassVar, Literal
@@ -12,6 +13,11 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
 from mmirstd.datasets.sample_cache import GIB, SampleCache
+from mmirstd.utils.errors import UserError
+
+
+class DatasetArgumentError(UserError, ValueError):
+    """An argument of a dataset has a value that cannot be; the message names the class and the argument."""
 
 
 class TargetDataset(BaseSegDataset):
@@ -29,8 +35,8 @@ class TargetDataset(BaseSegDataset):
         kwargs: Arguments of :class:`BaseSegDataset`.
 
     Raises:
-        ValueError: If other classes or ``reduce_zero_label`` are asked for, for another ``cache``, or a ``cache_limit``
-            below 1.
+        DatasetArgumentError: If ``cache`` or ``cache_limit`` has another value.
+        ValueError: If other classes or ``reduce_zero_label`` are asked for.
     """
 
     METAINFO: ClassVar[dict] = {'classes': ('background', 'target'), 'palette': [[0, 0, 0], [255, 0, 0]]}
@@ -49,9 +55,10 @@ class TargetDataset(BaseSegDataset):
 
     def __init__(self, *, cache: Literal['memory'] | None = None, cache_limit: int = 2 * GIB, **kwargs: Any) -> None:
         if cache not in ('memory', None):
-            raise ValueError(f"{type(self).__name__}: cache must be 'memory' or None, got {cache!r}")
-        if cache_limit < 1:
-            raise ValueError(f'{type(self).__name__}: cache_limit must be at least 1 byte, got {cache_limit}')
+            raise DatasetArgumentError(f"{type(self).__name__}: cache must be 'memory' or None, got {cache!r}")
+        if not isinstance(cache_limit, int | float) or not 1 <= cache_limit < math.inf:
+            text = f'cache_limit must be a number of bytes, at least 1 byte, got {cache_limit!r}'
+            raise DatasetArgumentError(f'{type(self).__name__}: {text}')
         self.cache, self.cache_limit = cache, int(cache_limit)
         self.sample_cache: SampleCache | None = None
         super().__init__(**kwargs)

@@ -83,7 +83,7 @@ def test_unreadable_files_are_reported_and_passed_over(run, capsys):
     assert sorted(p.name for p in Path('out/masks').iterdir()) == ['0.png', '1.png', '3.png']
     assert len(json.loads(Path('out/targets.json').read_text())['failures']) == 2
     message = run('tiny/images/2.png', 'tiny/images/4.png', '--overwrite')
-    assert 'no prediction for any of 2 images' in message
+    assert message.startswith('error: there is no prediction for any of 2 images: ')
     assert '2.png' in message
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmirstd.datasets import FolderDataset, IRSTD1kDataset, SyntheticIRSTDDataset
 from mmirstd.datasets.sample_cache import SampleCache
+from mmirstd.datasets.target_dataset import DatasetArgumentError
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 
 LOADING = [LoadIRImage(), LoadTargetMask()]
@@ -148,10 +149,11 @@ def test_a_copy_of_a_dataset_has_a_cache_of_its_own(colored):
 
 
 def test_bad_arguments(colored):
-    with pytest.raises(ValueError, match=r"cache must be 'memory' or None, got 'disk'"):
+    with pytest.raises(DatasetArgumentError, match=r"^FolderDataset: cache must be 'memory' or None, got 'disk'$"):
         FolderDataset(data_root=colored, pipeline=LOADING, cache='disk')
-    with pytest.raises(ValueError, match=r'cache_limit must be at least 1 byte, got 0'):
-        FolderDataset(data_root=colored, pipeline=LOADING, cache='memory', cache_limit=0)
+    for limit in (0, '2GB', float('nan'), float('inf')):
+        with pytest.raises(DatasetArgumentError, match=f'^FolderDataset: cache_limit must .* 1 byte, got {limit!r}$'):
+            FolderDataset(data_root=colored, pipeline=LOADING, cache='memory', cache_limit=limit)
     with pytest.raises(MemoryError, match=r'set: no memory for a cache of \d+ bytes .*: lower cache_limit'):
         SampleCache('set', 1, 2**62)
 
