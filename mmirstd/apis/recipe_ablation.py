@@ -100,13 +100,13 @@ def ablate_recipes(
     threads: int = 1,
     test_too: bool = False,
 ) -> list[VariantResult]:
-    """Train each variant of a config for equal time of the processor, and compare IoU on the validation split.
+    """Train each variant of a config for equal CPU time, and compare IoU on the validation split.
 
     A step of each variant is measured, loading included. Its iterations are what fits into the time, and the phases of
     its schedule keep their shares of them. Each training is a process of its own. What is done is not done again, and
     an interrupted training is resumed; a variant that was changed is trained anew. Steps of all variants are measured
-    before the first training, so that mistakes come first. Other work on the machine changes
-    the time of the processor little: the table shows what was used.
+    before the first training, so that mistakes come first. The table shows the CPU time that was used, since other work
+    on the machine raises it.
 
     Args:
         variants: A config with one more variable, ``variants``: a dict of names and changes, each merged into the
@@ -148,7 +148,7 @@ def ablate_recipes(
         steps = {name: measured_step(cfg, folder / name, threads) for name, cfg in configs.items()}
         for name, cfg in configs.items():
             seconds, iterations = steps[name], max(round(60 * minutes / steps[name]), 1)
-            say(f'{name}: {seconds:.3f} s of the processor a step, {iterations} iterations')
+            say(f'{name}: {seconds:.3f} s of CPU time per step, {iterations} iterations')
             done = {seed: train_variant(cfg, folder / name, seed, iterations, threads, test_too) for seed in seeds}
             used = statistics.fmean(run['cpu_minutes'] for run in done.values())
             metrics = {seed: run['metrics'] for seed, run in done.items()}
@@ -217,7 +217,7 @@ def table_rows(results: Sequence[VariantResult]) -> list[dict[str, Any]]:
 
 def write_results(folder: Path, results: Sequence[VariantResult], minutes: float) -> None:
     """Write the table as far as it goes, as Markdown and as JSON."""
-    heading = f'{minutes:g} minutes of the processor for each training. Metrics are those on the validation split'
+    heading = f'{minutes:g} minutes of CPU time for each training. Metrics are those on the validation split'
     heading += ', and on the test split where the column says so.' if results[0].test_metrics else '.'
     write_atomically(folder / 'ablation.md', f'{heading}\n\n{markdown_rows(table_rows(results))}\n')
     write_atomically(folder / 'ablation.json', json_bytes([result._asdict() for result in results]))

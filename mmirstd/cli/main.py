@@ -32,7 +32,7 @@ COMMANDS: dict[str, str] = {
     'export': 'export a model to ONNX or torch.export',
     'benchmark': 'measure speed and memory of models side by side',
     'flops': 'count parameters and multiply-adds of a model by part',
-    'ablate': 'compare variants of a training in equal time of the processor',
+    'ablate': 'compare variants of a config, each trained for equal CPU time',
     'parts': 'measure what each part of a trained model gives',
     'convert': 'convert a published checkpoint to the keys used here',
     'convert labels': 'make masks from boxes, outlines and points, or boxes from masks; draw splits',

@@ -1,7 +1,7 @@
 """Train and test models on datasets, keep a JSON record of each run, and write the results pages from the records.
 
-Done runs are skipped, ended ones go on, and one that fails leaves the others alone. --weights tests what is there and
-trains nothing. --pages writes the tables and pictures of the results pages from all records.
+Finished runs are skipped, interrupted ones continue, and a run that fails does not stop the others. --weights tests
+existing weights and trains nothing. --pages writes the tables and pictures of the results pages from all records.
 """
 
 import argparse

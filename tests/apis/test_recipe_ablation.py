@@ -62,7 +62,7 @@ def test_each_variant_is_trained_once_with_each_seed(here, one_second, tiny_conf
         assert state['metrics'] == results[0].metrics[seed]
         assert state['metrics'].keys() == {'IoU', 'nIoU', 'Pd', 'Fa'}
     assert results[0].iterations == 6
-    assert (folder / 'ablation.md').read_text().splitlines()[0].startswith('1 minutes of the processor')
+    assert (folder / 'ablation.md').read_text().splitlines()[0].startswith('1 minutes of CPU time')
     assert json.loads((folder / 'ablation.json').read_text())[0]['metrics']['3'] == results[0].metrics[3]
 
     again = ablate_recipes(config, minutes=1, seeds=[0, 3], only='sgd', work_dir=folder)
