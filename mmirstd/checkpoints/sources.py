@@ -11,6 +11,7 @@ _SOURCES = {
     'mobile_sam*': 'https://github.com/ChaoningZhang/MobileSAM, folder weights',
     'sam_vit_*': 'https://github.com/facebookresearch/segment-anything, "Model Checkpoints"',
     'semantic-sam_*': 'https://github.com/UX-Decoder/Semantic-SAM, and convert it with `mmirstd convert swin`',
+    'resnet*-*': 'https://download.pytorch.org/models',
     'repvit_*': 'https://github.com/THU-MIG/RepViT, releases',
 }
 

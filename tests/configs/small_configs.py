@@ -138,9 +138,9 @@ def shrink(cfg):
         for part, width in zip((head, *cfg.model.auxiliary_head), (widths[0], *widths), strict=True):
             part.in_channels = width
     elif inner.type == 'mmirstd.InteriorEncoder':
-        inner.update(channels=[8, 8, 8], embed_dims=16)
-        inner.proposals.update(base_channels=4)
-        head.update(in_channels=[16, 16], num_layers=1, num_heads=2, feedforward_channels=32, warmup_iters=0)
+        inner.proposals.update(base_channels=4, init_cfg=None)
+        head.update(in_channels=[1, 16], pixel_channels=[8, 8, 8], embed_dims=16)
+        head.update(num_layers=1, num_heads=2, feedforward_channels=32, warmup_iters=0)
     elif inner.type == 'mmirstd.EdgeGuidedEncoder':
         inner.channels = 4
         cfg.model.neck.in_channels = [16, 32, 32] * 2

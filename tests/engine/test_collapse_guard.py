@@ -126,7 +126,8 @@ HEADS = {
         in_channels=8, channels=8, in_index=0, num_heads=2, feedforward_channels=8, mask_channels=(8, 4),
         prompt_channels=None, query_source='learned', num_queries=2, aux_weights=dict(),
     ),
-    'mmirstd.InteriorAttentionHead': dict(in_channels=(8, 8), num_layers=1, num_heads=2, feedforward_channels=8),
+    'mmirstd.InteriorAttentionHead': dict(in_channels=(1, 8), pixel_channels=(8,), embed_dims=8, num_layers=1,
+                                          num_heads=2, feedforward_channels=8),
     'mmirstd.RegionHead': dict(in_channels=8),
     'mmirstd.ShapeHead': dict(in_channels=[8, 8, 8], edge_channels=8),
     'mmirstd.SideOutputHead': dict(in_channels=[8, 8]),
@@ -202,8 +203,8 @@ def features(name):
         return torch.randn(2, 8, 64, 64), torch.randn(2, 8, 56, 56), torch.randn(2, 8, 50, 50)
     if name == 'mmirstd.UnfoldingHead':  # logits, the image made anew, and the image
         return tuple(torch.randn(2, 1, 32, 32) for _ in range(3))
-    if name == 'mmirstd.InteriorAttentionHead':  # pixels, and cells of 16 x 16 of them
-        return torch.randn(2, 8, 32, 32), torch.randn(2, 8, 2, 2)
+    if name == 'mmirstd.InteriorAttentionHead':  # images, and cells of 16 x 16 of their pixels
+        return torch.randn(2, 1, 32, 32), torch.randn(2, 8, 2, 2)
     if name == 'mmirstd.ShapeHead':
         return torch.randn(2, 8, 32, 32), fine, coarse
     if name == 'mmirstd.RegionHead':

@@ -220,7 +220,8 @@ def test_boxes_that_overlap_a_better_one_are_left_out():
 def interior_head(**kwargs):
     torch.manual_seed(0)
     bce = dict(type='mmirstd.BinaryCrossEntropyLoss', pos_weight=3.0)
-    return InteriorAttentionHead([8, 4], num_layers=1, num_heads=2, feedforward_channels=8, loss_decode=bce, **kwargs)
+    small = dict(pixel_channels=(8, 8), embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8)
+    return InteriorAttentionHead([1, 4], loss_decode=bce, **small | kwargs)
 
 
 def test_the_loss_of_boxes_is_zero_where_they_fit():
@@ -244,7 +245,7 @@ def test_the_loss_of_boxes_is_zero_where_they_fit():
 
 def test_the_mask_is_trained_inside_boxes_alone_and_after_the_boxes():
     head = interior_head(warmup_iters=3, dropout=0.0)
-    maps = (torch.randn(2, 8, 48, 64), torch.randn(2, 4, 3, 4))
+    maps = (torch.randn(2, 1, 48, 64), torch.randn(2, 4, 3, 4))
     label = torch.zeros(1, 48, 64, dtype=torch.long)
     label[0, 20, 30] = 1
     samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in range(2)]
@@ -279,8 +280,29 @@ def test_random_boxes_fill_up_what_was_found_and_stay_inside():
         assert 1 <= len(boxes) <= 5
         assert all(0 <= a < c <= 30 and 0 <= b < d <= 20 for a, b, c, d in boxes)
     assert head.eval().boxes(raw, 20, 30) == [[]]
-    logits = head((torch.randn(1, 8, 20, 30), torch.zeros(1, 4, 2, 2)))
+    logits = head((torch.randn(1, 1, 20, 30), torch.zeros(1, 4, 2, 2)))
     assert logits.shape == (1, 1, 20, 30)
+
+
+def test_crops_around_boxes_have_the_features_of_the_whole_image():
+    head = interior_head(pixel_channels=(4,) * 6).double().eval()
+    for norm in (m for m in head.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(norm.bias)  # what lies outside the image is not what a crop would make of zeros
+    images = torch.randn(4, 1, 60, 70, dtype=torch.float64)
+    overlapping = [[20, 20, 30, 33], [25, 18, 40, 30], [0, 50, 9, 60]]
+    boxes = [overlapping, [], [[0, 0, 70, 60]], [[69, 0, 70, 1]]]
+    convolved = []
+    hook = head.pixels.register_forward_pre_hook(lambda _, args: convolved.append(args[0].shape[2] * args[0].shape[3]))
+    logits, inside = head.segment(images, boxes)
+    hook.remove()
+    assert convolved == [29 * 26, 28 * 31, 18 * 17, 60 * 70, 9 * 9]
+    head.crop_margin = None
+    whole, inside_whole = head.segment(images, boxes)
+    torch.testing.assert_close(logits, whole, atol=1e-12, rtol=0)
+    assert (inside == inside_whole).all()
+    assert (whole[1] == -20).all()
+    with pytest.raises(ValueError, match='crop_margin=5, but 6 convolutions of 3x3 reach as many pixels'):
+        interior_head(pixel_channels=(4,) * 6, crop_margin=5)
 
 
 @pytest.mark.parametrize('size', [(41, 63), (32, 32), (96, 48)])
@@ -354,7 +376,7 @@ class OfMaps(torch.nn.Module):
     ('head', 'maps', 'message'),
     [
         (lambda: RegionHead(4, channels=4, num_convs=1), [(1, 4, 8, 8)] * 2, 'RegionHead has no graph: it labels'),
-        (interior_head, [(1, 8, 32, 32), (1, 4, 2, 2)], 'InteriorAttentionHead has no graph: its attention'),
+        (interior_head, [(1, 1, 32, 32), (1, 4, 2, 2)], 'InteriorAttentionHead has no graph: its attention'),
     ],
 )
 def test_heads_that_choose_say_why_they_have_no_graph(head, maps, message):

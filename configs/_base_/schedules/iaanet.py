@@ -1,7 +1,6 @@
 """IAANet's training: plain SGD at batch 8 over 10 epochs, 0.01 for the boxes and 0.001 for the rest.
 
-11,230 iterations are 10 epochs of the 8,980 MDFA images that are left to train on beside the validation split. The
-public code starts from ImageNet's weights of ResNet-18, this from random ones.
+11,230 iterations are 10 epochs of the 8,980 MDFA images that are left to train on beside the validation split.
 """
 
 _base_ = './_loops.py'

@@ -11,16 +11,16 @@ _LAYER, _PLACE = r'transformer\.encoder\.layers\.(\d)', 'decode_head.layers.{}'
 _RULES = (
     (r'region_module\.backbone\.body\.', 'backbone.proposals.'),
     (r'region_module\.backbone\.detect\.', 'decode_head.detect.'),
-    *conv_bn(r'seman_module\.block1\.0', r'seman_module\.block1\.1', 'backbone.pixels.0.0'),
-    *conv_bn(r'seman_module\.block1\.3', r'seman_module\.block1\.4', 'backbone.pixels.1.0'),
+    *conv_bn(r'seman_module\.block1\.0', r'seman_module\.block1\.1', 'decode_head.pixels.0.0'),
+    *conv_bn(r'seman_module\.block1\.3', r'seman_module\.block1\.4', 'decode_head.pixels.1.0'),
     *(
         rule
         for i in range(4)
         for rule in conv_bn(
-            rf'seman_module\.layer1\.{3 * i}', rf'seman_module\.layer1\.{3 * i + 1}', f'backbone.pixels.{i + 2}.0'
+            rf'seman_module\.layer1\.{3 * i}', rf'seman_module\.layer1\.{3 * i + 1}', f'decode_head.pixels.{i + 2}.0'
         )
     ),
-    (r'seman_module\.block2\.0\.', 'backbone.pixels.6.'),
+    (r'seman_module\.block2\.0\.', 'decode_head.pixels.6.'),
     (rf'{_LAYER}\.self_attn\.([qkv])_proj\.', r'decode_head.layers.\1.attention.\2_proj.'),
     (rf'{_LAYER}\.self_attn\.out_proj\.', numbered(f'{_PLACE}.attention.out_proj.')),
     (rf'{_LAYER}\.linear1\.', numbered(f'{_PLACE}.ffn.0.')),

@@ -24,37 +24,20 @@ from mmirstd.registry import MODELS
 
 @MODELS.register_module()
 class InteriorEncoder(BaseModule):
-    """Features of each pixel, by convolutions at the size of the image, and a backbone that sees more.
+    """The image beside a backbone's last map, which boxes are predicted from.
 
     Args:
-        in_channels: channels of the image.
-        channels: widths of the 3x3 convolutions.
-        embed_dims: width of the features of a pixel.
-        proposals: config of the backbone. Its last map is handed on.
+        proposals: config of the backbone.
         init_cfg: MMEngine's initialization.
     """
 
-    def __init__(
-        self,
-        in_channels: int = 1,
-        channels: tuple[int, ...] = (64, 128, 256, 512, 512, 512),
-        embed_dims: int = 512,
-        proposals: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
+    def __init__(self, proposals: dict, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg)
-        if proposals is None:
-            raise ValueError('InteriorEncoder: proposals=None, but it takes the config of a backbone')
-        self.in_channels = in_channels
-        widths = zip([in_channels, *channels[:-1]], channels, strict=True)
-        self.pixels = nn.Sequential(
-            *(ConvBNReLU(a, b) for a, b in widths), nn.Conv2d(channels[-1], embed_dims, 1, bias=False)
-        )
         self.proposals = MODELS.build(proposals)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, in_channels, H, W) to (B, embed_dims, H, W), and the last map of the backbone."""
-        return self.pixels(x), self.proposals(x)[-1]
+        """(B, C, H, W) to the same and the last map of the backbone."""
+        return x, self.proposals(x)[-1]
 
 
 class InteriorLayer(nn.Module):
@@ -123,12 +106,17 @@ def suppress_overlaps(boxes: np.ndarray, scores: np.ndarray, max_iou: float) -> 
 class InteriorAttentionHead(BinaryHead):
     """Predicts boxes, and by a transformer the mask of the pixels inside. Outside it is never a target.
 
-    In training random boxes fill up those that were found. Boxes to train with are those of the labels, larger by a
+    Features of pixels come from 3x3 convolutions at the size of the image. At test time they see crops around the boxes
+    alone, whose margins are as wide as they reach: features inside a box are those that the whole image gives. In
+    training random boxes fill up those that were found. Boxes to train with are those of the labels, larger by a
     margin. This head has no graph to export: boxes are suppressed one after the other, and the attention runs once an
     image, on as many pixels as lie in the boxes that are left.
 
     Args:
-        in_channels: widths of the pixels' features, a multiple of 4, and of the map that boxes are predicted from.
+        in_channels: channels of the image, and of the map that boxes are predicted from.
+        pixel_channels: widths of the convolutions.
+        embed_dims: width of the features of a pixel, a multiple of 4.
+        crop_margin: pixels around a box that its crop has beside it; None: the whole image is convolved.
         num_layers: layers of the transformer.
         num_heads: heads of its attentions.
         feedforward_channels: hidden width of its feed-forward networks.
@@ -145,11 +133,17 @@ class InteriorAttentionHead(BinaryHead):
         warmup_iters: in so many first iterations the boxes are trained alone.
         outside_logit: logit of what is in no box.
         kwargs: arguments of :class:`BinaryHead`.
+
+    Raises:
+        ValueError: if the margin is narrower than the convolutions reach.
     """
 
     def __init__(
         self,
-        in_channels: tuple[int, int] = (512, 256),
+        in_channels: tuple[int, int] = (1, 256),
+        pixel_channels: tuple[int, ...] = (64, 128, 256, 512, 512, 512),
+        embed_dims: int = 512,
+        crop_margin: int | None = 8,
         num_layers: int = 4,
         num_heads: int = 4,
         feedforward_channels: int = 1024,
@@ -167,12 +161,21 @@ class InteriorAttentionHead(BinaryHead):
         outside_logit: float = -20.0,
         **kwargs: object,
     ) -> None:
-        embed_dims, wide = in_channels
+        image_channels, wide = in_channels
+        if crop_margin is not None and crop_margin < len(pixel_channels):
+            raise ValueError(
+                f'InteriorAttentionHead: crop_margin={crop_margin}, but {len(pixel_channels)} convolutions of 3x3 '
+                'reach as many pixels'
+            )
         super().__init__(list(in_channels), embed_dims, in_index=[0, 1], input_transform='multiple_select', **kwargs)
         self.stride, self.anchor, self.min_score, self.max_iou = stride, anchor, min_score, max_iou
         self.num_weak, self.num_train, self.margin = num_weak, num_train, margin
         self.object_weight, self.box_weight, self.warmup_iters = object_weight, box_weight, warmup_iters
-        self.outside_logit = outside_logit
+        self.outside_logit, self.crop_margin = outside_logit, crop_margin
+        widths = zip([image_channels, *pixel_channels[:-1]], pixel_channels, strict=True)
+        self.pixels = nn.Sequential(
+            *(ConvBNReLU(a, b) for a, b in widths), nn.Conv2d(pixel_channels[-1], embed_dims, 1, bias=False)
+        )
         self.detect = nn.Conv2d(wide, 5, 1)
         self.layers = nn.ModuleList(
             InteriorLayer(embed_dims, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
@@ -219,20 +222,20 @@ class InteriorAttentionHead(BinaryHead):
                 boxes = boxes[suppress_overlaps(boxes, scores, self.max_iou)]
         return (boxes + 0.5).astype(int).tolist()
 
-    def segment(self, pixels: Tensor, boxes: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
-        """Logits (B, 1, H, W) of the features of pixels (B, C, H, W), and bool (B, H, W) of what is in a box."""
-        batch, channels, height, width = pixels.shape
+    def segment(self, image: Tensor, boxes: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
+        """Logits (B, 1, H, W) of images (B, C, H, W), and bool (B, H, W) of what is in a box."""
+        batch, _, height, width = image.shape
         inside = torch.zeros(batch, height, width, dtype=torch.bool)
         for mask, found in zip(inside, boxes, strict=True):
             for left, top, right, bottom in found:
                 mask[top:bottom, left:right] = True
-        inside = inside.to(pixels.device)
-        positions = sine_position(height, width, channels, device=pixels.device, dtype=pixels.dtype)
+        inside = inside.to(image.device)
+        positions = sine_position(height, width, self.channels, device=image.device, dtype=image.dtype)
         logits = []
-        for one, mask in zip(pixels, inside, strict=True):
-            out = one.new_full((height, width), self.outside_logit)
-            if mask.any():
-                x, position = one[:, mask].t()[None], positions[:, mask.flatten()]
+        for tokens, mask in zip(self._tokens(image, boxes, inside), inside, strict=True):
+            out = tokens.new_full((height, width), self.outside_logit)
+            if len(tokens):
+                x, position = tokens[None], positions[:, mask.flatten()].to(tokens.dtype)
                 for layer in self.layers:
                     x = layer(x, position)
                 values = self.classify(x).flatten()
@@ -240,19 +243,49 @@ class InteriorAttentionHead(BinaryHead):
             logits.append(out)
         return torch.stack(logits)[:, None], inside
 
+    def _tokens(self, image: Tensor, boxes: list[list[list[int]]], inside: Tensor) -> list[Tensor]:
+        """Features of the pixels inside, (N, C) of each image, row by row."""
+        # Batch norms of a training see all pixels.
+        if self.training or self.crop_margin is None:
+            return [one[:, mask].t() for one, mask in zip(self.pixels(image), inside, strict=True)]
+        return [self._cropped(*one) for one in zip(image, boxes, inside, strict=True)]
+
+    def _cropped(self, image: Tensor, boxes: list[list[int]], inside: Tensor) -> Tensor:
+        height, width = inside.shape
+        margin = self.crop_margin
+        crops = [
+            (max(left - margin, 0), max(top - margin, 0), min(right + margin, width), min(bottom + margin, height))
+            for left, top, right, bottom in boxes
+        ]
+        if not boxes:
+            return image.new_zeros(0, self.channels)
+        if sum((right - left) * (bottom - top) for left, top, right, bottom in crops) >= height * width:
+            return self.pixels(image[None])[0][:, inside].t()
+        tokens, place = [], torch.zeros_like(inside, dtype=torch.long)
+        count = 0
+        for (left, top, right, bottom), (x, y, end_x, end_y) in zip(boxes, crops, strict=True):
+            features = self.pixels(image[None, :, y:end_y, x:end_x])[0, :, top - y : bottom - y, left - x : right - x]
+            tokens.append(features.flatten(1).t())
+            # Where boxes overlap, the last one's features stand, which are those of the others.
+            place[top:bottom, left:right] = torch.arange(count, count + len(tokens[-1]), device=place.device).view(
+                bottom - top, right - left
+            )
+            count += len(tokens[-1])
+        return torch.cat(tokens)[place[inside]]
+
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Logits (B, 1, H, W) at the size of the image."""
         refuse_export(
             self, 'its attention takes the pixels of boxes that are chosen one after the other by their scores'
         )
-        pixels, wide = self._transform_inputs(inputs)
-        return self.segment(pixels, self.boxes(self.detect(wide), *pixels.shape[2:]))[0]
+        image, wide = self._transform_inputs(inputs)
+        return self.segment(image, self.boxes(self.detect(wide), *image.shape[2:]))[0]
 
     def loss(self, inputs: tuple[Tensor, ...], batch_data_samples: SampleList, train_cfg: dict) -> dict[str, Tensor]:
         """Compute the losses of the mask inside the boxes, the mean of the images, and those of boxes and scores."""
-        pixels, wide = self._transform_inputs(inputs)
+        image, wide = self._transform_inputs(inputs)
         raw = self.detect(wide)
-        logits, inside = self.segment(pixels, self.boxes(raw, *pixels.shape[2:]))
+        logits, inside = self.segment(image, self.boxes(raw, *image.shape[2:]))
         label = self._stack_batch_gt(batch_data_samples).squeeze(1)
         seen = torch.where(inside, label, self.ignore_index)
         logits = self._at_label_size(logits, label)
