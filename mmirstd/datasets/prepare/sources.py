@@ -117,10 +117,14 @@ def _search(info: SetInfo, folders: Sequence[Path], skip: Sequence[Path], near: 
 
 
 def _describe_failure(info: SetInfo, sources: Sequence[Path], archives: Sequence[Path], temporary: Path) -> str:
+    name = 'images with masks' if info.key == 'folder' else info.name
     message = (
-        f'no {info.name} in {", ".join(map(str, sources))}: expected are folders of images and masks named '
+        f'no {name} in {", ".join(map(str, sources))}: expected are folders of images and masks named '
         f'{describe_layouts(info.layouts + info.copies)}'
     )
+    folders = [f for s in sources if s.is_dir() for f in _subfolders(s) if plain_name(f.name) in _folder_names(info)]
+    if empty := [str(f) for f in folders if not any(f.iterdir())]:
+        message += f'. {abridge(empty)} {"is" if len(empty) == 1 else "are"} empty'
     if foreign := [a for a in archives if not archive_extension(a)]:
         message += f'. {_not_an_archive(foreign[0], info)}'
     elif archives:

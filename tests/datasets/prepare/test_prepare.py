@@ -598,6 +598,14 @@ def test_long_names_are_kept(tmp_path):
     assert FolderDataset(data_root=tmp_path / 'out').img_ids == ids
 
 
+def test_a_folder_without_a_file_is_named(tmp_path):
+    source = write_set('folder', tmp_path / 'source')
+    for mask in (source / 'masks').iterdir():
+        mask.unlink()
+    with pytest.raises(SourceError, match=rf'no images with masks in {source}: expected .*\. {source}/masks is empty$'):
+        prepare_set(SETS['folder'], [source], tmp_path / 'out')
+
+
 @pytest.mark.parametrize('depth', [1, 2, 3, 4, 12])
 def test_archives_in_archives(tmp_path, depth):
     content = write_set('folder', tmp_path / 'source')
@@ -607,6 +615,6 @@ def test_archives_in_archives(tmp_path, depth):
     if depth <= 3:
         assert prepare_set(SETS['folder'], [archive], tmp_path / 'out').usable
     else:
-        with pytest.raises(SourceError, match=r'no folder in .*\. If it is in set\.zip inside an archive'):
+        with pytest.raises(SourceError, match=r'no images with masks in .*\. If it is in set\.zip inside an archive'):
             prepare_set(SETS['folder'], [archive], tmp_path / 'out')
         assert not (tmp_path / 'out').exists()
