@@ -2,7 +2,7 @@ _base_ = [
     '../_base_/models/abcnet-l.py',
     '../_base_/datasets/nuaa.py',
     '../_base_/pipelines/jitter512.py',
-    '../_base_/schedules/abcnet.py',
+    '../_base_/schedules/abcnet_batch4.py',
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(batch_size=4, dataset=dict(pipeline={{_base_.train_pipeline}}))

@@ -135,3 +135,14 @@ def test_basicirstd_trains_at_a_tenth_twice():
     found = rates('basicirstd')
     np.testing.assert_allclose(sorted(set(found.round(9)), reverse=True), [5e-4, 5e-5, 5e-6])
     assert [int((found > rate).sum()) / len(found) for rate in (1e-4, 1e-5)] == [0.5, 0.75]
+
+
+@pytest.mark.parametrize(
+    ('name', 'epoch', 'epochs'), [('abcnet', 19, 1500), ('abcnet_batch16', 38, 1500), ('abcnet_batch4', 180, 500)]
+)
+def test_abcnet_warms_up_for_five_epochs_and_ends_at_zero(name, epoch, epochs):
+    cfg = Config.fromfile(ROOT / f'_base_/schedules/{name}.py')
+    warmup, decay = cfg.param_scheduler
+    assert (warmup.type, warmup.begin, warmup.end) == ('LinearLR', 0, 5 * epoch)
+    assert (decay.type, decay.begin, decay.end, decay.eta_min) == ('PolyLR', 5 * epoch, epochs * epoch, 0)
+    assert cfg.train_cfg.max_iters == epochs * epoch
