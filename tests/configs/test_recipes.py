@@ -9,7 +9,7 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.optim import LinearLR  # noqa: F401  registers all schedulers
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
-from mmseg.registry import TRANSFORMS
+from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image, ImageFilter
 from small_configs import ROOT
 from torch import nn
@@ -146,3 +146,24 @@ def test_abcnet_warms_up_for_five_epochs_and_ends_at_zero(name, epoch, epochs):
     assert (warmup.type, warmup.begin, warmup.end) == ('LinearLR', 0, 5 * epoch)
     assert (decay.type, decay.begin, decay.end, decay.eta_min) == ('PolyLR', 5 * epoch, epochs * epoch, 0)
     assert cfg.train_cfg.max_iters == epochs * epoch
+
+
+@pytest.mark.parametrize(
+    ('network', 'deviation'),
+    [
+        ('dnanet', lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5),
+        ('sctransnet', lambda fan_in, fan_out: (2 / fan_in) ** 0.5),
+    ],
+)
+def test_first_weights_are_drawn_as_published(network, deviation):
+    torch.manual_seed(0)
+    cfg = Config.fromfile(ROOT / f'baselines/{network}_nudt.py')
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(cfg.model)
+    model.init_weights()
+    large = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.weight.numel() > 5000]
+    assert len(large) > 10
+    for conv in large:
+        area = conv.weight[0, 0].numel()
+        expected = deviation(conv.in_channels * area, conv.out_channels * area)
+        assert conv.weight.std().item() == pytest.approx(expected, rel=0.05)

@@ -13,4 +13,5 @@ model = dict(
     neck=dict(type='mmirstd.DenselyNestedPyramid', in_channels=channels, num_blocks=num_blocks),
     decode_head=dict(in_index=3, **_head),
     auxiliary_head=[dict(in_index=i, **_head) for i in range(3)],
+    init_cfg=dict(type='Xavier', layer='Conv2d', distribution='normal'),
 )

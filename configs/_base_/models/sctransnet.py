@@ -21,4 +21,8 @@ model = dict(
         align_corners=True,
         loss_decode=dict(type='mmirstd.BinaryCrossEntropyLoss'),
     ),
+    init_cfg=[
+        dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in'),
+        dict(type='Normal', layer='BatchNorm2d', mean=1.0, std=0.02),
+    ],
 )
