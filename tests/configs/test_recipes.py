@@ -167,3 +167,20 @@ def test_first_weights_are_drawn_as_published(network, deviation):
         area = conv.weight[0, 0].numel()
         expected = deviation(conv.in_channels * area, conv.out_channels * area)
         assert conv.weight.std().item() == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ('network', 'per_image'),
+    [('acm-fpn', True), ('rdian', True), ('rpcanet', True), ('acm-unet', False), ('dnanet', False)],
+)
+def test_soft_iou_is_of_the_image_or_of_the_batch(network, per_image):
+    cfg = Config.fromfile(ROOT / f'baselines/{network}_nudt.py').model.decode_head.loss_decode
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        loss = MODELS.build(dict(cfg, loss_weight=1.0))
+    torch.manual_seed(0)
+    logits, label = torch.randn(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
+    label[0, 2:5, 2:5] = label[1, 1, 1] = 1
+    p, dims = logits.sigmoid()[:, 0], (1, 2) if per_image else (0, 1, 2)
+    overlap = (p * label).sum(dims)
+    expected = 1 - ((overlap + 1) / (p.sum(dims) + label.sum(dims) - overlap + 1)).mean()
+    torch.testing.assert_close(loss(logits, label), expected)

@@ -12,6 +12,6 @@ model = dict(
         channels=4,
         num_convs=1,
         dropout_ratio=0.1,
-        loss_decode=dict(type='mmirstd.SoftIoULoss', per_image=False),
+        loss_decode=dict(type='mmirstd.SoftIoULoss'),
     ),
 )

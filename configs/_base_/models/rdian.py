@@ -11,6 +11,6 @@ model = dict(
         channels=8,
         num_convs=1,
         dropout_ratio=0.1,
-        loss_decode=dict(type='mmirstd.SoftIoULoss', per_image=False),
+        loss_decode=dict(type='mmirstd.SoftIoULoss'),
     ),
 )
