@@ -3,6 +3,7 @@
 import copy
 import inspect
 import os.path as osp
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from mmirstd.checkpoints.loading import use_strict_loader
 from mmirstd.checkpoints.state_dict import CheckpointError
 from mmirstd.engine.provenance import allowed_names
 from mmirstd.io.files import refuse_no_folder
-from mmirstd.utils.configs import find_config
+from mmirstd.utils.configs import ConfigNotFoundError, find_config
 from mmirstd.utils.data_root import check_data_root, set_data_root
 from mmirstd.utils.errors import UserError
 from mmirstd.utils.literals import NO_LITERAL, literal
-from mmirstd.utils.text import as_list, did_you_mean
+from mmirstd.utils.text import as_list, did_you_mean, is_one_slip
 
 CfgOptions = Mapping[str, Any] | Sequence[str]
 
@@ -46,8 +47,10 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
         config: Path or name, as :func:`mmirstd.utils.configs.find_config` takes it; or a config, which is copied.
         cfg_options: Dotted keys and values, or texts such as ``'train_dataloader.batch_size=4'``.
 
+    A variable whose name is a slip of a key, such as ``modle``, gets a warning: MMEngine would pass over it in silence.
+
     Raises:
-        ConfigNotFoundError: If there is no such config.
+        ConfigNotFoundError: If there is no such config, or a base of it is missing.
         OptionError: If an option would have no effect.
     """
     use_strict_loader()  # of whatever the config has built
@@ -57,6 +60,11 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
         raise OptionError(f'{config}, or a base of it, line {error.lineno}: {error.msg}') from error
     except RecursionError:
         raise OptionError(f'{config}: its _base_ leads in a circle') from None
+    except FileNotFoundError as error:
+        if isinstance(error, ConfigNotFoundError):
+            raise
+        raise ConfigNotFoundError(f'{config}, or a base of it: {error}') from error
+    _warn_of_misspelled_keys(cfg)
     options = parse_options(cfg_options)
     for key in options:
         check_option(cfg, key)
@@ -67,6 +75,14 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
             reason = ' '.join(str(error.args[0] if error.args else error).split())
             raise OptionError(f'--cfg-options {key}: {reason}') from error
     return cfg
+
+
+def _warn_of_misspelled_keys(cfg: Config) -> None:
+    for name in cfg:
+        if name not in CONFIG_KEYS and (meant := [key for key in sorted(CONFIG_KEYS) if is_one_slip(name, key)]):
+            warnings.warn(
+                f'{cfg.filename}: nothing reads the variable {name}; did you mean {" or ".join(meant)}?', stacklevel=3
+            )
 
 
 def parse_options(options: CfgOptions | None, option: str = '--cfg-options') -> dict[str, Any]:

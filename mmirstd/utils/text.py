@@ -53,3 +53,19 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """
     close = get_close_matches(name, list(known), most)
     return f'; did you mean {" or ".join(close)}?' if close else ''
+
+
+def is_one_slip(name: str, other: str) -> bool:
+    """Whether two names differ by one letter that was left out, added, replaced, or swapped with its neighbor.
+
+    >>> is_one_slip('modle', 'model'), is_one_slip('optim_wraper', 'optim_wrapper'), is_one_slip('model', 'model')
+    (True, True, False)
+    """
+    short, long = sorted((name, other), key=len)
+    if len(short) < len(long):
+        return any(long[:i] + long[i + 1 :] == short for i in range(len(long)))
+    places = [i for i, (a, b) in enumerate(zip(name, other, strict=True)) if a != b]
+    if len(places) == 2:
+        i, j = places
+        return j == i + 1 and (name[i], name[j]) == (other[j], other[i])
+    return len(places) == 1

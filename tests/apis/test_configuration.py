@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from mmirstd.apis.configuration import OptionError, parse_options, read_config, run_config
+from mmirstd.utils.configs import ConfigNotFoundError
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,23 @@ def test_a_config_that_cannot_be_read_is_named(call, tmp_path):
     path.write_text("_base_ = 'other.py'\n")
     path.with_name('other.py').write_text("_base_ = 'broken.py'\n")
     assert call('train', path) == f'error: {path}: its _base_ leads in a circle'
+
+
+def test_a_base_that_is_missing_names_the_config(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text("_base_ = 'mmirstd::sgem/sgem_unet-s_nudtt.py'")
+    with pytest.raises(ConfigNotFoundError, match=r'mine\.py, or a base of it: .*sgem_unet-s_nudtt\.py'):
+        read_config(path)
+
+
+def test_a_misspelled_key_is_no_variable(tmp_path, recwarn):
+    path = tmp_path / 'mine.py'
+    path.write_text("modle = dict()\noptim_wraper = dict()\ntest_pipeline = []\ndata_root = 'data'")
+    read_config(path)
+    assert [str(w.message).removeprefix(f'{path}: ') for w in recwarn] == [
+        'nothing reads the variable modle; did you mean model?',
+        'nothing reads the variable optim_wraper; did you mean optim_wrapper?',
+    ]
 
 
 def test_launcher_and_work_dir(tiny_config, tmp_path):
