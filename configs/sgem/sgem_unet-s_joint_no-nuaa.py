@@ -1,8 +1,10 @@
-"""As sgem_unet-s_joint.py without NUAA-SIRST, on whose test split it is then tested: images of cameras never seen."""
-
-_base_ = './sgem_unet-s_joint.py'
-parts = dict(train=_base_.train_dataloader.dataset.dataset, val=_base_.val_dataloader.dataset)
-others = {key: [d for i, d in enumerate(part.datasets) if i != 0] for key, part in parts.items()}
-train_dataloader = dict(dataset=dict(dataset=dict(datasets=others['train'])))
-val_dataloader = dict(dataset=dict(datasets=others['val']))
-test_dataloader = dict(dataset=dict(datasets=[_base_.test_dataloader.dataset.datasets[0]]))
+_base_ = [
+    '../_base_/models/sgem_unet-s.py',
+    '../_base_/datasets/joint_no-nuaa.py',
+    '../_base_/pipelines/cameras192.py',
+    '../_base_/schedules/long.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}), neck=dict(sgem=dict(reading='additive')))
+default_hooks = dict(checkpoint=dict(interval=800))

@@ -14,6 +14,7 @@ from typing import IO, Any
 import torch
 from mmengine.config import Config
 
+from mmirstd.apis.configuration import CONFIG_KEYS
 from mmirstd.apis.recipe_variants import seeded_config
 from mmirstd.apis.running import say
 from mmirstd.apis.scheduling import set_iterations
@@ -133,8 +134,8 @@ def final_metrics(run: Path, iterations: int) -> dict[str, float] | None:
 
 
 def config_digest(cfg: Config, threads: int) -> str:
-    """Changes with anything that a training depends on."""
-    content = {key: value for key, value in cfg._cfg_dict.to_dict().items() if key != 'work_dir'}
+    """Changes with anything that a training depends on; variables of the file are not read by it."""
+    content = {key: cfg.get(key) for key in CONFIG_KEYS - {'work_dir'}}
     return sha256(json.dumps([content, threads], sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,5 @@
+"""As cameras192.py on crops of 128 x 128, of which twice as many fit into the time."""
+
+_base_ = './cameras192.py'
+crop_size = (128, 128)
+train_pipeline = [dict(t, crop_size=crop_size) if 'crop_size' in t else t for t in _base_.train_pipeline]
