@@ -152,7 +152,8 @@ def test_bad_arguments_and_config():
     with DefaultScope.overwrite_default_scope('mmseg'):
         crop = TRANSFORMS.build({'type': 'mmirstd.TargetAwareCrop', 'crop_size': [8, 9], 'pad_val': 114})
     assert repr(crop) == (
-        "TargetAwareCrop(crop_size=(8, 9), target_prob=0.5, pad_mode='constant', pad_val=114, seg_pad_val=255)"
+        "TargetAwareCrop(crop_size=(8, 9), target_prob=0.5, overshoot=0, cut_targets='keep', pad_mode='constant', "
+        'pad_val=114, seg_pad_val=255)'
     )
 
 
@@ -169,3 +170,56 @@ def test_labels_of_padding_are_checked():
         TargetAwareCrop(16, seg_pad_val=1)
     with pytest.raises(ValueError, match='seg_pad_val=0 calls reflected targets background'):
         TargetAwareCrop(16, pad_mode='reflect', seg_pad_val=0)
+
+
+def test_borders_of_the_image_are_seen_with_overshoot():
+    mask = np.zeros((60, 80), np.uint8)
+    rows = np.arange(60, dtype=np.uint8)[:, None, None].repeat(80, axis=1)
+    crop = TargetAwareCrop((20, 30), target_prob=0, overshoot=10)
+    tops = [int(crop({'img': rows, 'gt_seg_map': mask, 'seg_fields': []})['img'][0, 0, 0]) for _ in range(2000)]
+    counts = np.bincount(tops, minlength=41)
+    assert len(counts) == 41
+    # Of the 61 drawn positions, 11 are moved to each border.
+    assert abs(counts[[0, 40]] / 2000 - 11 / 61).max() < 0.04
+    assert abs(counts[1:40].mean() / 2000 - 1 / 61) < 0.002
+
+
+def test_a_target_at_the_border_is_contained_with_overshoot():
+    mask = np.zeros((60, 80), np.uint8)
+    mask[58:, 0:2] = 1
+    crop = TargetAwareCrop((20, 30), target_prob=1, overshoot=10)
+    positions = set()
+    for _ in range(300):
+        found = crop(sample(mask))['gt_seg_map']
+        assert found.shape == (20, 30)
+        assert found.sum() == 4
+        positions.add(tuple(np.argwhere(found)[0]))
+    assert positions == {(18, 0)}  # there is but one crop that holds a target in a corner
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(8, 40), st.integers(8, 40), st.floats(0, 0.4), st.integers(0, 2**31))
+def test_cut_targets_are_ignored(height, width, density, seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.choice(np.array([0, 1, 255], np.uint8), (height, width), p=[0.9 - density, density, 0.1])
+    np.random.seed(seed)
+    kept = TargetAwareCrop(8, target_prob=0.5)
+    top, bottom, left, right = kept.crop_bbox(sample(mask))
+    np.random.seed(seed)
+    found = TargetAwareCrop(8, target_prob=0.5, cut_targets='ignore')(sample(mask.copy()))['gt_seg_map']
+    expected = mask[top:bottom, left:right].copy()
+    labels, num = ndimage.label(mask == 1, np.ones((3, 3)))
+    inside = labels[top:bottom, left:right]
+    for k in range(1, num + 1):
+        if (inside == k).sum() < (labels == k).sum():
+            expected[inside == k] = 255
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [({'overshoot': -1}, 'overshoot must be a number of pixels'), ({'cut_targets': 'drop'}, "must be 'keep' or 'ign")],
+)
+def test_wrong_options_for_borders(options, message):
+    with pytest.raises(ValueError, match=message):
+        TargetAwareCrop(8, **options)

@@ -247,7 +247,9 @@ def test_without_images_the_map_is_shown(score):
     assert len(list(Path('out/worst').iterdir())) == 1
     assert list(json.loads(Path('out/report.json').read_text())['breakdown']) == [
         'Targets by area in pixels',
+        'Targets by pixels to the border',
         'False components by area in pixels',
+        'False components by pixels to the border',
     ]
 
 

@@ -1,4 +1,4 @@
-"""Where the errors are: metrics by target area, by signal-to-clutter ratio and by image, and the worst images first.
+"""Where the errors are: by area, signal-to-clutter ratio, distance to the border and image; the worst images first.
 
 :func:`image_record` looks at one image; all else are pure functions on lists of :class:`ImageRecord`. Predicted pixels
 outside the targets belong to no target, so that a group of targets has a Pd and a recall but neither IoU nor Fa: those
@@ -21,6 +21,7 @@ from mmirstd.ops.target_statistics import target_statistics
 
 AREA_EDGES = (1, 10, 20, 40, 80)
 SCR_EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+BORDER_EDGES = (0, 4, 16, 64)
 Fault = Literal['IoU', 'false_pixels', 'missed']
 _IGNORE = 255
 
@@ -28,7 +29,8 @@ _IGNORE = 255
 class TargetRecord(NamedTuple):
     """A target: its centroid, its area and how much of that is predicted, in pixels, and whether it was detected.
 
-    `scr` is None where no image was given, nan where it is not defined.
+    `scr` is None where no image was given, nan where it is not defined. `border` is the number of pixels between the
+    target and the nearest border of the image.
     """
 
     row: float
@@ -37,14 +39,16 @@ class TargetRecord(NamedTuple):
     hit: int
     detected: bool
     scr: float | None
+    border: int
 
 
 class FalseComponentRecord(NamedTuple):
-    """A predicted component that no target took."""
+    """A predicted component that no target took; `border` as that of a target."""
 
     row: float
     col: float
     area: int
+    border: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,10 @@ class ImageRecord:
 
 
 class TargetGroup(NamedTuple):
-    """Targets whose area or SCR lies in [`low`, `high`), and how many of them, and of their pixels, were found."""
+    """Targets of a range of area, SCR or distance to the border, and how many of them, and of their pixels, were found.
+
+    The range is [`low`, `high`).
+    """
 
     label: str
     low: float
@@ -90,7 +97,7 @@ class TargetGroup(NamedTuple):
 
 
 class FalseGroup(NamedTuple):
-    """False components whose area lies in [`low`, `high`), and their pixels."""
+    """False components whose area or distance to the border lies in [`low`, `high`), and their pixels."""
 
     label: str
     low: float
@@ -158,14 +165,25 @@ def record_of(
     detected[matches.detected[:, 0]] = True
     predicted = positive.dense[found.rows * mask.shape[1] + found.cols]
     hit = np.bincount(found.index, weights=predicted, minlength=len(found)).astype(np.int64)
-    targets = zip(*found.centroid.T.tolist(), found.area.tolist(), hit.tolist(), detected.tolist(), scr, strict=True)
-    false = zip(*components.centroid[matches.false].T.tolist(), components.area[matches.false].tolist(), strict=True)
+    border = _to_border(found.boxes, mask.shape).tolist()
+    targets = zip(
+        *found.centroid.T.tolist(), found.area.tolist(), hit.tolist(), detected.tolist(), scr, border, strict=True
+    )
+    border = _to_border(components.boxes[matches.false], mask.shape).tolist()
+    false = zip(
+        *components.centroid[matches.false].T.tolist(), components.area[matches.false].tolist(), border, strict=True
+    )
     return ImageRecord(
         img_id,
         count_image(evaluated, protocol),
         tuple(TargetRecord(*t) for t in targets),
         tuple(FalseComponentRecord(*f) for f in false),
     )
+
+
+def _to_border(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(N,) pixels between boxes (N, 4) and the nearest border of an image."""
+    return np.concatenate([boxes[:, :2], np.array(shape) - boxes[:, 2:]], axis=1).min(axis=1)
 
 
 def by_target_area(records: Iterable[ImageRecord], edges: Sequence[int] = AREA_EDGES) -> list[TargetGroup]:
@@ -195,6 +213,18 @@ def by_false_area(records: Iterable[ImageRecord], edges: Sequence[int] = AREA_ED
     """False components by area in pixels, as :func:`by_target_area`."""
     false = [f for record in records for f in record.false]
     return _grouped(false, [f.area for f in false], edges, _false_group)
+
+
+def by_target_border(records: Iterable[ImageRecord], edges: Sequence[int] = BORDER_EDGES) -> list[TargetGroup]:
+    """Targets by the pixels between them and the nearest border of the image, as :func:`by_target_area`."""
+    targets = [t for record in records for t in record.targets]
+    return _grouped(targets, [t.border for t in targets], edges, _target_group)
+
+
+def by_false_border(records: Iterable[ImageRecord], edges: Sequence[int] = BORDER_EDGES) -> list[FalseGroup]:
+    """False components by the pixels between them and the nearest border, as :func:`by_target_area`."""
+    false = [f for record in records for f in record.false]
+    return _grouped(false, [f.border for f in false], edges, _false_group)
 
 
 def metrics_by(records: Iterable[ImageRecord], key: Callable[[ImageRecord], str]) -> dict[str, dict[str, float]]:

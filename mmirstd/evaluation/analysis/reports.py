@@ -9,7 +9,14 @@ import cv2
 import numpy as np
 import scipy
 
-from mmirstd.evaluation.analysis.breakdowns import ImageRecord, by_false_area, by_target_area, by_target_scr
+from mmirstd.evaluation.analysis.breakdowns import (
+    ImageRecord,
+    by_false_area,
+    by_false_border,
+    by_target_area,
+    by_target_border,
+    by_target_scr,
+)
 from mmirstd.evaluation.analysis.pairing import FilePair, Pairing
 from mmirstd.evaluation.analysis.results import ProtocolResult, markdown_table, settings_table
 from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep
@@ -95,8 +102,11 @@ def markdown_report(
 
 
 def breakdown_tables(records: Sequence[ImageRecord], with_scr: bool) -> dict[str, list[dict[str, Any]]]:
-    """Tables by area of targets and of false components and, where records have it, by signal-to-clutter ratio."""
-    groups = {'Targets by area in pixels': by_target_area(records)}
+    """Tables of targets and of false components by area, distance to the border and, with an image, SCR of targets."""
+    groups = {
+        'Targets by area in pixels': by_target_area(records),
+        'Targets by pixels to the border': by_target_border(records),
+    }
     if with_scr:
         groups['Targets by signal-to-clutter ratio'] = by_target_scr(records)
     tables = {
@@ -106,10 +116,14 @@ def breakdown_tables(records: Sequence[ImageRecord], with_scr: bool) -> dict[str
         ]
         for title, found in groups.items()
     }
-    tables['False components by area in pixels'] = [
-        {'group': g.label, 'components': g.components, 'pixels': g.pixels} for g in by_false_area(records)
-    ]
-    return tables
+    false = {
+        'False components by area in pixels': by_false_area(records),
+        'False components by pixels to the border': by_false_border(records),
+    }
+    return tables | {
+        title: [{'group': g.label, 'components': g.components, 'pixels': g.pixels} for g in found]
+        for title, found in false.items()
+    }
 
 
 def sweep_summary(pixels: PixelSweep, components: ComponentSweep) -> dict[str, list[dict[str, Any]]]:

@@ -14,8 +14,10 @@ from mmirstd.evaluation.analysis.breakdowns import (
     TargetGroup,
     TargetRecord,
     by_false_area,
+    by_false_border,
     by_image,
     by_target_area,
+    by_target_border,
     by_target_scr,
     image_record,
     metrics_by,
@@ -44,8 +46,11 @@ def test_record_of_a_drawn_image():
     mask = box((5, 5, 3, 3), (20, 30, 2, 4))
     prediction = box((5, 6, 3, 3), (34, 4, 2, 2), (0, 40, 1, 5)) * 0.8
     record = image_record(prediction, mask, img_id='a')
-    assert record.targets == (TargetRecord(6.0, 6.0, 9, 6, True, None), TargetRecord(20.5, 31.5, 8, 0, False, None))
-    assert record.false == (FalseComponentRecord(0.0, 42.0, 5), FalseComponentRecord(34.5, 4.5, 4))
+    assert record.targets == (
+        TargetRecord(6.0, 6.0, 9, 6, True, None, 5),
+        TargetRecord(20.5, 31.5, 8, 0, False, None, 16),
+    )
+    assert record.false == (FalseComponentRecord(0.0, 42.0, 5, 0), FalseComponentRecord(34.5, 4.5, 4, 4))
     assert record.counts == image_counts(prediction, mask)
     assert record.missed == 1
     assert record.iou == 6 / (9 + 8 + 9 + 9 - 6)
@@ -92,8 +97,8 @@ def test_scr_is_that_of_the_statistics():
 
 def record_of(img_id, found=(), false=(), **counts):
     found, false = (
-        tuple(TargetRecord(0, 0, *t) for t in found),
-        tuple(FalseComponentRecord(0, 0, area) for area in false),
+        tuple(TargetRecord(0, 0, *t, border=i) for i, t in enumerate(found)),
+        tuple(FalseComponentRecord(0, 0, area, border=area) for area in false),
     )
     tp, wrong = counts.get('tp', 0), counts.get('fp', 0) + counts.get('fn', 0)
     return ImageRecord(img_id, Counts(images=1, inter=tp, union=tp + wrong, **counts), found, false)
@@ -147,6 +152,20 @@ def test_false_components_by_area():
     assert [(g.components, g.pixels) for g in by_false_area(RECORDS)] == [(2, 4), (0, 0), (0, 0), (0, 0), (2, 580)]
 
 
+def test_groups_by_distance_to_the_border():
+    assert [(g.label, g.targets, g.detected) for g in by_target_border(RECORDS, [0, 1, 2])] == [
+        ('0', 2, 2),
+        ('1', 2, 1),
+        ('>= 2', 1, 0),
+    ]
+    assert [(g.label, g.components, g.pixels) for g in by_false_border(RECORDS)] == [
+        ('0 to 3', 2, 4),
+        ('4 to 15', 0, 0),
+        ('16 to 63', 0, 0),
+        ('>= 64', 2, 580),
+    ]
+
+
 def test_no_target_is_lost_in_groups():
     rng = np.random.default_rng(2)
     records = []
@@ -160,12 +179,14 @@ def test_no_target_is_lost_in_groups():
         by_target_scr(records),
         by_target_scr(records, [1.5]),
         by_target_area(records, [3]),
+        by_target_border(records),
     ):
         assert sum(g.targets for g in groups) == total.targets
         assert sum(g.detected for g in groups) == total.detected
         assert sum(g.pixels for g in groups) == total.tp + total.fn
         assert sum(g.hit for g in groups) == total.tp
-    assert sum(g.pixels for g in by_false_area(records)) == total.false_pixels
+    for groups in (by_false_area(records), by_false_border(records)):
+        assert sum(g.pixels for g in groups) == total.false_pixels
 
 
 @pytest.mark.parametrize('edges', [[], [3, 3], [4, 2], [0, math.inf], [math.nan]])

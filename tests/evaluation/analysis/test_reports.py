@@ -158,14 +158,16 @@ def test_breakdown(pair):
     tables = breakdown_tables([record], with_scr=True)
     assert list(tables) == [
         'Targets by area in pixels',
+        'Targets by pixels to the border',
         'Targets by signal-to-clutter ratio',
         'False components by area in pixels',
+        'False components by pixels to the border',
     ]
     areas = {row['group']: row for row in tables['Targets by area in pixels']}
     assert areas['1 to 9'] == {'group': '1 to 9', 'targets': 1, 'detected': 1, 'Pd': 1.0, 'recall': 6 / 9}
     assert areas['>= 80'] == {'group': '>= 80', 'targets': 1, 'detected': 0, 'Pd': 0.0, 'recall': 0.0}
     assert sum(row['components'] for row in tables['False components by area in pixels']) == 1
-    assert len(breakdown_tables([image_record(*pair, img_id='a')], with_scr=False)) == 2
+    assert len(breakdown_tables([image_record(*pair, img_id='a')], with_scr=False)) == 4
 
 
 def test_summary_of_curves(pair):
