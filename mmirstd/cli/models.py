@@ -11,6 +11,7 @@ import sys
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument('pattern', nargs='?', help="a name, a part of it, or wildcards such as 'simir_*_nudt'")
+    parser.add_argument('--packaged', action='store_true', help='only those whose weights come with the package')
     parser.add_argument('--json', action='store_true', help='print JSON')
 
 
@@ -20,10 +21,13 @@ def run(args: argparse.Namespace) -> int:
 
     found = describe_configs(args.pattern)
     found = [row for row in found if row['name'] == args.pattern] or found
+    if args.packaged:
+        found = [row for row in found if row['weights']]
     if args.json:
         print(json.dumps(found, indent=2))
     elif not found:
-        print(f'no shipped config matches {args.pattern!r}; `mmirstd models` lists all', file=sys.stderr)
+        kind = 'config with weights in the package' if args.packaged else 'shipped config'
+        print(f'no {kind} matches {args.pattern!r}; `mmirstd models` lists all', file=sys.stderr)
     else:
         width = max(len(row['name']) for row in found)
         for row in found:

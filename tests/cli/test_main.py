@@ -1,12 +1,15 @@
 """The console script: its help without torch, its errors in one line."""
 
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import mmirstd
 from mmirstd import __version__
 from mmirstd.cli import main
 from mmirstd.cli.main import COMMANDS
@@ -79,6 +82,14 @@ def test_models_that_match_nothing(capsys):
 def test_units_of_the_models_metrics(capsys):
     assert main(['models', 'sgem_unet-s_additive_nudt']) == 0
     assert re.search(r'NUDT-SIRST +IoU [\d.]+ %, nIoU [\d.]+ %, Pd [\d.]+ %, Fa [\d.]+e-6\n', capsys.readouterr().out)
+
+
+def test_models_with_weights_in_the_package(capsys):
+    assert main(['models', '--packaged', '--json']) == 0
+    found = {row['name'] for row in json.loads(capsys.readouterr().out)}
+    assert found == {path.stem for path in Path(mmirstd.__file__).parent.glob('weights/*.safetensors')}
+    assert main(['models', 'irsam*', '--packaged']) == 1
+    assert "no config with weights in the package matches 'irsam*'" in capsys.readouterr().err
 
 
 def test_a_bare_assertion_says_what_it_asserts():
