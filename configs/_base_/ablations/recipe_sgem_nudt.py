@@ -69,6 +69,8 @@ variants = {
     'crop-192-batch4': pipeline(paste, dict(crop, crop_size=(192, 192)), flips, pack, size=192, batch=4),
     'target-share-0': pipeline(paste, dict(crop, target_prob=0.0), flips, pack),
     'target-share-0.9': pipeline(paste, dict(crop, target_prob=0.9), flips, pack),
+    'borders-64': pipeline(paste, dict(crop, overshoot=64), flips, pack),
+    'ignore-cut-targets': pipeline(paste, dict(crop, cut_targets='ignore'), flips, pack),
     # augmentation
     'no-paste': pipeline(crop, flips, pack),
     'paste-1': pipeline(dict(paste, prob=1.0), crop, flips, pack),
