@@ -41,6 +41,9 @@ def here(monkeypatch):
                 (folder / 'failure.txt').write_text(str(error))
                 self.exitcode = 1
 
+        def terminate(self):
+            raise AssertionError('no signal came')
+
         def join(self):
             pass
 
