@@ -1,7 +1,7 @@
 """Run README.md's commands and Python as they stand there, in the current folder, on small data and for a few steps.
 
-Files that the README takes for granted are made first: NUDT-SIRST with images of 64 x 64 pixels, predictions and
-checkpoints. Lines for a checkout (make, pip, tools/) are left out.
+Files that the README takes for granted are made first: a download of NUDT-SIRST with images of 64 x 64 pixels,
+predictions and checkpoints. Lines for a checkout (make, pip, tools/) are left out.
 """
 
 import re
@@ -28,7 +28,8 @@ SHORT = [
     'val_dataloader.dataset.indices=4',
 ]
 FEW = ['--cfg-options', 'test_dataloader.dataset.indices=4']
-DATA = Path('data/NUDT-SIRST')
+DOWNLOAD, DATA = Path('downloads/NUDT-SIRST'), Path('data/NUDT-SIRST')
+FIRST = ('prepare', 'train')
 
 
 def code_blocks(text: str, language: str) -> list[str]:
@@ -47,19 +48,19 @@ def make_data() -> None:
     """Write small images and masks under the names of NUDT-SIRST, and what commands call images and predictions."""
     rng = np.random.default_rng(0)
     for name in ('images', 'masks'):
-        (DATA / name).mkdir(parents=True)
+        (DOWNLOAD / name).mkdir(parents=True)
     ids = [i for part in ('train', 'test') for i in load_published('NUDT-SIRST', f'basicirstd/{part}')[1]]
     for img_id in ids:
         image, mask = rng.integers(0, 60, (64, 64), np.uint8), np.zeros((64, 64), np.uint8)
         y, x = rng.integers(2, 58, 2)
         mask[y : y + 3, x : x + 3] = 255
-        Image.fromarray(np.maximum(image, mask)).save(DATA / f'images/{img_id}.png')
-        Image.fromarray(mask).save(DATA / f'masks/{img_id}.png')
+        Image.fromarray(np.maximum(image, mask)).save(DOWNLOAD / f'images/{img_id}.png')
+        Image.fromarray(mask).save(DOWNLOAD / f'masks/{img_id}.png')
     for folder, source in (('images', 'images'), ('MASK_DIR', 'masks'), ('PRED_DIR', 'masks')):
         Path(folder).mkdir()
         for img_id in ids[:4]:
-            shutil.copy(DATA / source / f'{img_id}.png', folder)
-    shutil.copy(DATA / f'images/{ids[0]}.png', 'image.png')
+            shutil.copy(DOWNLOAD / source / f'{img_id}.png', folder)
+    shutil.copy(DOWNLOAD / f'images/{ids[0]}.png', 'image.png')
 
 
 def run(*words: str) -> None:
@@ -81,14 +82,14 @@ def make_checkpoints(text: str) -> None:
 
 
 def main() -> None:
-    """Make the files, and run everything in the order of the README, training first."""
+    """Make the files, and run everything in the order of the README, preparation and training first."""
     text = Path(sys.argv[1]).read_text(encoding='utf-8')
     lines = commands(text)
     kinds = [line[1] for line in lines]
-    if missing := {'train', 'test', 'infer', 'eval'} - set(kinds):
+    if missing := {'prepare', 'train', 'test', 'infer', 'eval'} - set(kinds):
         sys.exit(f'README.md shows no command of {", ".join(sorted(missing))}')
     make_data()
-    for line in sorted(lines, key=lambda line: line[1] != 'train'):
+    for line in sorted(lines, key=lambda line: FIRST.index(line[1]) if line[1] in FIRST else len(FIRST)):
         if line[1] == 'train':
             run(*line, *SHORT)
             make_checkpoints(text)
