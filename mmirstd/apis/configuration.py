@@ -60,9 +60,9 @@ def read_config(config: str | Path | Config, cfg_options: CfgOptions | None = No
         raise OptionError(f'{config}, or a base of it, line {error.lineno}: {error.msg}') from error
     except RecursionError:
         raise OptionError(f'{config}: its _base_ leads in a circle') from None
+    except ConfigNotFoundError:
+        raise
     except FileNotFoundError as error:
-        if isinstance(error, ConfigNotFoundError):
-            raise
         raise ConfigNotFoundError(f'{config}, or a base of it: {error}') from error
     _warn_of_misspelled_keys(cfg)
     options = parse_options(cfg_options)

@@ -60,7 +60,8 @@ class VariantResult(NamedTuple):
     def row(self, reference: float) -> dict[str, Any]:
         """A row of the table; ``reference`` is the mean IoU of the first variant."""
         found = [metrics['IoU'] for metrics in self.metrics.values()]
-        mean = statistics.fmean(found)
+        averages = means(self.metrics, METRICS)
+        mean = averages.pop('IoU')
         row = {
             'variant': self.name,
             'iterations': self.iterations,
@@ -70,7 +71,7 @@ class VariantResult(NamedTuple):
             'mean': f'{mean:.4f}',
             'spread': f'{statistics.stdev(found):.4f}' if len(found) > 1 else None,
             'change': f'{mean - reference:+.4f}',
-            **means(self.metrics, METRICS[1:]),
+            **averages,
         }
         if self.test_metrics:
             tested = {f'test {name}': value for name, value in means(self.test_metrics, METRICS).items()}
@@ -210,7 +211,7 @@ def measured_step(cfg: Config, folder: Path, threads: int) -> float:
 
 def table_rows(results: Sequence[VariantResult]) -> list[dict[str, Any]]:
     """Rows of the table: the first variant first, the others by their mean IoU."""
-    reference = statistics.fmean(m['IoU'] for m in results[0].metrics.values())
+    reference = means(results[0].metrics, METRICS[:1])['IoU']
     first, *others = (result.row(reference) for result in results)
     return [first, *sorted(others, key=lambda row: -float(row['mean']))]
 

@@ -4,17 +4,10 @@
 data/NUDT-SIRST``, after a distillation by ../../distill/features_mobile-sam_simir-fast.py.
 """
 
-_base_ = [
-    '../models/simir_repvit-fast.py',
-    '../datasets/nudt.py',
-    '../pipelines/paste128.py',
-    '../schedules/fast_8000.py',
-    '../default_runtime.py',
-]
-train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
-optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')
+_base_ = './parts_simir_nudt.py'  # the same network and recipe
 student = 'work_dirs/features_mobile-sam_simir-fast/student.pth'
 variants = dict(
+    _delete_=True,
     base=dict(),
     distilled=dict(model=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=student)))),
 )

@@ -120,7 +120,7 @@ class TargetAwareCrop(ShownByArguments, RandomCrop):
         """The mask with 255 where a target lies in part, but not wholly, inside the crop."""
         targets = label_components(mask == 1)
         top, bottom, left, right = crop
-        (y0, x0, y1, x1) = targets.boxes.T
+        y0, x0, y1, x1 = targets.boxes.T
         inside = (y0 >= top) & (y1 <= bottom) & (x0 >= left) & (x1 <= right)
         cut = np.flatnonzero(~inside & (y1 > top) & (y0 < bottom) & (x1 > left) & (x0 < right))
         if not len(cut):

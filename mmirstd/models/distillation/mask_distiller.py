@@ -46,10 +46,9 @@ class MaskDistiller(Distiller):
         label_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        teacher = {**self.TEACHER, **teacher}
         if labels not in LABELS or label_weight < 0:
             raise ValueError(f'MaskDistiller: {labels=} must be one of {LABELS}, {label_weight=} not negative')
-        if teacher['output'] != 'logits':
+        if teacher.get('output', 'logits') != 'logits':
             raise ValueError(f"MaskDistiller: the teacher's output must be 'logits', not {teacher['output']!r}")
         super().__init__(teacher=teacher, student_preprocessor=student['data_preprocessor'], **kwargs)
         self.student = MODELS.build(student)
