@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions, OptionError
+from mmirstd.apis.configuration import CfgOptions
 from mmirstd.apis.infer_video import SequenceSummary, infer_sequence, sequence_files, sequence_name
 from mmirstd.apis.inference import checkpoint_for
 from mmirstd.apis.inferencer import IRSTDInferencer
@@ -24,7 +24,7 @@ from mmirstd.io.video import is_sequence
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.detections import COLUMNS
 from mmirstd.utils.configs import DEFAULT_MODEL
-from mmirstd.utils.errors import UserError
+from mmirstd.utils.errors import ArgumentError, UserError
 from mmirstd.utils.text import count_of
 from mmirstd.visualization.frames import draw_frame
 
@@ -103,16 +103,16 @@ def infer(
     Raises:
         FileNotFoundError: If there is no such file, or a folder or pattern holds no image.
         FileExistsError: If a file would be replaced; nothing is written then.
-        OptionError: If an option is out of its range, before the model is built.
+        ArgumentError: If an option is out of its range, before the model is built.
         CheckpointError: If the checkpoint is missing or does not fit, or none is given and none comes with the package.
         NoPredictionError: If there is no prediction for any image.
     """
     if (threshold is not None and not 0 <= threshold < 1) or connectivity not in (4, 8):
-        raise OptionError(f'--threshold lies in [0, 1), --connectivity is 4 or 8; got {threshold} and {connectivity}')
+        raise ArgumentError(f'--threshold lies in [0, 1), --connectivity is 4 or 8; got {threshold} and {connectivity}')
     if min_area < 1 or batch_size < 1:
-        raise OptionError(f'--min-area and --batch-size are at least 1; got {min_area} and {batch_size}')
+        raise ArgumentError(f'--min-area and --batch-size are at least 1; got {min_area} and {batch_size}')
     if probabilities not in (None, 'png', 'npz'):
-        raise OptionError(f"--probabilities are 'png' or 'npz', not {probabilities!r}")
+        raise ArgumentError(f"--probabilities are 'png' or 'npz', not {probabilities!r}")
     checkpoint = checkpoint_for(model, checkpoint, '--checkpoint')
     tiling_of(tile, overlap)
     if link:

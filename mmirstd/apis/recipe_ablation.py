@@ -16,10 +16,10 @@ from mmirstd.apis.configuration import OptionError
 from mmirstd.apis.recipe_training import (
     METRICS,
     AblationError,
-    config_digest,
     limited_threads,
     read_json,
     train_variant,
+    training_digest,
 )
 from mmirstd.apis.recipe_variants import read_variants, seeded_config, variant_config
 from mmirstd.apis.running import running, say
@@ -187,7 +187,7 @@ def measured_step(cfg: Config, folder: Path, threads: int) -> float:
     Raises:
         AblationError: If no training can be built from the config; the variant is named.
     """
-    path, digest = folder / 'step.json', config_digest(cfg, threads)
+    path, digest = folder / 'step.json', training_digest(cfg, threads)
     if (known := read_json(path)) and known['config'] == digest:
         return known['seconds']
     short = Config(cfg._cfg_dict.to_dict(), filename=cfg.filename)

@@ -57,7 +57,7 @@ def train_variant(
     run, cfg = folder / f'seed{seed}', seeded_config(cfg, seed)
     set_iterations(cfg, iterations, 1, 'an ablation')
     cfg.default_hooks.checkpoint.interval = max(iterations // 4, 1)  # to resume from
-    digest = config_digest(cfg, threads)
+    digest = training_digest(cfg, threads)
     state = read_json(run / 'run.json') or {}
     if state.get('config') != digest:
         if not state and run.is_dir() and any(run.iterdir()):
@@ -133,7 +133,7 @@ def final_metrics(run: Path, iterations: int) -> dict[str, float] | None:
     return None
 
 
-def config_digest(cfg: Config, threads: int) -> str:
+def training_digest(cfg: Config, threads: int) -> str:
     """Changes with anything that a training depends on; variables of the file are not read by it."""
     content = {key: cfg.get(key) for key in CONFIG_KEYS - {'work_dir'}}
     return sha256(json.dumps([content, threads], sort_keys=True, default=repr).encode()).hexdigest()[:16]

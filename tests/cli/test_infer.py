@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from mmirstd.apis import IRSTDInferencer, infer, init_model, predict
-from mmirstd.apis.configuration import OptionError
 from mmirstd.evaluation.analysis.predictions import read_prediction
+from mmirstd.utils.errors import ArgumentError
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_an_image_that_comes_while_the_model_is_built(tiny_config, tiny_checkpoi
 
 
 def test_an_unknown_kind_of_probabilities(tiny_config, tiny_checkpoint, tiny_data, tmp_path):
-    with pytest.raises(OptionError, match="'png' or 'npz', not 'jpg'"):
+    with pytest.raises(ArgumentError, match="'png' or 'npz', not 'jpg'"):
         infer(tiny_data / 'images', tmp_path / 'out', tiny_config(), tiny_checkpoint, probabilities='jpg')
 
 
@@ -120,8 +120,6 @@ def test_an_unknown_kind_of_probabilities(tiny_config, tiny_checkpoint, tiny_dat
     ('arguments', 'message'),
     [
         (['nowhere.png'], 'error: there is no image nowhere.png'),
-        (['tiny/images', '--threshold', '1.5'], 'error: --threshold lies in [0, 1), --connectivity is 4 or 8; got 1.5'),
-        (['tiny/images', '--batch-size', '0'], 'error: --min-area and --batch-size are at least 1; got 1 and 0'),
         (['tiny/images', '--model', 'simir_repvit-fast_nud'], 'did you mean simir_repvit-fast_nudt'),
         (['tiny/images', '--out', 'tiny/images/0.png'], 'images/0.png is no folder to write to'),
         (['tiny/images', '--checkpoint', 'none.pth'], 'error: there is no checkpoint file none.pth'),
@@ -132,6 +130,22 @@ def test_mistakes_are_one_line(call, tiny_config, tiny_checkpoint, arguments, me
     line = call('infer', *given, *arguments)
     assert message in line
     assert '\n' not in line
+    assert not Path('out').exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--threshold', '1.5'], '--threshold lies in [0, 1), --connectivity is 4 or 8; got 1.5'),
+        (['--batch-size', '0'], '--min-area and --batch-size are at least 1; got 1 and 0'),
+    ],
+)
+def test_options_out_of_range_are_mistakes_of_the_command_line(
+    call, capsys, tiny_config, tiny_checkpoint, arguments, message
+):
+    given = ['--model', tiny_config(), '--checkpoint', tiny_checkpoint, '--out', 'out', 'tiny/images']
+    assert call('infer', *given, *arguments) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f'mmirstd infer: error: {message}')
     assert not Path('out').exists()
 
 

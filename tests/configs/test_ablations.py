@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 
-from mmirstd.apis.recipe_training import config_digest
+from mmirstd.apis.recipe_training import training_digest
 from mmirstd.apis.recipe_variants import read_variants
 from mmirstd.utils.configs import CONFIGS_DIR
 
@@ -58,7 +58,7 @@ def test_each_variant_makes_a_step(path, all_tests):
     seen = set()
     for name, change in variants.items():
         cfg = Config(Config._merge_a_into_b(copy.deepcopy(change), base._cfg_dict.to_dict()))
-        digest = config_digest(cfg, 1)
+        digest = training_digest(cfg, 1)
         assert digest not in seen, f'{name} is the same as another variant'
         seen.add(digest)
         if all_tests or name in SOME:
