@@ -17,7 +17,7 @@ from mmirstd.apis.run_records import TEST_PARTS, TRAIN_PARTS, config_digest
 from mmirstd.apis.training import use_amp
 from mmirstd.io.files import file_sha256
 from mmirstd.utils.configs import CONFIGS_DIR, ConfigNotFoundError, describe_configs, find_config
-from mmirstd.utils.data_root import iter_datasets
+from mmirstd.utils.data_root import iter_datasets, set_data_folder
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.metafiles import model_of, published_weights
 from mmirstd.utils.text import as_list
@@ -97,7 +97,8 @@ class ReproductionRun:
             part = Config.fromfile(dataset_base(self.dataset)).test_dataloader.dataset
             (_, own), *_ = iter_datasets(cfg, ['test'])
             cfg.test_dataloader.dataset = dict(part, pipeline=own['pipeline'])
-        self._set_data_root(cfg)
+        if self.data_root is not None:
+            set_data_folder(cfg, self.data_root)
         return cfg
 
     def train_config(self) -> Config:
@@ -107,7 +108,8 @@ class ReproductionRun:
             fit_cpu_budget(cfg)
         if self.amp:
             use_amp(cfg)
-        self._set_data_root(cfg)
+        if self.data_root is not None:
+            set_data_folder(cfg, self.data_root)
         return cfg
 
     def digest(self) -> str:
@@ -122,14 +124,6 @@ class ReproductionRun:
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         return json.loads(json.dumps(asdict(self) | {'options': dict(self.options)}))
-
-    def _set_data_root(self, cfg: Config) -> None:
-        """Put each dataset of the config below the folder, under its own name."""
-        if self.data_root is None:
-            return
-        for _, leaf in iter_datasets(cfg):
-            if leaf.get('data_root') is not None:
-                leaf['data_root'] = str(Path(self.data_root, Path(leaf['data_root']).name))
 
 
 def plan_runs(

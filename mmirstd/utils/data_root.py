@@ -44,8 +44,7 @@ def _leaves(place: str, node: Any) -> Iterator[tuple[str, dict]]:
 def set_data_root(cfg: Config, root: str) -> list[str]:
     """Let every dataset of the config that reads files read them below ``root``; changes ``cfg``.
 
-    With datasets in several folders, ``root`` is the folder that holds them: each keeps its last component, as in
-    ``data/NUDT-SIRST`` -> ``root/NUDT-SIRST``.
+    With datasets in several folders, ``root`` is the folder that holds them, as in :func:`set_data_folder`.
 
     Returns:
         The folders that are now used.
@@ -53,15 +52,32 @@ def set_data_root(cfg: Config, root: str) -> list[str]:
     Raises:
         DataRootError: If no dataset of the config reads files.
     """
-    datasets = list(iter_datasets(cfg))
-    with_root = [leaf for _, leaf in datasets if leaf.get('data_root') is not None]
-    if not with_root:
-        types = ', '.join(sorted({str(leaf.get('type')) for _, leaf in datasets})) or 'none'
+    old = _data_roots(cfg)
+    if not old:
+        types = ', '.join(sorted({str(leaf.get('type')) for _, leaf in iter_datasets(cfg)})) or 'none'
         raise DataRootError(f'--data-root {root}: no dataset of this config reads files (datasets: {types})')
-    old = {osp.normpath(leaf['data_root']) for leaf in with_root}
-    new = {o: root if len(old) == 1 else osp.join(root, osp.basename(o)) for o in old}
-    for leaf in with_root:
-        leaf['data_root'] = new[osp.normpath(leaf['data_root'])]
+    return _move(cfg, dict.fromkeys(old, root)) if len(old) == 1 else set_data_folder(cfg, root)
+
+
+def set_data_folder(cfg: Config, folder: str) -> list[str]:
+    """Let every dataset that reads files read them in ``folder``, which holds the datasets, under its own name.
+
+    Changes ``cfg``: ``data/NUDT-SIRST`` -> ``folder/NUDT-SIRST``, also where there is one dataset, or none.
+
+    Returns:
+        The folders that are now used.
+    """
+    return _move(cfg, {old: osp.join(folder, osp.basename(old)) for old in _data_roots(cfg)})
+
+
+def _data_roots(cfg: Config) -> set[str]:
+    return {osp.normpath(leaf['data_root']) for _, leaf in iter_datasets(cfg) if leaf.get('data_root') is not None}
+
+
+def _move(cfg: Config, new: dict[str, str]) -> list[str]:
+    for _, leaf in iter_datasets(cfg):
+        if leaf.get('data_root') is not None:
+            leaf['data_root'] = new[osp.normpath(leaf['data_root'])]
     if isinstance(cfg.get('data_root'), str) and osp.normpath(cfg['data_root']) in new:
         cfg['data_root'] = new[osp.normpath(cfg['data_root'])]
     return sorted(set(new.values()))

@@ -25,7 +25,7 @@ from mmirstd.engine.provenance import (
     provenance_of_dataset,
 )
 from mmirstd.io.ids import digest
-from mmirstd.utils.data_root import iter_datasets, set_data_root
+from mmirstd.utils.data_root import set_data_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 NUAA = 'NUAA-SIRST'
@@ -241,11 +241,8 @@ def test_configs_do_not_overlap_themselves(real_data):
         if (files := [cfg.get('data_root'), cfg.train_dataloader.dataset.dataset]) in seen:
             continue
         seen.append(files)
-        roots = {Path(leaf['data_root']).name for _, leaf in iter_datasets(cfg) if leaf.get('data_root')}
-        if not all((real_data / name).is_dir() for name in roots):
+        if not all(Path(folder).is_dir() for folder in set_data_folder(cfg, str(real_data))):
             continue
-        if roots:
-            set_data_root(cfg, str(real_data / roots.pop() if len(roots) == 1 else real_data))
         loaders = [cfg[f'{part}_dataloader'].dataset for part in ('train', 'val', 'test')]
         train, val, test = (provenance_of_dataset(MMSEG_DATASETS.build(d)).trained_on for d in loaders)
         assert not find_overlaps(val + test, train), path

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmirstd.utils.data_root import DataRootError, check_data_root, iter_datasets, set_data_root
+from mmirstd.utils.data_root import DataRootError, check_data_root, iter_datasets, set_data_folder, set_data_root
 
 
 def leaf(root='data/A', kind='mmirstd.FolderDataset'):
@@ -51,6 +51,17 @@ def test_several_folders_keep_their_names():
     )
     assert set_data_root(cfg, '/mnt') == ['/mnt/A', '/mnt/B']
     assert list(roots(cfg).values()) == ['/mnt/A', '/mnt/B', '/mnt/B', None]
+
+
+def test_a_folder_of_datasets():
+    one = Config(
+        dict(data_root='data/A', train_dataloader=loader(leaf('data/A')), val_dataloader=loader(leaf('data/A/')))
+    )
+    assert set_data_folder(one, '/mnt') == ['/mnt/A']
+    assert set(roots(one).values()) == {'/mnt/A'}
+    assert one.data_root == '/mnt/A'
+    none = Config(dict(train_dataloader=loader(dict(type='mmirstd.SyntheticIRSTDDataset', length=3))))
+    assert set_data_folder(none, '/mnt') == []
 
 
 @pytest.mark.parametrize('dataset', [dict(type='mmirstd.SyntheticIRSTDDataset', length=3), None])

@@ -20,6 +20,7 @@ from mmirstd.evaluation.functional.metrics import compute_metrics
 from mmirstd.io.ids import digest
 from mmirstd.io.tables import markdown_rows
 from mmirstd.models.decode_heads import ThresholdHead
+from mmirstd.utils.data_root import set_data_folder
 
 RULES = {
     '> 0.5': {},
@@ -40,11 +41,9 @@ def measure(config: str, data: Path, number: int, seed: int, options: list[str])
         options: ``KEY=VALUE`` changes of the config.
     """
     cfg = read_config(config, options)
-    part = cfg.test_dataloader.dataset
-    if part.get('data_root'):
-        part.data_root = str(data / Path(part.data_root).name)
+    set_data_folder(cfg, str(data))
     with DefaultScope.overwrite_default_scope('mmseg'):
-        dataset, detector = DATASETS.build(part), MODELS.build(cfg.model.backbone)
+        dataset, detector = DATASETS.build(cfg.test_dataloader.dataset), MODELS.build(cfg.model.backbone)
     heads = {name: ThresholdHead(**rule) for name, rule in RULES.items()}
     indices = np.arange(len(dataset))
     if number:
