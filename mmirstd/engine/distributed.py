@@ -2,8 +2,10 @@
 
 import ctypes
 import gc
+import importlib
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -181,3 +183,22 @@ def _slurm_environment() -> None:
         os.environ['MASTER_ADDR'] = hosts.stdout.split()[0]
     os.environ.setdefault('MASTER_PORT', '29500')
     os.environ.update(RANK=rank, WORLD_SIZE=world, LOCAL_RANK=os.environ.get('SLURM_LOCALID', '0'))
+
+
+def import_formatter(tries: int = 100, pause: float = 0.05) -> None:
+    """Import yapf, with which MMEngine writes configs.
+
+    The first import of an installation writes a cache of the user, and gives it its name before its content: another
+    process of the same job then reads an empty file, and is to try again.
+
+    Raises:
+        EOFError: If the file stays as it is.
+    """
+    for i in range(tries):
+        try:
+            importlib.import_module('yapf')
+            return
+        except (EOFError, pickle.UnpicklingError):
+            if i == tries - 1:
+                raise
+            time.sleep(pause)

@@ -29,7 +29,7 @@ from mmirstd.checkpoints.loading import Load, load_checkpoint, recording, use_st
 from mmirstd.checkpoints.state_dict import CheckpointError, checkpoint_weights
 from mmirstd.datasets.wrapped import leaves
 from mmirstd.engine.config_checks import check_channels, check_config, check_training
-from mmirstd.engine.distributed import start_gloo_on_cpu, unwrapped
+from mmirstd.engine.distributed import import_formatter, start_gloo_on_cpu, unwrapped
 from mmirstd.engine.hooks.provenance_hook import ProvenanceHook
 from mmirstd.engine.interruption import InterruptibleMixin
 from mmirstd.engine.optim_wrapper import CPUAmpOptimWrapper
@@ -68,6 +68,7 @@ class StrictRunnerMixin(InterruptibleMixin, ResumingMixin, OwnFilesMixin):
         check_values(cfg)
         check_config(cfg)
         check_channels(cfg)
+        import_formatter()
         return super().from_cfg(cfg)
 
     def train(self) -> nn.Module:

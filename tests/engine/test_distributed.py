@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -218,3 +219,20 @@ def test_dies_with_its_launcher(monkeypatch):
     monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'x')
     dist._die_with_launcher()
     assert calls == [(1, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize('error', [EOFError, pickle.UnpicklingError])
+def test_the_cache_of_yapf_that_another_process_is_writing(error, monkeypatch):
+    found = iter([error, error, None])
+
+    def import_module(name):
+        assert name == 'yapf'
+        if (raised := next(found)) is not None:
+            raise raised('Ran out of input')
+
+    monkeypatch.setattr('mmirstd.engine.distributed.importlib.import_module', import_module)
+    dist.import_formatter(tries=3, pause=0)
+    assert next(found, 'all') == 'all'
+    found = iter([error, error])
+    with pytest.raises(error, match='Ran out of input'):
+        dist.import_formatter(tries=2, pause=0)
