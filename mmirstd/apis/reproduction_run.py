@@ -33,7 +33,7 @@ from mmirstd.evaluation.analysis.scoring import PairReader, ScoredSet, score_pai
 from mmirstd.evaluation.functional.counts import sum_counts
 from mmirstd.evaluation.functional.intervals import bootstrap_intervals
 from mmirstd.evaluation.functional.protocols import PRESETS
-from mmirstd.io.files import file_sha256, write_atomically
+from mmirstd.io.files import file_sha256, write_atomically, write_png
 from mmirstd.io.masks import DEFAULT_RULE
 from mmirstd.io.names import sample_names
 from mmirstd.io.tables import json_bytes
@@ -167,18 +167,18 @@ def trained_on(run: ReproductionRun, checkpoint: Path | None, training: dict | N
 
 
 def score_predictions(dataset: Any, folder: Path, workers: int) -> ScoredSet:
-    """Count saved predictions of a dataset under all protocols, with curves.
+    """Count saved predictions of a dataset under all protocols, with curves; masks that are rendered are saved, too.
 
     Raises:
-        ReproductionError: If the dataset has no mask files.
+        ReproductionError: If samples have neither mask files nor rendered masks.
     """
     names = sample_names(dataset)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    if any(not info.get('seg_map_path') for info in infos):
-        raise ReproductionError('the protocols need a mask file for every image of the dataset')
-    pairs = [
-        FilePair(names[i['img_path']], folder / f'{names[i["img_path"]]}.npz', Path(i['seg_map_path'])) for i in infos
-    ]
+    pairs = []
+    for i, info in enumerate(infos):
+        name = names[info['img_path']]
+        mask = info.get('seg_map_path') or _save_mask(dataset.pipeline_input(i), folder / f'{name}_mask.png')
+        pairs.append(FilePair(name, folder / f'{name}.npz', Path(mask)))
     rules = {info.get('mask_rule') or DEFAULT_RULE for info in infos}
     if len(rules) > 1:
         raise ReproductionError(f'the masks of the dataset follow {len(rules)} rules: test the sets one by one')
@@ -253,6 +253,14 @@ def measured() -> Iterator[dict[str, float]]:
     yield found
     found['seconds'] = round(time.monotonic() - start, 1)
     found['processor_seconds'] = round(processor_seconds() - of_processor, 1)
+
+
+def _save_mask(sample: Mapping[str, Any], path: Path) -> Path:
+    mask = sample.get('gt_seg_map')
+    if mask is None:
+        raise ReproductionError('the protocols need a mask for every image of the dataset')
+    write_png(path, 255 * mask, flush=False)
+    return path
 
 
 def _check_equal(scored: float, tested: float, run: ReproductionRun) -> None:

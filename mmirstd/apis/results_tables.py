@@ -48,8 +48,8 @@ class Results:
     collections: Mapping[str, Collection] = field(default_factory=collections)
 
     def of_kind(self, *kinds: str) -> list[Record]:
-        """The records whose weights come from there, by weights and dataset."""
-        found = [r for r in self.records if r['weights']['kind'] in kinds]
+        """The records of sets with targets whose weights come from there, by weights and dataset."""
+        found = [r for r in self.records if r['weights']['kind'] in kinds and _num_targets(r)]
         return sorted(found, key=lambda r: (weights_name(r).lower(), DATASETS.index(r['dataset'])
                       if r['dataset'] in DATASETS else len(DATASETS)))  # fmt: skip
 
@@ -235,6 +235,24 @@ def side_by_side_table(results: Results) -> str:
     return _table(rows)
 
 
+def empty_table(results: Results) -> str:
+    """False alarms at the threshold 0.5 where there is no target."""
+    rows = []
+    for r in sorted((r for r in results.records if not _num_targets(r)), key=lambda r: weights_name(r).lower()):
+        num, false = r['split']['num'], r['faults']['false']
+        rows.append(
+            {
+                'weights': f'`{weights_name(r)}`',
+                'trained on': _trained_on(r),
+                'images': f'{num}, {r["dataset"]}',
+                'with a false alarm': f'{len(false) / num:.1%}',
+                'false alarms per image': f'{sum(false.values()) / num:.2f}',
+                'Fa': _fa(protocol_metrics(r)['Fa']),
+            }
+        )
+    return _table(rows)
+
+
 def hard_cases_table(results: Results) -> str:
     """Images whose targets the most weights miss, and by how many they were tested."""
     rows = []
@@ -267,6 +285,7 @@ TABLES: dict[str, Callable[..., str]] = {
     'quotes': quotes_table,
     'side-by-side': side_by_side_table,
     'hard-cases': hard_cases_table,
+    'empty': empty_table,
 }
 
 
@@ -279,6 +298,10 @@ def weights_name(record: Record) -> str:
     if record['weights']['kind'] == 'trained':
         return f'{record["config"]} ({record["budget"]})'
     return record['weights']['name'] or record['model']
+
+
+def _num_targets(record: Record) -> int:
+    return record['curves']['counts'].get('targets', 0)
 
 
 def _trained_on(record: Record) -> str:

@@ -9,15 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mmirstd.apis import reproduce, reproducing
 from mmirstd.apis.configuration import OptionError
 from mmirstd.apis.reproduction_plan import ReproductionRun, plan_runs
-from mmirstd.apis.reproduction_run import perform_run
+from mmirstd.apis.reproduction_run import curves_of, faults_of, perform_run, protocol_results, score_predictions
 from mmirstd.apis.run_records import FORMAT, RecordError, protocol_metrics, read_record, write_record
 from mmirstd.checkpoints.state_dict import CheckpointError
+from mmirstd.datasets import SyntheticIRSTDDataset
+from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.utils import locks
 from mmirstd.utils.configs import ConfigNotFoundError, packaged_weights
@@ -202,6 +205,27 @@ def test_given_weights_are_tested_and_not_trained(run_tiny, tiny_checkpoint, tmp
     assert record['weights']['kind'] == 'given'
     assert record['weights']['trained_on'] == []
     assert not list(tmp_path.glob('out/*/training'))
+
+
+def test_masks_of_rendered_scenes_are_saved(tmp_path):
+    """A prediction that is the mask has no fault; one pixel in a scene without targets is false."""
+    rendered = {'length': 3, 'size': (32, 32), 'part': 'test', 'lazy_init': True}
+    scenes = SyntheticIRSTDDataset(**rendered)
+    for i in range(3):
+        write_prediction(tmp_path / f'{i + 1:06d}.npz', scenes.pipeline_input(i)['gt_seg_map'].astype(np.float32))
+    exact, *_ = protocol_results(score_predictions(scenes, tmp_path, 0), 0)
+    assert (exact.metrics['IoU'], exact.metrics['Fa']) == (1, 0)
+
+    empty = SyntheticIRSTDDataset(**rendered, scene={'target_counts': [1.0]})
+    probability = np.zeros((32, 32), np.float32)
+    for i in range(3):
+        probability[5, 7] = i == 1
+        write_prediction(tmp_path / f'{i + 1:06d}.npz', probability)
+    scored = score_predictions(empty, tmp_path, 0)
+    exact, *_ = protocol_results(scored, 0)
+    assert exact.metrics['Fa'] == pytest.approx(1e6 / (3 * 32 * 32))
+    assert 'targets' not in curves_of(scored)['counts']
+    assert faults_of(scored.records) == {'missed': {}, 'false': {'000002': 1}}
 
 
 def test_other_weights_are_another_run(run_tiny, tiny_checkpoint):

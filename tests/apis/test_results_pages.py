@@ -152,6 +152,13 @@ class TestTables:
         table = TABLES['protocol-spread'](read_results(pages))
         assert f'0.6000 to {0.6 + (len(PRESETS) - 1) / 100:.4f}' in table
 
+    def test_scenes_without_targets_have_a_table_of_their_own(self):
+        empty = record('b', 'Synthetic', kind='packaged')
+        del empty['curves']['counts']['targets']
+        results = Results([record('a'), empty | {'faults': {'missed': {}, 'false': {'1': 3, '5': 4}}}])
+        assert '| `b` | NUDT-SIRST | 7, Synthetic | 28.6% | 1.00 | 12.5 |' in TABLES['empty'](results)
+        assert '`b`' not in TABLES['main'](results) + TABLES['cross-set'](results)
+
     def test_hard_images(self, pages):
         assert '| NUDT-SIRST | 7 | 1 of 1 weights | - |' in TABLES['hard-cases'](read_results(pages))
 
