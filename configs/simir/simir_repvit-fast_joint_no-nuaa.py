@@ -2,8 +2,8 @@ _base_ = [
     '../_base_/models/simir_repvit-fast.py',
     '../_base_/datasets/joint_no-nuaa.py',
     '../_base_/pipelines/cameras128.py',
-    '../_base_/schedules/muon_10000.py',
+    '../_base_/schedules/muon_3300.py',
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
-default_hooks = dict(checkpoint=dict(interval=1000))
+default_hooks = dict(checkpoint=dict(interval=1100))

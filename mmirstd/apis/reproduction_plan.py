@@ -19,7 +19,7 @@ from mmirstd.io.files import file_sha256
 from mmirstd.utils.configs import CONFIGS_DIR, ConfigNotFoundError, describe_configs, find_config
 from mmirstd.utils.data_root import iter_datasets, set_data_folder
 from mmirstd.utils.errors import ArgumentError
-from mmirstd.utils.metafiles import model_of, published_weights
+from mmirstd.utils.metafiles import is_tested_on, model_of, published_weights
 from mmirstd.utils.text import as_list
 
 Kind = Literal['trained', 'packaged', 'published', 'given', 'none']
@@ -238,12 +238,12 @@ def _of_configs(
 
 
 def find_of_dataset(model: str, dataset: str) -> str:
-    """The config of a model for a dataset, or the model itself if it is that config.
+    """The config of a model for a dataset, or the model itself if it is that config, or one that leaves the set out.
 
     Raises:
         ConfigNotFoundError: If there is none.
     """
-    if Path(model).stem.endswith(f'_{dataset}'):
+    if is_tested_on(model, dataset):
         return _named(model)
     for name in (f'{model}_{dataset}', f'{model}_{dataset}.py'):
         if Path(name).is_file():

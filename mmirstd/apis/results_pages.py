@@ -14,7 +14,7 @@ from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep
 from mmirstd.io.files import encode_png, write_atomically
 from mmirstd.utils.configs import describe_configs
 from mmirstd.utils.errors import ArgumentError, UserError
-from mmirstd.utils.metafiles import DATASET_NAMES, model_of
+from mmirstd.utils.metafiles import DATASET_NAMES, is_tested_on, model_of
 from mmirstd.visualization.accuracy_over_latency import AccuracyPoint, draw_accuracy_over_latency
 from mmirstd.visualization.curves import draw_pd_fa, draw_pr
 from mmirstd.visualization.training_curves import curve_of_lines, draw_curves
@@ -108,7 +108,7 @@ def render_metafiles(folder: Path, records: Sequence[Record]) -> Iterator[tuple[
         (r['config'], r['dataset']): _metafile_metrics(r)
         for r in records
         if r['weights']['kind'] == 'packaged'
-        or (r['weights']['kind'] == 'trained' and r['config'].endswith(f'_{_ending(r)}'))
+        or (r['weights']['kind'] == 'trained' and is_tested_on(r['config'], _ending(r)))
     }
     for path in paths:
         text = path.read_text(encoding='utf-8')

@@ -106,6 +106,11 @@ def model_of(config: str) -> str:
     return stem if dataset in _ENDINGS else Path(config).stem
 
 
+def is_tested_on(config: str, dataset: str) -> bool:
+    """Whether a config is for the dataset with that ending, or leaves it out of training to be tested on it."""
+    return Path(config).stem.endswith((f'_{dataset}', f'_no-{dataset}'))
+
+
 def collections() -> dict[str, Collection]:
     """All methods by name."""
     found = {}

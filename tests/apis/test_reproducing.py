@@ -24,6 +24,7 @@ from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.utils import locks
 from mmirstd.utils.configs import ConfigNotFoundError, packaged_weights
+from mmirstd.utils.data_root import iter_datasets
 from mmirstd.utils.errors import ArgumentError
 
 
@@ -303,6 +304,13 @@ class TestPlan:
         cfg = runs[0].test_config()
         assert cfg.test_dataloader.dataset.type == 'mmirstd.NUAASIRSTDataset'
         assert cfg.test_dataloader.dataset.split == 'basicirstd/test'
+
+    def test_a_set_that_training_leaves_out_is_tested_on(self):
+        (run,) = plan_runs(['simir_repvit-fast_joint_no-nudt'], ['nudt'], budget='cpu')
+        assert run.name == 'trained_cpu-simir_repvit-fast_joint_no-nudt_on_nudt'
+        assert [d.type for _, d in iter_datasets(run.test_config(), ['test'])] == ['mmirstd.NUDTSIRSTDataset']
+        trained_on = {d.type for _, d in iter_datasets(run.train_config(), ['train'])}
+        assert trained_on == {f'mmirstd.{name}Dataset' for name in ('NUAASIRST', 'IRSTD1k', 'SyntheticIRSTD')}
 
     def test_a_network_keeps_its_own_pipeline_on_another_set(self):
         (run,) = plan_runs(['top-hat'], ['nuaa'])
