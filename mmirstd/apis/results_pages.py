@@ -17,11 +17,12 @@ from mmirstd.utils.errors import ArgumentError, UserError
 from mmirstd.utils.metafiles import DATASET_NAMES, is_tested_on, model_of
 from mmirstd.visualization.accuracy_over_latency import AccuracyPoint, draw_accuracy_over_latency
 from mmirstd.visualization.curves import draw_pd_fa, draw_pr
-from mmirstd.visualization.training_curves import curve_of_lines, draw_curves
+from mmirstd.visualization.training_curves import curve_of_lines, draw_curves, read_curve
 
 RECORDS = 'records'
 BENCHMARK = 'benchmark.json'
 COSTS = 'costs'
+LOGS = 'logs'
 _BLOCK = re.compile(r'(<!-- table: (?P<words>[^>]*?) -->\n)(?P<body>.*?)(<!-- end of table -->)', re.DOTALL)
 _START = re.compile(r'<!-- table: ')
 _ENTRY = re.compile(r'^  - Name: (?P<name>\S+)\n(?:(?!  - Name: ).*\n?)*', re.MULTILINE)
@@ -46,6 +47,7 @@ def write_results(
     Args:
         folder: Of the pages, ``*.md``. ``benchmark.json`` in it, by ``mmirstd benchmark``, gives latencies, and
             ``costs/*.json``, by ``mmirstd flops --json``, parameters and multiply-adds of what was not timed.
+            ``logs/NAME.log`` is that of the training of packaged weights.
         records: Folder of the records; by default ``records`` in ``folder``.
         pictures: Folder for curves; None: none are drawn.
         metafiles: Folder of configs whose metafiles get the metrics of packaged and trained weights; None: none.
@@ -72,13 +74,15 @@ def write_results(
 
 
 def read_results(folder: Path, records: str | Path | None = None) -> Results:
-    """The records of a folder of pages, and its benchmark."""
+    """The records of a folder of pages, its benchmark, and the logs of packaged weights."""
     if not folder.is_dir():
         raise FileNotFoundError(f'there is no folder of pages {folder}')
     benchmark = folder / BENCHMARK
     timed = read_json(benchmark) if benchmark.is_file() else None
     costs = [read_json(path) for path in sorted((folder / COSTS).glob('*.json'))]
-    return Results(read_records(records or folder / RECORDS), timed, costs)
+    logs = [folder / LOGS / f'{entry["name"]}.log' for entry in describe_configs() if entry['weights']]
+    curves = {log.stem: read_curve(log) for log in logs if log.is_file()}
+    return Results(read_records(records or folder / RECORDS), timed, costs, curves=curves)
 
 
 def render_pages(folder: Path, results: Results) -> Iterator[tuple[Path, str]]:

@@ -4,7 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
+
+import numpy as np
 
 from mmirstd.apis.run_records import protocol_metrics
 from mmirstd.evaluation.analysis.results import ProtocolResult, markdown_table
@@ -21,6 +24,7 @@ from mmirstd.utils.metafiles import (
     model_of,
     published_weights,
 )
+from mmirstd.visualization.training_curves import TrainingCurve
 
 DATASETS = tuple(DATASET_NAMES.values())
 HARD_IMAGES = 5
@@ -40,12 +44,14 @@ class Results:
         benchmark: What ``mmirstd benchmark`` wrote as JSON; None: nothing was timed.
         costs: What ``mmirstd flops --json`` printed, for models that were neither timed nor run.
         collections: The methods by name, from the metafiles.
+        curves: Of the trainings of packaged weights, by name, from their logs.
     """
 
     records: Sequence[Record]
     benchmark: Mapping[str, Any] | None = None
     costs: Sequence[Mapping[str, Any]] = ()
     collections: Mapping[str, Collection] = field(default_factory=collections)
+    curves: Mapping[str, TrainingCurve] = field(default_factory=dict)
 
     def of_kind(self, *kinds: str) -> list[Record]:
         """The records of sets with targets whose weights come from there, by weights and dataset."""
@@ -101,6 +107,40 @@ def training_table(results: Results) -> str:
                 'hardware': r['hardware'].get('gpu') or r['hardware']['cpu'],
             }
         )
+    return _table(rows)
+
+
+def packaged_trainings_table(results: Results) -> str:
+    """The trainings of packaged weights, each with its log: what they took, and the checkpoint that was chosen."""
+    rows = []
+    for name, curve in results.curves.items():
+        best = int(np.nanargmax(curve.metrics['IoU']))
+        chosen = {metric: float(curve.metrics[metric][best]) for metric in ('IoU', 'nIoU', 'Pd', 'Fa')}
+        rows.append(
+            {
+                'weights': f'[`{name}`](logs/{name}.log)',
+                'iterations': int(curve.iterations[-1]),
+                'minutes': round(curve.minutes[-1]),
+                'chosen iteration': int(curve.iterations[best]),
+                **{f'validation {metric}': chosen[metric] for metric in ('IoU', 'nIoU', 'Pd')},
+                'validation Fa': _fa(chosen['Fa']),
+            }
+        )
+    return _table(rows)
+
+
+def courses_table(results: Results, pattern: str, *minutes: str) -> str:
+    """The best validation IoU of trainings of packaged weights until each of some minutes."""
+    rows = []
+    for name, curve in results.curves.items():
+        if not fnmatchcase(name, pattern):
+            continue
+        row: dict[str, Any] = {'weights': f'`{name}`'}
+        for minute in map(int, minutes):
+            until = curve.metrics['IoU'][curve.minutes <= minute]
+            ended = curve.minutes[-1] <= minute - 10
+            row[f'{minute} min'] = '' if ended or not until.size else f'{np.nanmax(until):.3f}'
+        rows.append(row)
     return _table(rows)
 
 
@@ -277,6 +317,8 @@ def hard_cases_table(results: Results) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     'main': main_table,
     'trainings': training_table,
+    'packaged-trainings': packaged_trainings_table,
+    'courses': courses_table,
     'protocols': protocols_table,
     'protocol-spread': protocol_spread_table,
     'cross-set': cross_set_table,

@@ -16,6 +16,7 @@ from mmirstd.apis.run_records import FORMAT, RecordError, write_record
 from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep
 from mmirstd.utils.errors import ArgumentError
+from mmirstd.visualization.training_curves import read_curve
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / 'docs/results'
@@ -168,7 +169,24 @@ class TestTables:
         r = record(kind='trained', budget='cpu', training=training | {'validation': course})
         assert '| `acm-unet_nudt` | cpu | 10 | 5 | 0.5000 | 2 | 2 | AMD |' in TABLES['trainings'](Results([r]))
 
-    @pytest.mark.parametrize('name', [name for name in TABLES if name != 'protocols'])
+    def test_trainings_of_packaged_weights(self, tmp_path):
+        """Each 500 iterations take 5 minutes; the second validation is the best."""
+        lines = []
+        for step, iou in ((500, 0.5), (1000, 0.75), (1500, 0.625)):
+            lines.append(f'Iter(train) [{step}/1500]  time: 0.6000  loss: 0.5')
+            lines.append(
+                f'Iter(val) [9/9]    IoU: {iou}  nIoU: 0.5  Pd: 0.9  Fa: {1000 * iou}  data_time: 0.1  time: 0.1'
+            )
+        (tmp_path / 'mine_nudt.log').write_text('\n'.join(lines))
+        results = Results([], curves={'mine_nudt': read_curve(tmp_path / 'mine_nudt.log')})
+        row = '| [`mine_nudt`](logs/mine_nudt.log) | 1500 | 15 | 1000 | 0.7500 | 0.5000 | 0.9000 | 750 |'
+        assert row in TABLES['packaged-trainings'](results)
+        assert '| `mine_nudt` |  | 0.500 | 0.750 | 0.750 |  |' in TABLES['courses'](
+            results, '*_nudt', *['4', '5', '11', '20', '26']
+        )
+        assert '`mine_nudt`' not in TABLES['courses'](results, '*_nuaa', '5')
+
+    @pytest.mark.parametrize('name', [name for name in TABLES if name not in ('protocols', 'courses')])
     def test_no_record_is_no_error(self, name):
         assert TABLES[name](Results([]))
 
