@@ -89,7 +89,15 @@ def resident_growth(run: Run, warmup: int) -> int:
     CLEAR_REFS.write_text('5')  # the peak starts again from here
     before = _status('VmRSS')
     run()
-    return max(_status('VmHWM') - before, 0)
+    return max(resident_peak() - before, 0)
+
+
+def resident_peak() -> int:
+    """The most resident memory that this process had so far, in bytes; Linux only.
+
+    ``ru_maxrss`` starts with what the parent had when it forked.
+    """
+    return _status('VmHWM')
 
 
 def _status(key: str) -> int:

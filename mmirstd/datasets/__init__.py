@@ -13,6 +13,7 @@ from .sirst_v2 import SIRSTv2Dataset
 from .synthetic import SyntheticIRSTDDataset
 from .synthetic_sequences import SyntheticSequenceDataset
 from .views import IndexedViews, WeightedSetsSampler
+from .wrapped import JoinedDataset
 
 __all__ = [
     'FolderDataset',
@@ -20,6 +21,7 @@ __all__ = [
     'IRSTD1kDataset',
     'IRSTDDataset',
     'IndexedViews',
+    'JoinedDataset',
     'MDFADataset',
     'NUAASIRSTDataset',
     'NUDTSIRSTDataset',

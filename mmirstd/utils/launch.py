@@ -5,6 +5,7 @@ its processes was interrupted.
 """
 
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
 from mmirstd.utils.interrupts import STATUSES
+
+# Exit codes of processes that torchrun ends after another has ended.
+BY_LAUNCHER = (-signal.SIGTERM, -signal.SIGKILL)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except SignalException as e:
         raise SystemExit(128 + e.sigval) from None
     except ChildFailedError as e:
-        statuses = {failure.exitcode for failure in e.failures.values()}
-        if not statuses <= {*STATUSES}:
-            raise
         _, first = e.get_first_failure()
+        others = {failure.exitcode for failure in e.failures.values()} - {*STATUSES, *BY_LAUNCHER}
+        if first.exitcode not in STATUSES or others:
+            raise
         if str(first.message).startswith('[rank'):  # it alone was interrupted, so the first process says nothing
             print(first.message, file=sys.stderr)
         raise SystemExit(first.exitcode) from None

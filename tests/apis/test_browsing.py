@@ -219,7 +219,8 @@ def test_data_root(browse, tiny_config, tiny_data, tmp_path):
         ),
     ],
 )
-def test_mistakes_get_one_line(browse, tiny_config, arguments, line):
+def test_mistakes_get_one_line(browse, tiny_config, arguments, line, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     assert browse(*(a.format(tiny_config()) for a in arguments)).startswith(line)
     assert not Path('work_dirs').exists()
 

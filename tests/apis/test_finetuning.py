@@ -73,7 +73,8 @@ def test_the_command(short, call, tiny_config, tiny_checkpoint, tiny_data, tmp_p
     assert 'error: train CONFIG, or train --finetune FOLDER [--checkpoint FILE]' in capsys.readouterr().err
 
 
-def test_mistakes_cost_no_time(tiny_config, tiny_checkpoint, tiny_data, tmp_path):
+def test_mistakes_cost_no_time(tiny_config, tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match='no weights come with sgem_unet-s_nudt: give a checkpoint'):
         finetune(tiny_data, 'sgem_unet-s_nudt')
     with pytest.raises(CheckpointError, match=r'there is no checkpoint file none\.pth'):

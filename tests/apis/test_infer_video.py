@@ -175,12 +175,12 @@ def test_memory_does_not_grow_with_the_frames(tiny_config, tiny_checkpoint, tmp_
     video.release()
     # 120 frames of 192 kB, their maps and pictures are over 100 MB.
     script = f"""
-        import resource
         from mmirstd.apis import infer_files, infer_video
+        from mmirstd.apis.measuring import resident_peak
         peaks = []
         draw = infer_video.draw_frame
         def measured(*args):
-            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            peaks.append(resident_peak())
             return draw(*args)
         infer_video.draw_frame = measured
         infer_files.infer({str(tmp_path / 'clip.avi')!r}, {str(tmp_path / 'out')!r}, {str(tiny_config())!r},

@@ -148,16 +148,17 @@ def test_what_small_files_take(tmp_path):
     seven = b'K\x07'  # the number of its values, a byte; a signed number of four takes its place
     (tmp_path / 'legacy.pth').write_bytes(data.replace(seven, b'J' + struct.pack('<i', 2**31 - 1)))
     script = textwrap.dedent("""
-        import resource, sys
+        import sys
+        from mmirstd.apis.measuring import resident_growth
         from mmirstd.checkpoints.loading import load_file
         from mmirstd.checkpoints.state_dict import CheckpointError
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for path in sys.argv[1:]:
-            try:
-                load_file(path)
-            except CheckpointError as e:
-                print(e)
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+        def load():
+            for path in sys.argv[1:]:
+                try:
+                    load_file(path)
+                except CheckpointError as e:
+                    print(e)
+        print(resident_growth(load, 0) >> 20)
     """)
     done = subprocess.run(
         [sys.executable, '-c', script, *map(str, sorted(tmp_path.glob('*.pth')))],

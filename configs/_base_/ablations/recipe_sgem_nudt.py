@@ -99,7 +99,7 @@ variants = {
     'rate-2e-3': dict(optim_wrapper=dict(optimizer=dict(lr=2e-3))),
     'rate-8e-3': dict(optim_wrapper=dict(optimizer=dict(lr=8e-3))),
     'decay-0.1': dict(optim_wrapper=dict(optimizer=dict(weight_decay=0.1))),
-    'adam': optimizer(type='Adam', lr=4e-3),
+    'adam': optimizer(type='Adam', lr=4e-3, weight_decay=0),
     'sgd': optimizer(type='SGD', lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4),
     'muon': optimizer(type='mmirstd.MuonAdamW', lr=4e-3, weight_decay=0.01),
     'no-clip': dict(optim_wrapper=dict(clip_grad=None)),
