@@ -13,7 +13,6 @@ from .sirst_v2 import SIRSTv2Dataset
 from .synthetic import SyntheticIRSTDDataset
 from .synthetic_sequences import SyntheticSequenceDataset
 from .views import IndexedViews, WeightedSetsSampler
-from .wrapped import JoinedDataset
 
 __all__ = [
     'FolderDataset',
@@ -21,7 +20,6 @@ __all__ = [
     'IRSTD1kDataset',
     'IRSTDDataset',
     'IndexedViews',
-    'JoinedDataset',
     'MDFADataset',
     'NUAASIRSTDataset',
     'NUDTSIRSTDataset',

@@ -1,11 +1,7 @@
 """Datasets inside wrappers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
-
-from mmengine.dataset import ConcatDataset
-
-from mmirstd.registry import DATASETS
 
 
 def leaves(dataset: Any) -> Iterator[Any]:
@@ -15,20 +11,3 @@ def leaves(dataset: Any) -> Iterator[Any]:
         yield from leaves(part)
     if not inner:
         yield dataset
-
-
-@DATASETS.register_module()
-class JoinedDataset(ConcatDataset):
-    """Datasets one after the other, with one pipeline.
-
-    MMSegmentation's inferencer takes the pipeline of a config's test dataset, and ``ConcatDataset`` has none.
-
-    Args:
-        datasets: Configs.
-        pipeline: Of the datasets that have none of their own.
-        kwargs: Arguments of ``ConcatDataset``.
-    """
-
-    def __init__(self, datasets: Sequence[Mapping], pipeline: Sequence[Mapping] | None = None, **kwargs: Any) -> None:
-        common = {} if pipeline is None else {'pipeline': pipeline}
-        super().__init__([common | dict(part) for part in datasets], **kwargs)

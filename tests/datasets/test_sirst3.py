@@ -97,14 +97,3 @@ def test_ids_that_collide_stay_apart(tiny_config, tmp_path):
     assert not np.array_equal(one, two)
     drawn = {path.name.rsplit('_', 1)[0] for path in (tmp_path / 'run').rglob('val_*.png')}
     assert drawn == {f'val_{name}' for name in names}
-
-
-def test_a_common_pipeline_is_that_of_sets_without_one(tmp_path):
-    folder = make(tmp_path / 'tiny', ['0.png', '1.png'], size=(32, 32))
-    part = dict(type='mmirstd.FolderDataset', data_root=str(folder))
-    own, common = [dict(type='LoadImageFromFile')], [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        joined = DATASETS.build(
-            dict(type='mmirstd.JoinedDataset', datasets=[part, dict(part, pipeline=own)], pipeline=common)
-        )
-    assert ['gt_seg_map' in joined[i] for i in range(4)] == [True, True, False, False]

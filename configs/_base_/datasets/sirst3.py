@@ -16,6 +16,4 @@ test = dict(split='basicirstd/test', pipeline={{_base_.test_pipeline}}, test_mod
 joined = dict(_delete_=True, type='ConcatDataset')
 train_dataloader = dict(dataset=dict(dataset=dict(datasets=[dict(**s, **train) for s in sets], **joined)))
 val_dataloader = dict(dataset=dict(datasets=[dict(**s, **val) for s in sets], **joined))
-# MMSegmentation's inferencer looks for the pipeline here. That of each set is the same.
-joined = dict(_delete_=True, type='mmirstd.JoinedDataset', pipeline={{_base_.test_pipeline}})
 test_dataloader = dict(dataset=dict(datasets=[dict(**s, **test) for s in sets], **joined))
