@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mmirstd.apis.results_tables import DATASETS, TABLES, Record, Results, TableError, timed_models, weights_name
+from mmirstd.apis.results_cells import DATASETS, Record, Results, TableError, weights_name
+from mmirstd.apis.results_tables import TABLES, timed_models
 from mmirstd.apis.run_records import protocol_metrics, read_json, read_records
 from mmirstd.evaluation.functional.counts import Counts
 from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep

@@ -2,73 +2,37 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
+from mmirstd.apis.results_cells import (
+    DATASETS,
+    Record,
+    Results,
+    fa,
+    fraction,
+    num_targets,
+    percent,
+    table,
+    trained_on,
+    weights_name,
+    with_interval,
+)
 from mmirstd.apis.run_records import protocol_metrics
+from mmirstd.apis.training_tables import courses_table, packaged_trainings_table, training_table
 from mmirstd.evaluation.analysis.results import ProtocolResult, markdown_table
 from mmirstd.evaluation.functional.protocols import PRESETS
-from mmirstd.io.tables import markdown_rows
 from mmirstd.utils.configs import describe_configs
-from mmirstd.utils.errors import UserError
 from mmirstd.utils.metafiles import (
     DATASET_NAMES,
     Collection,
     QuotedResult,
     ReferenceResult,
-    collections,
     model_of,
     published_weights,
 )
-from mmirstd.visualization.training_curves import TrainingCurve
 
-DATASETS = tuple(DATASET_NAMES.values())
 HARD_IMAGES = 5
-Record = Mapping[str, Any]
-
-
-class TableError(UserError, ValueError):
-    """A table that the records do not give."""
-
-
-@dataclass(frozen=True)
-class Results:
-    """What the tables are made from.
-
-    Attributes:
-        records: Of the runs.
-        benchmark: What ``mmirstd benchmark`` wrote as JSON; None: nothing was timed.
-        costs: What ``mmirstd flops --json`` printed, for models that were neither timed nor run.
-        collections: The methods by name, from the metafiles.
-        curves: Of the trainings of packaged weights, by name, from their logs.
-    """
-
-    records: Sequence[Record]
-    benchmark: Mapping[str, Any] | None = None
-    costs: Sequence[Mapping[str, Any]] = ()
-    collections: Mapping[str, Collection] = field(default_factory=collections)
-    curves: Mapping[str, TrainingCurve] = field(default_factory=dict)
-
-    def of_kind(self, *kinds: str) -> list[Record]:
-        """The records of sets with targets whose weights come from there, by weights and dataset."""
-        found = [r for r in self.records if r['weights']['kind'] in kinds and _num_targets(r)]
-        return sorted(found, key=lambda r: (weights_name(r).lower(), DATASETS.index(r['dataset'])
-                      if r['dataset'] in DATASETS else len(DATASETS)))  # fmt: skip
-
-    def record(self, name: str) -> Record:
-        """The record of that name.
-
-        Raises:
-            TableError: If there is none.
-        """
-        for record in self.records:
-            if record['name'] == name:
-                return record
-        raise TableError(f'there is no record {name}')
 
 
 def main_table(results: Results, *kinds: str) -> str:
@@ -79,69 +43,15 @@ def main_table(results: Results, *kinds: str) -> str:
         rows.append(
             {
                 'weights': f'`{weights_name(r)}`',
-                'trained on': _trained_on(r),
+                'trained on': trained_on(r),
                 'test split': f'{r["dataset"]}, {r["split"]["num"]} images',
-                'IoU': _with_interval(r, 'IoU'),
-                **{name: _fraction(metrics[name]) for name in ('nIoU', 'Pd')},
-                'Fa': _fa(metrics['Fa']),
-                'F1': _fraction(metrics['F1']),
+                'IoU': with_interval(r, 'IoU'),
+                **{name: fraction(metrics[name]) for name in ('nIoU', 'Pd')},
+                'Fa': fa(metrics['Fa']),
+                'F1': fraction(metrics['F1']),
             }
         )
-    return _table(rows)
-
-
-def training_table(results: Results) -> str:
-    """What the trainings took: iterations, the one that was chosen, time and processor time."""
-    rows = []
-    for r in results.of_kind('trained'):
-        t = r['training']
-        rows.append(
-            {
-                'config': f'`{r["config"]}`',
-                'budget': r['budget'],
-                'iterations': t['iterations'],
-                'chosen': t['chosen_iteration'],
-                'validation IoU': _fraction(max(v['IoU'] for v in t['validation'])),
-                'minutes': f'{t["seconds"] / 60:.0f}',
-                'processor minutes': f'{t["processor_seconds"] / 60:.0f}',
-                'hardware': r['hardware'].get('gpu') or r['hardware']['cpu'],
-            }
-        )
-    return _table(rows)
-
-
-def packaged_trainings_table(results: Results) -> str:
-    """The trainings of packaged weights, each with its log: what they took, and the checkpoint that was chosen."""
-    rows = []
-    for name, curve in results.curves.items():
-        best = int(np.nanargmax(curve.metrics['IoU']))
-        chosen = {metric: float(curve.metrics[metric][best]) for metric in ('IoU', 'nIoU', 'Pd', 'Fa')}
-        rows.append(
-            {
-                'weights': f'[`{name}`](logs/{name}.log)',
-                'iterations': int(curve.iterations[-1]),
-                'minutes': round(curve.minutes[-1]),
-                'chosen iteration': int(curve.iterations[best]),
-                **{f'validation {metric}': chosen[metric] for metric in ('IoU', 'nIoU', 'Pd')},
-                'validation Fa': _fa(chosen['Fa']),
-            }
-        )
-    return _table(rows)
-
-
-def courses_table(results: Results, pattern: str, *minutes: str) -> str:
-    """The best validation IoU of trainings of packaged weights until each of some minutes."""
-    rows = []
-    for name, curve in results.curves.items():
-        if not fnmatchcase(name, pattern):
-            continue
-        row: dict[str, Any] = {'weights': f'`{name}`'}
-        for minute in map(int, minutes):
-            until = curve.metrics['IoU'][curve.minutes <= minute]
-            ended = curve.minutes[-1] <= minute - 10
-            row[f'{minute} min'] = '' if ended or not until.size else f'{np.nanmax(until):.3f}'
-        rows.append(row)
-    return _table(rows)
+    return table(rows)
 
 
 def protocols_table(results: Results, name: str) -> str:
@@ -164,22 +74,22 @@ def protocol_spread_table(results: Results) -> str:
         row = {'weights': f'`{weights_name(r)}`', 'test split': r['dataset']}
         for name in ('IoU', 'Pd', 'Fa'):
             values = [e['metrics'][name] for e in r['protocols'] if e['metrics'].get(name) is not None]
-            show = _fa if name == 'Fa' else _fraction
+            show = fa if name == 'Fa' else fraction
             row[name] = f'{show(min(values))} to {show(max(values))}' if values else '-'
         rows.append(row)
-    return _table(rows)
+    return table(rows)
 
 
 def cross_set_table(results: Results) -> str:
     """Trained on what, tested on what: IoU on each set; in italics where a part of that set was trained on."""
     cells: dict[str, dict[str, str]] = {}
     for r in results.of_kind('packaged', 'trained', 'published', 'given', 'none'):
-        row = cells.setdefault(weights_name(r), {'weights': f'`{weights_name(r)}`', 'trained on': _trained_on(r)})
-        value = _fraction(protocol_metrics(r)['IoU'])
+        row = cells.setdefault(weights_name(r), {'weights': f'`{weights_name(r)}`', 'trained on': trained_on(r)})
+        value = fraction(protocol_metrics(r)['IoU'])
         seen = any(split['dataset'] == r['dataset'] for split in r['weights']['trained_on'])
         row[r['dataset']] = f'*{value}*' if seen else value
     columns = ['weights', 'trained on', *DATASETS]
-    return _table([{name: row.get(name, '-') for name in columns} for row in cells.values()])
+    return table([{name: row.get(name, '-') for name in columns} for row in cells.values()])
 
 
 def best_unseen_table(results: Results) -> str:
@@ -199,12 +109,12 @@ def best_unseen_table(results: Results) -> str:
                 {
                     'unseen set': dataset,
                     'best weights': f'`{weights_name(best)}`',
-                    'trained on': _trained_on(best),
-                    'IoU': _with_interval(best, 'IoU'),
+                    'trained on': trained_on(best),
+                    'IoU': with_interval(best, 'IoU'),
                     'of': f'{len(unseen)} weights',
                 }
             )
-    return _table(rows)
+    return table(rows)
 
 
 def published_weights_table(results: Results) -> str:
@@ -218,15 +128,15 @@ def published_weights_table(results: Results) -> str:
             {
                 'weights': f'`{weights_name(r)}`',
                 'network': f'`{r["model"]}`',
-                'trained on': _trained_on(r),
+                'trained on': trained_on(r),
                 'test split': r['dataset'],
-                'IoU': _fraction(metrics['IoU']),
+                'IoU': fraction(metrics['IoU']),
                 'reference': '-' if reference is None else _measured_elsewhere(reference),
-                'Pd': _fraction(metrics['Pd']),
-                'Fa': _fa(metrics['Fa']),
+                'Pd': fraction(metrics['Pd']),
+                'Fa': fa(metrics['Fa']),
             }
         )
-    return _table(rows)
+    return table(rows)
 
 
 def _measured_elsewhere(reference: ReferenceResult) -> str:
@@ -246,7 +156,7 @@ def quotes_table(results: Results) -> str:
                     'quoted from': quote.source + (f'; {quote.note}' if quote.note else ''),
                 }
             )
-    return _table(rows)
+    return table(rows)
 
 
 def side_by_side_table(results: Results) -> str:
@@ -269,28 +179,28 @@ def side_by_side_table(results: Results) -> str:
         row = _source_cells(model, collection) | _cost_cells(model, counted, measured.get(model, {}))
         row |= _quoted_cells(collection, model)
         for weights, runs in measured.get(model, {'-': {}}).items():
-            cells = {f'measured {short}': _percent(runs.get(full)) for short, full in DATASET_NAMES.items()}
+            cells = {f'measured {short}': percent(runs.get(full)) for short, full in DATASET_NAMES.items()}
             rows.append(row | cells | {'with': weights if weights == '-' else f'`{weights}`'})
             row = dict.fromkeys(row, '')  # one row more for each further file of weights
-    return _table(rows)
+    return table(rows)
 
 
 def empty_table(results: Results) -> str:
     """False alarms at the threshold 0.5 where there is no target."""
     rows = []
-    for r in sorted((r for r in results.records if not _num_targets(r)), key=lambda r: weights_name(r).lower()):
+    for r in sorted((r for r in results.records if not num_targets(r)), key=lambda r: weights_name(r).lower()):
         num, false = r['split']['num'], r['faults']['false']
         rows.append(
             {
                 'weights': f'`{weights_name(r)}`',
-                'trained on': _trained_on(r),
+                'trained on': trained_on(r),
                 'images': f'{num}, {r["dataset"]}',
                 'with a false alarm': f'{len(false) / num:.1%}',
                 'false alarms per image': f'{sum(false.values()) / num:.2f}',
-                'Fa': _fa(protocol_metrics(r)['Fa']),
+                'Fa': fa(protocol_metrics(r)['Fa']),
             }
         )
-    return _table(rows)
+    return table(rows)
 
 
 def hard_cases_table(results: Results) -> str:
@@ -310,7 +220,7 @@ def hard_cases_table(results: Results) -> str:
                     'all found by': ', '.join(f'`{name}`' for name in hit[:3]) or '-',
                 }
             )
-    return _table(rows)
+    return table(rows)
 
 
 # Name in the marker of a page -> table; words after the name are arguments.
@@ -329,45 +239,6 @@ TABLES: dict[str, Callable[..., str]] = {
     'hard-cases': hard_cases_table,
     'empty': empty_table,
 }
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    return markdown_rows(rows) if rows else '*No run of this kind has a record yet.*'
-
-
-def weights_name(record: Record) -> str:
-    """How tables call the weights of a record."""
-    if record['weights']['kind'] == 'trained':
-        return f'{record["config"]} ({record["budget"]})'
-    return record['weights']['name'] or record['model']
-
-
-def _num_targets(record: Record) -> int:
-    return record['curves']['counts'].get('targets', 0)
-
-
-def _trained_on(record: Record) -> str:
-    names = list(dict.fromkeys(split['dataset'] for split in record['weights']['trained_on']))
-    return ' + '.join(names) or ('-' if record['weights']['kind'] == 'none' else 'unknown')
-
-
-def _with_interval(record: Record, metric: str) -> str:
-    value = _fraction(protocol_metrics(record)[metric])
-    bounds = next(e for e in record['protocols'] if e['name'] == 'exact')['intervals'].get(metric)
-    return f'{value} [{bounds[0]:.3f}, {bounds[1]:.3f}]' if bounds else value
-
-
-def _fraction(value: float | None) -> str:
-    return '-' if value is None else f'{value:.4f}'
-
-
-def _fa(value: float | None) -> str:
-    return '-' if value is None else f'{value:.4g}'
-
-
-def _percent(record: Record | None) -> str:
-    value = None if record is None else protocol_metrics(record)['IoU']
-    return '-' if value is None else f'{100 * value:.2f}'
 
 
 def _quoted(quote: QuotedResult, metric: str) -> str:

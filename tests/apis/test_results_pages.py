@@ -10,8 +10,9 @@ import yaml
 from PIL import Image
 
 from mmirstd.apis import write_results
+from mmirstd.apis.results_cells import Results
 from mmirstd.apis.results_pages import PageError, read_results, render_metafiles, render_pages, sweeps_of
-from mmirstd.apis.results_tables import TABLES, Results
+from mmirstd.apis.results_tables import TABLES
 from mmirstd.apis.run_records import FORMAT, RecordError, write_record
 from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from processes import script
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.utils.launch import main
@@ -89,6 +90,24 @@ def test_a_second_signal_does_not_wait(odd_data, tmp_path):
     assert output.splitlines()[-1] == '[rank 1] interrupted by SIGTERM'
     assert load_checkpoint(tmp_path / 'run/iter_2.pth')['meta']['iter'] == 2
     assert not (tmp_path / 'run/iter_3.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('codes', 'status'), [((143, -15), 143), ((130, -9), 130), ((143, 143), 143), ((-9, 143), None), ((143, 1), None)]
+)
+def test_the_first_process_decides(codes, status, monkeypatch):
+    """In the order in which they ended: those that torchrun then ends itself do not hide that a signal came."""
+    failures = {i: ProcessFailure(i, 100 + i, code, 'none') for i, code in enumerate(codes)}
+    for i, failure in failures.items():
+        failure.timestamp, failure.message = i, f'[rank {i}] interrupted'
+
+    def run(args):
+        raise ChildFailedError('train.py', failures)
+
+    monkeypatch.setattr('mmirstd.utils.launch.run', run)
+    with pytest.raises(ChildFailedError if status is None else SystemExit) as caught:
+        main(['--standalone', 'train.py'])
+    assert status is None or caught.value.code == status
 
 
 def test_other_failures_stay_failures(tmp_path, capfd):

@@ -2,8 +2,8 @@
 
 _base_ = './cameras192.py'
 crop_size = (128, 128)
-train_pipeline = [dict(t, crop_size=crop_size) if 'crop_size' in t else t for t in _base_.train_pipeline]
 # Networks trained on plain crops find false targets at the borders of whole images.
 train_pipeline = [
-    dict(t, overshoot=64, cut_targets='ignore') if t['type'] == 'mmirstd.TargetAwareCrop' else t for t in train_pipeline
+    dict(t, crop_size=crop_size, overshoot=64, cut_targets='ignore') if 'crop_size' in t else t
+    for t in _base_.train_pipeline
 ]

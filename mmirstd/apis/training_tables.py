@@ -1,0 +1,62 @@
+"""Tables of trainings, from records and from logs."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from mmirstd.apis.results_cells import Results, fa, fraction, table
+
+
+def training_table(results: Results) -> str:
+    """What the trainings took: iterations, the one that was chosen, time and processor time."""
+    rows = []
+    for r in results.of_kind('trained'):
+        t = r['training']
+        rows.append(
+            {
+                'config': f'`{r["config"]}`',
+                'budget': r['budget'],
+                'iterations': t['iterations'],
+                'chosen': t['chosen_iteration'],
+                'validation IoU': fraction(max(v['IoU'] for v in t['validation'])),
+                'minutes': f'{t["seconds"] / 60:.0f}',
+                'processor minutes': f'{t["processor_seconds"] / 60:.0f}',
+                'hardware': r['hardware'].get('gpu') or r['hardware']['cpu'],
+            }
+        )
+    return table(rows)
+
+
+def packaged_trainings_table(results: Results) -> str:
+    """The trainings of packaged weights, each with its log: what they took, and the checkpoint that was chosen."""
+    rows = []
+    for name, curve in results.curves.items():
+        best = int(np.nanargmax(curve.metrics['IoU']))
+        chosen = {metric: float(curve.metrics[metric][best]) for metric in ('IoU', 'nIoU', 'Pd', 'Fa')}
+        rows.append(
+            {
+                'weights': f'[`{name}`](logs/{name}.log)',
+                'iterations': int(curve.iterations[-1]),
+                'minutes': round(curve.minutes[-1]),
+                'chosen iteration': int(curve.iterations[best]),
+                **{f'validation {metric}': chosen[metric] for metric in ('IoU', 'nIoU', 'Pd')},
+                'validation Fa': fa(chosen['Fa']),
+            }
+        )
+    return table(rows)
+
+
+def courses_table(results: Results, pattern: str, *minutes: str) -> str:
+    """The best validation IoU of trainings of packaged weights until each of some minutes."""
+    rows = []
+    for name, curve in results.curves.items():
+        if not fnmatchcase(name, pattern):
+            continue
+        row: dict[str, Any] = {'weights': f'`{name}`'}
+        for minute in map(int, minutes):
+            until = curve.metrics['IoU'][curve.minutes <= minute]
+            ended = curve.minutes[-1] <= minute - 10
+            row[f'{minute} min'] = '' if ended or not until.size else f'{np.nanmax(until):.3f}'
+        rows.append(row)
+    return table(rows)
