@@ -14,6 +14,10 @@ from mmirstd.io.files import encode_png, figure_pixels, refuse_overwriting, writ
 from mmirstd.io.tables import csv_rows
 
 _MARKED = 0.5
+# Each color comes once in each style, so that no two of 30 curves look alike.
+_COLORS, _STYLES = 10, ('-', '--', ':')
+# More names than this stand beside the curves.
+_NAMES_INSIDE = 6
 
 
 def draw_roc(sweeps: Mapping[str, PixelSweep], title: str = '') -> np.ndarray:
@@ -25,8 +29,8 @@ def draw_roc(sweeps: Mapping[str, PixelSweep], title: str = '') -> np.ndarray:
 
     def plot(axes: Axes) -> None:
         lowest = min((0.5 / s.background_pixels for s in sweeps.values() if s.background_pixels), default=1e-6)
-        for name, sweep in sweeps.items():
-            _line(axes, _bent(sweep.roc(), lowest), f'{name} (AUC {_number(sweep.auc())})')
+        for i, (name, sweep) in enumerate(sweeps.items()):
+            _line(axes, _bent(sweep.roc(), lowest), i, label=f'{name} (AUC {_number(sweep.auc())})')
         axes.set(xscale='log', xlim=(lowest, 1), ylim=(-0.02, 1.02))
         axes.set(xlabel='false positive rate of pixels', ylabel='true positive rate of pixels')
 
@@ -37,8 +41,8 @@ def draw_pr(sweeps: Mapping[str, PixelSweep], title: str = '') -> np.ndarray:
     """Precision over recall of pixels by name, (H, W, 3) uint8 RGB."""
 
     def plot(axes: Axes) -> None:
-        for name, sweep in sweeps.items():
-            _line(axes, sweep.pr(), f'{name} (AP {_number(sweep.average_precision)})')
+        for i, (name, sweep) in enumerate(sweeps.items()):
+            _line(axes, sweep.pr(), i, label=f'{name} (AP {_number(sweep.average_precision)})')
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel='recall of pixels', ylabel='precision of pixels')
 
     return _draw(sweeps, title, plot)
@@ -53,14 +57,14 @@ def draw_pd_fa(sweeps: Mapping[str, ComponentSweep], title: str = '', *, max_fa:
 
     def plot(axes: Axes) -> None:
         highest = max_fa
-        for name, sweep in sweeps.items():
+        for i, (name, sweep) in enumerate(sweeps.items()):
             curve = sweep.pd_fa()
             highest = max(highest, curve.x.max())
             label = f'{name} (area to {max_fa:g}: {_number(sweep.pd_fa_area(max_fa))})'
-            color = _line(axes, curve, label, linestyle='none', marker='.', markersize=4)
+            _line(axes, curve, i, linestyle='none', marker='.', markersize=4)
             order = np.argsort(curve.x, kind='stable')
             steps = np.maximum.accumulate(curve.y[order])
-            axes.step(curve.x[order], steps, where='post', color=color, linewidth=1.2)
+            axes.step(curve.x[order], steps, where='post', label=label, linewidth=1.2, **_style(i))
         axes.axvline(max_fa, color='0.6', linewidth=0.8, linestyle=':')
         axes.set_xscale('symlog', linthresh=1)
         axes.set(xlim=(0, highest * 1.5), ylim=(-0.02, 1.02), xlabel='Fa (false pixels per million)', ylabel='Pd')
@@ -135,23 +139,31 @@ def save_curves(
 def _draw(sweeps: Mapping[str, object], title: str, plot: Callable[[Axes], None]) -> np.ndarray:
     if not sweeps:
         raise ValueError('there is no curve to draw')
-    figure = Figure(figsize=(6.4, 4.8), dpi=120, layout='constrained')
+    beside = len(sweeps) > _NAMES_INSIDE
+    figure = Figure(figsize=(9.6 if beside else 6.4, 4.8), dpi=120, layout='constrained')
     axes = figure.subplots()
     plot(axes)
     axes.grid(color='0.9', linewidth=0.6)
     axes.set_axisbelow(True)
     axes.plot([], [], 'o', color='0.3', markerfacecolor='white', label=f'threshold {_MARKED:g}')
-    axes.legend(fontsize=8)
+    if beside:
+        figure.legend(fontsize=7, loc='outside right upper')
+    else:
+        axes.legend(fontsize=8)
     axes.set_title(title, fontsize=10)
     return figure_pixels(figure)
 
 
-def _line(axes: Axes, curve: Curve, label: str, **style: object) -> str:
-    """Draw a curve and, if it is one of the thresholds, a ring at 0.5; returns the color."""
-    (line,) = axes.plot(curve.x, curve.y, label=label, **{'linewidth': 1.4, **style})
+def _line(axes: Axes, curve: Curve, number: int, **style: object) -> None:
+    """Draw a curve in the style of its number and, if it is one of the thresholds, a ring at 0.5."""
+    own = _style(number)
+    axes.plot(curve.x, curve.y, **{'linewidth': 1.4, **own, **style})
     marked = curve.thresholds == _MARKED
-    axes.plot(curve.x[marked], curve.y[marked], 'o', color=line.get_color(), markerfacecolor='white', zorder=3)
-    return line.get_color()
+    axes.plot(curve.x[marked], curve.y[marked], 'o', color=own['color'], markerfacecolor='white', zorder=3)
+
+
+def _style(number: int) -> dict[str, str]:
+    return {'color': f'C{number % _COLORS}', 'linestyle': _STYLES[number // _COLORS % len(_STYLES)]}
 
 
 def _bent(curve: Curve, lowest: float) -> Curve:

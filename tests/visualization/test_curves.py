@@ -8,7 +8,16 @@ from PIL import Image
 
 from mmirstd.evaluation.functional.sweeps import component_sweep, pixel_sweep, sum_sweeps
 from mmirstd.evaluation.functional.thresholds import sweep_thresholds
-from mmirstd.visualization.curves import _bent, component_csv, draw_pd_fa, draw_pr, draw_roc, pixel_csv, save_curves
+from mmirstd.visualization.curves import (
+    _bent,
+    _style,
+    component_csv,
+    draw_pd_fa,
+    draw_pr,
+    draw_roc,
+    pixel_csv,
+    save_curves,
+)
 
 
 def sweeps(seed=0, noise=0.3):
@@ -116,3 +125,7 @@ def test_nothing_is_overwritten(tmp_path):
     assert len(save_curves(tmp_path, {'a': pixels}, {})) == 3
     with pytest.raises(ValueError, match="'a/b' cannot"):
         save_curves(tmp_path, {'a/b': pixels}, {})
+
+
+def test_no_two_of_thirty_curves_look_alike():
+    assert len({tuple(_style(i).values()) for i in range(30)}) == 30
