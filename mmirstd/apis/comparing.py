@@ -8,8 +8,9 @@ import numpy as np
 
 from mmirstd.apis.configuration import read_config
 from mmirstd.apis.inference import init_model
+from mmirstd.apis.planned_run import PACKAGED, ReproductionRun
 from mmirstd.apis.predicting import predict
-from mmirstd.apis.reproduction_plan import PACKAGED, ReproductionRun, plan_runs
+from mmirstd.apis.reproduction_plan import plan_runs
 from mmirstd.apis.reproduction_run import converted
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar

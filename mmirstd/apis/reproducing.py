@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mmirstd.apis.configuration import CfgOptions
-from mmirstd.apis.reproduction_plan import ReproductionRun, plan_runs
+from mmirstd.apis.planned_run import ReproductionRun
+from mmirstd.apis.reproduction_plan import plan_runs
 from mmirstd.apis.run_records import RecordError, RecordFormatError, read_record
 from mmirstd.apis.running import say
 from mmirstd.io.files import refuse_no_folder, write_atomically
 from mmirstd.io.tables import json_bytes
-from mmirstd.utils.errors import describe
+from mmirstd.utils.errors import ArgumentError, describe
 from mmirstd.utils.interrupts import handled_signals, interruption_message, wait_for_training
 from mmirstd.utils.locks import folder_lock
 
@@ -51,8 +52,8 @@ def reproduce(
 
     Every model is trained on every dataset, the checkpoint that was best on the validation split is tested under all
     protocols, and one JSON file says what was done and found. A run whose record is there, for the same config and
-    weights, is skipped. One that was ended goes on where its last checkpoint stands. One that fails leaves the others
-    alone.
+    weights, is skipped; a record of another config stays beside the new one. A run that was ended goes on where its
+    last checkpoint stands. One that fails leaves the others alone.
 
     Args:
         models: Names of configs, with or without the dataset. With weights, none means all.
@@ -80,6 +81,8 @@ def reproduce(
     runs = plan_runs(
         models, datasets, budget=budget, weights=weights, amp=amp, data_root=data_root, cfg_options=cfg_options
     )
+    if min(resamples, workers) < 0:
+        raise ArgumentError(f'--resamples {resamples} and --workers {workers} must be at least 0')
     out = Path(out)
     records = Path(records) if records is not None else out / RECORDS
     for folder in (out, records):

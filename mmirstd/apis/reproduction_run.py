@@ -3,22 +3,32 @@
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 
 from mmirstd.apis.complexity import model_complexity
-from mmirstd.apis.evaluate import curve_thresholds
 from mmirstd.apis.measuring import machine
-from mmirstd.apis.reproduction_plan import ReproductionRun
+from mmirstd.apis.planned_run import ReproductionRun
+from mmirstd.apis.reproduction_scores import (
+    DECIMALS,
+    ReproductionError,
+    check_scorable,
+    compact_results,
+    curves_of,
+    faults_of,
+    protocol_results,
+    score_predictions,
+)
 from mmirstd.apis.run_records import FORMAT, RecordError, read_json, write_record
 from mmirstd.apis.testing import test
 from mmirstd.apis.training import train
@@ -26,31 +36,15 @@ from mmirstd.checkpoints.convert import convert_checkpoint
 from mmirstd.checkpoints.loading import load_checkpoint, meta_of, read_meta
 from mmirstd.checkpoints.provenance import Provenance
 from mmirstd.engine.provenance import provenance_of_dataset
-from mmirstd.evaluation.analysis.breakdowns import ImageRecord
-from mmirstd.evaluation.analysis.pairing import FilePair
-from mmirstd.evaluation.analysis.results import ProtocolResult, plain_results
-from mmirstd.evaluation.analysis.scoring import PairReader, ScoredSet, score_pairs
-from mmirstd.evaluation.functional.counts import sum_counts
-from mmirstd.evaluation.functional.intervals import bootstrap_intervals
-from mmirstd.evaluation.functional.protocols import PRESETS
-from mmirstd.io.files import file_sha256, write_atomically, write_png
-from mmirstd.io.masks import DEFAULT_RULE
-from mmirstd.io.names import sample_names
+from mmirstd.io.files import file_sha256, write_atomically
 from mmirstd.io.tables import json_bytes
 from mmirstd.io.validation_curve import VALIDATION_CURVE, read_validation_curve
-from mmirstd.utils.errors import UserError
+from mmirstd.utils.data_root import check_data_root
 from mmirstd.utils.processor_time import processor_seconds
 
 COST_SIZE = 256
-CURVE_THRESHOLDS = 15
 VALIDATED = ('IoU', 'nIoU', 'Pd', 'Fa')
-# Decimals of what a record keeps; Fa, in 1e-6, has as many.
-DECIMALS = 6
 PACKAGES = ('mmengine', 'mmcv', 'mmseg')
-
-
-class ReproductionError(UserError, RuntimeError):
-    """A run whose outcome cannot be right."""
 
 
 def perform_run(run: ReproductionRun, folder: Path, record: Path, resamples: int, workers: int) -> None:
@@ -64,19 +58,22 @@ def perform_run(run: ReproductionRun, folder: Path, record: Path, resamples: int
         workers: Processes that score predictions.
 
     Raises:
-        ReproductionError: If the saved predictions give another IoU than the test.
+        ReproductionError: If the test cannot be scored, before anything is trained, or its saved predictions give
+            another IoU than itself.
         UserError: What training and testing raise.
     """
     digest = run.digest()
+    checkpoint = converted(run, folder)
+    check_test(run)
     training = trained(run, folder / 'training', digest) if run.kind == 'trained' else None
-    checkpoint = Path(training['checkpoint']) if training else converted(run, folder)
+    if training:
+        checkpoint = Path(training['checkpoint'])
     cfg = run.test_config()
     predictions = folder / 'predictions'
     shutil.rmtree(predictions, ignore_errors=True)  # of a run that was ended in between
     with measured() as testing:
         metrics = test(cfg, checkpoint, work_dir=folder / 'test', out=predictions, out_format='npz').metrics
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    dataset = test_dataset(cfg)
     scored = score_predictions(dataset, predictions, workers)
     results = protocol_results(scored, resamples)
     _check_equal(results[0].metrics['IoU'], metrics['IoU'], run)
@@ -94,7 +91,8 @@ def perform_run(run: ReproductionRun, folder: Path, record: Path, resamples: int
             'model': run.model,
             'config': Path(run.config).stem,
             'config_sha256': digest,
-            'options': dict(run.options),
+            'options': {**run.weights_options, **run.options},
+            'variant': run.variant,
             'dataset': split['dataset'],
             'split': {key: split[key] for key in ('name', 'num', 'sha256')},
             'weights': weights,
@@ -114,6 +112,30 @@ def perform_run(run: ReproductionRun, folder: Path, record: Path, resamples: int
     shutil.rmtree(predictions)
 
 
+def check_test(run: ReproductionRun) -> None:
+    """See, before time is spent on training, that the test can be made and scored.
+
+    Raises:
+        DataRootError: If the dataset is not there.
+        ReproductionError: If its masks cannot be scored, or masks are made at another threshold than 0.5.
+    """
+    cfg = run.test_config()
+    check_data_root(cfg, ['test'])
+    heads = cfg.model.get('decode_head') or ()
+    for head in [heads] if isinstance(heads, Mapping) else heads:
+        if head.get('threshold', 0.5) != 0.5:
+            raise ReproductionError(
+                f'{run.name}: model.decode_head.threshold={head.threshold}: records are of the threshold 0.5'
+            )
+    check_scorable(test_dataset(cfg))
+
+
+def test_dataset(cfg: Config) -> BaseDataset:
+    """The dataset that is tested on."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return DATASETS.build(cfg.test_dataloader.dataset)
+
+
 def trained(run: ReproductionRun, folder: Path, digest: str) -> dict[str, Any]:
     """Train, or go on with it; the result is plain data, also of a training that is done already."""
     done = folder / 'done.json'
@@ -131,6 +153,7 @@ def trained(run: ReproductionRun, folder: Path, digest: str) -> dict[str, Any]:
     chosen = read_meta(best).get('iter')
     result = {
         'config_sha256': digest,
+        'schedule': 'fast' if run.takes_fast_schedule else 'config',
         'checkpoint': str(best),
         'iterations': curve[-1]['iter'],
         'chosen_iteration': chosen,
@@ -166,70 +189,6 @@ def trained_on(run: ReproductionRun, checkpoint: Path | None, training: dict | N
     return [{key: split[key] for key in ('dataset', 'name', 'num', 'sha256')} for split in found.trained_on]
 
 
-def score_predictions(dataset: Any, folder: Path, workers: int) -> ScoredSet:
-    """Count saved predictions of a dataset under all protocols, with curves; masks that are rendered are saved, too.
-
-    Raises:
-        ReproductionError: If samples have neither mask files nor rendered masks.
-    """
-    names = sample_names(dataset)
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    pairs = []
-    for i, info in enumerate(infos):
-        name = names[info['img_path']]
-        mask = info.get('seg_map_path') or _save_mask(dataset.pipeline_input(i), folder / f'{name}_mask.png')
-        pairs.append(FilePair(name, folder / f'{name}.npz', Path(mask)))
-    rules = {info.get('mask_rule') or DEFAULT_RULE for info in infos}
-    if len(rules) > 1:
-        raise ReproductionError(f'the masks of the dataset follow {len(rules)} rules: test the sets one by one')
-    return score_pairs(
-        pairs,
-        list(PRESETS.values()),
-        reader=PairReader(rule=rules.pop()),
-        rule=PRESETS['exact'],
-        thresholds=curve_thresholds(CURVE_THRESHOLDS),
-        workers=workers,
-    )
-
-
-def protocol_results(scored: ScoredSet, resamples: int) -> list[ProtocolResult]:
-    """Metrics and intervals under all protocols."""
-    results = []
-    for protocol, counts in zip(PRESETS.values(), zip(*scored.counts, strict=True), strict=True):
-        intervals = bootstrap_intervals(counts, protocol, resamples=resamples) if resamples else {}
-        results.append(ProtocolResult.of(protocol, sum_counts(counts), intervals))
-    return results
-
-
-def compact_results(results: Sequence[ProtocolResult]) -> list[dict[str, Any]]:
-    """Of each protocol what tables show, rounded; the settings are those of its name in this version."""
-    found = []
-    for entry in plain_results(results):
-        kept = {'name': entry['name'], 'reported': entry['reported'], 'metrics': _rounded(entry['metrics'])}
-        found.append(kept | {'intervals': {name: _rounded(value) for name, value in entry['intervals'].items()}})
-    return found
-
-
-def curves_of(scored: ScoredSet) -> dict[str, Any]:
-    """What the curves are drawn from: pixels between thresholds, and counts above each, of ``exact``."""
-    pixels, components = scored.sweeps
-    counts = {name: value for name, value in asdict(components.counts).items() if np.any(value)}
-    return {
-        'thresholds': [float(f'{t:.6g}') for t in pixels.thresholds],
-        'target_bins': pixels.target_bins,
-        'background_bins': pixels.background_bins,
-        'counts': {name: np.round(value, DECIMALS) for name, value in counts.items()},
-    }
-
-
-def faults_of(records: Sequence[ImageRecord]) -> dict[str, dict[str, int]]:
-    """Images with missed targets, and with false components, and how many."""
-    return {
-        'missed': {r.img_id: r.missed for r in records if r.missed},
-        'false': {r.img_id: len(r.false) for r in records if r.false},
-    }
-
-
 def versions() -> dict[str, str]:
     """Of what decides the numbers."""
     from mmirstd.evaluation.analysis.reports import versions as of_metrics
@@ -255,25 +214,9 @@ def measured() -> Iterator[dict[str, float]]:
     found['processor_seconds'] = round(processor_seconds() - of_processor, 1)
 
 
-def _save_mask(sample: Mapping[str, Any], path: Path) -> Path:
-    mask = sample.get('gt_seg_map')
-    if mask is None:
-        raise ReproductionError('the protocols need a mask for every image of the dataset')
-    write_png(path, 255 * mask, flush=False)
-    return path
-
-
 def _check_equal(scored: float, tested: float, run: ReproductionRun) -> None:
     if not np.isclose(scored, tested, rtol=0, atol=1e-6, equal_nan=True):
         raise ReproductionError(
             f'{run.name}: the test gives IoU {tested:.6f} and its saved predictions {scored:.6f}; a threshold other '
             'than 0.5 is not reproduced'
         )
-
-
-def _rounded(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {key: _rounded(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [_rounded(value) for value in values]
-    return round(values, DECIMALS) if isinstance(values, float) else values

@@ -61,9 +61,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def weights_name(record: Record) -> str:
     """How tables call the weights of a record."""
-    if record['weights']['kind'] == 'trained':
-        return f'{record["config"]} ({record["budget"]})'
-    return record['weights']['name'] or record['model']
+    kind, name = record['weights']['kind'], record['weights']['name'] or record['model']
+    if kind == 'trained':
+        name, notes = record['config'], [record['budget']]
+    else:
+        notes = [record['model']] if kind == 'given' else []
+    notes += [record['variant']] if record.get('variant') else []
+    return f'{name} ({", ".join(notes)})' if notes else name
+
+
+def weights_key(record: Record) -> tuple[str, str | None]:
+    """What tells weights apart: their name, and the hash of the file."""
+    return weights_name(record), record['weights']['sha256']
 
 
 def num_targets(record: Record) -> int:

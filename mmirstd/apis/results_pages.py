@@ -1,5 +1,6 @@
 """The results pages: tables between markers, pictures, and the metrics in the metafiles, all from records."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 
 from mmirstd.apis.results_cells import DATASETS, Record, Results, TableError, weights_name
 from mmirstd.apis.results_tables import TABLES, timed_models
-from mmirstd.apis.run_records import protocol_metrics, read_json, read_records
+from mmirstd.apis.run_records import RecordError, protocol_metrics, read_json, read_records
 from mmirstd.evaluation.functional.counts import Counts
 from mmirstd.evaluation.functional.sweeps import ComponentSweep, PixelSweep
 from mmirstd.io.files import encode_png, write_atomically
@@ -103,18 +104,16 @@ def render_pages(folder: Path, results: Results) -> Iterator[tuple[Path, str]]:
 def render_metafiles(folder: Path, records: Sequence[Record]) -> Iterator[tuple[Path, str]]:
     """Yield each metafile with the metrics of packaged and trained weights under ``exact``: percent, Fa in 1e-6.
 
+    Weights count that were trained as their config says, and those of the package before others.
+
     Raises:
         ArgumentError: If the folder has no metafile.
     """
     paths = sorted(folder.glob('*/metafile.yml'))
     if not paths:
         raise ArgumentError(f'{folder} holds no */metafile.yml')
-    metrics = {
-        (r['config'], r['dataset']): _metafile_metrics(r)
-        for r in records
-        if r['weights']['kind'] == 'packaged'
-        or (r['weights']['kind'] == 'trained' and is_tested_on(r['config'], _ending(r)))
-    }
+    chosen = [*filter(_is_trained_as_configured, records), *(r for r in records if r['weights']['kind'] == 'packaged')]
+    metrics = {(r['config'], r['dataset']): _metafile_metrics(r) for r in chosen if not r['options']}
     for path in paths:
         text = path.read_text(encoding='utf-8')
         head, separator, models = text.partition('\nModels:\n')
@@ -151,7 +150,7 @@ def accuracy_points(results: Results, dataset: str) -> list[AccuracyPoint]:
             if r['model'] == model and r['dataset'] == dataset:
                 points.append(AccuracyPoint(weights_name(r), ratio, protocol_metrics(r)['IoU'], measured=True))
         collection = results.collections.get(of_model.get(model))
-        quotes = [q for q in (collection.quoted if collection else ()) if q.dataset == dataset]
+        quotes = [q for q in (collection.quoted if collection else ()) if q.dataset == dataset and 'IoU' in q.metrics]
         if quote := next((q for q in quotes if q.model in (None, model)), None):
             points.append(AccuracyPoint(model, ratio, quote.metrics['IoU'] / 100, measured=False))
     return points
@@ -171,8 +170,12 @@ def _block(found: re.Match, path: Path, results: Results) -> str:
     if name not in TABLES:
         raise PageError(f'{path}: there is no table {name}; there are {", ".join(TABLES)}')
     try:
+        inspect.signature(TABLES[name]).bind(results, *arguments)
+    except TypeError as error:
+        raise PageError(f'{path}: table {found["words"]}: {error}') from None
+    try:
         table = TABLES[name](results, *arguments)
-    except (TableError, TypeError) as error:
+    except (TableError, RecordError) as error:
         raise PageError(f'{path}: table {found["words"]}: {error}') from None
     return f'{found[1]}\n{table}\n\n{found[4]}'
 
@@ -185,6 +188,12 @@ def _entry(found: re.Match, metrics: Mapping[tuple[str, str], str]) -> str:
             pattern = rf'(        Dataset: {re.escape(dataset)}\n        Metrics: )\{{.*\}}'
             text = re.sub(pattern, rf'\g<1>{values}', text)
     return text
+
+
+def _is_trained_as_configured(record: Record) -> bool:
+    """Whether its training had the schedule of its config, which is one for the set that was tested on."""
+    training = record['training'] or {}
+    return training.get('schedule') == 'config' and is_tested_on(record['config'], _ending(record))
 
 
 def _metafile_metrics(record: Record) -> str:

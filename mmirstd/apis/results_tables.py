@@ -3,18 +3,21 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
+from mmirstd.apis.planned_run import Kind
 from mmirstd.apis.results_cells import (
     DATASETS,
     Record,
     Results,
+    TableError,
     fa,
     fraction,
     num_targets,
     percent,
     table,
     trained_on,
+    weights_key,
     weights_name,
     with_interval,
 )
@@ -36,7 +39,13 @@ HARD_IMAGES = 5
 
 
 def main_table(results: Results, *kinds: str) -> str:
-    """Metrics under ``exact`` with 95 % intervals of IoU, of weights of the package and trained ones by default."""
+    """Metrics under ``exact`` with 95 % intervals of IoU, of weights of the package and trained ones by default.
+
+    Raises:
+        TableError: If there is no such kind of weights.
+    """
+    if unknown := set(kinds) - set(get_args(Kind)):
+        raise TableError(f'there is no kind {sorted(unknown)[0]}; there are {", ".join(get_args(Kind))}')
     rows = []
     for r in results.of_kind(*(kinds or ('packaged', 'trained'))):
         metrics = protocol_metrics(r)
@@ -82,9 +91,9 @@ def protocol_spread_table(results: Results) -> str:
 
 def cross_set_table(results: Results) -> str:
     """Trained on what, tested on what: IoU on each set; in italics where a part of that set was trained on."""
-    cells: dict[str, dict[str, str]] = {}
+    cells: dict[tuple[str, str | None], dict[str, str]] = {}
     for r in results.of_kind('packaged', 'trained', 'published', 'given', 'none'):
-        row = cells.setdefault(weights_name(r), {'weights': f'`{weights_name(r)}`', 'trained on': trained_on(r)})
+        row = cells.setdefault(weights_key(r), {'weights': f'`{weights_name(r)}`', 'trained on': trained_on(r)})
         value = fraction(protocol_metrics(r)['IoU'])
         seen = any(split['dataset'] == r['dataset'] for split in r['weights']['trained_on'])
         row[r['dataset']] = f'*{value}*' if seen else value
@@ -100,6 +109,7 @@ def best_unseen_table(results: Results) -> str:
             r
             for r in results.records
             if r['dataset'] == dataset
+            and protocol_metrics(r)['IoU'] is not None
             and r['weights']['trained_on']
             and all(split['dataset'] != dataset for split in r['weights']['trained_on'])
         ]
@@ -162,9 +172,9 @@ def quotes_table(results: Results) -> str:
 def side_by_side_table(results: Results) -> str:
     """Every model: its source, what it costs, what is quoted, and what was measured here from which weights."""
     timed = timed_models(results.benchmark)
-    measured: dict[str, dict[str, dict[str, Record]]] = {}
+    measured: dict[str, dict[tuple[str, str | None], dict[str, Record]]] = {}
     for r in results.records:
-        measured.setdefault(r['model'], {}).setdefault(weights_name(r), {})[r['dataset']] = r
+        measured.setdefault(r['model'], {}).setdefault(weights_key(r), {})[r['dataset']] = r
     counted = {model_of(cost['config']): cost for cost in results.costs} | timed
     of_model = {model_of(e['name']): e['collection'] for e in describe_configs()}
     shown = {m: c for m, c in of_model.items() if m in measured or m in counted}
@@ -178,7 +188,7 @@ def side_by_side_table(results: Results) -> str:
         collection = results.collections.get(name) or Collection(name=str(name or '-'))
         row = _source_cells(model, collection) | _cost_cells(model, counted, measured.get(model, {}))
         row |= _quoted_cells(collection, model)
-        for weights, runs in measured.get(model, {'-': {}}).items():
+        for (weights, _), runs in measured.get(model, {('-', None): {}}).items():
             cells = {f'measured {short}': percent(runs.get(full)) for short, full in DATASET_NAMES.items()}
             rows.append(row | cells | {'with': weights if weights == '-' else f'`{weights}`'})
             row = dict.fromkeys(row, '')  # one row more for each further file of weights
@@ -259,7 +269,7 @@ def _source_cells(model: str, collection: Collection) -> dict[str, str]:
     return {'model': f'`{model}`', 'source': source, 'license': collection.license or '-'}
 
 
-def _cost_cells(model: str, counted: Mapping[str, Any], measured: Mapping[str, Mapping[str, Record]]) -> dict[str, str]:
+def _cost_cells(model: str, counted: Mapping[str, Any], measured: Mapping[Any, Mapping[str, Record]]) -> dict[str, str]:
     """Parameters, multiply-adds and the ratio of latencies; multiply-adds of the size that the network sees."""
     row = counted.get(model) or next((r['costs'] for runs in measured.values() for r in runs.values()), {})
     params, macs = row.get('params'), row.get('macs')
@@ -272,7 +282,7 @@ def _cost_cells(model: str, counted: Mapping[str, Any], measured: Mapping[str, M
 
 def _quoted_cells(collection: Collection, model: str) -> dict[str, str]:
     """The first quote of each set that is of this model."""
-    fitting = [q for q in collection.quoted if q.model in (None, model)]
+    fitting = [q for q in collection.quoted if q.model in (None, model) and 'IoU' in q.metrics]
     first: dict[str, QuotedResult] = {}
     for quote in fitting:
         first.setdefault(quote.dataset, quote)

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ TRAIN_PARTS = (
     'model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'train_cfg', 'optim_wrapper', 'param_scheduler',
     'custom_hooks', 'randomness', 'load_from',
 )  # fmt: skip
+# Of the hook that saves checkpoints, what chooses the one that is tested.
+CHOICE = ('save_best', 'rule', 'greater_keys', 'less_keys')
 # Of loaders and datasets, what changes no sample.
 NEUTRAL = {'num_workers', 'persistent_workers', 'data_root', 'pin_memory', 'prefetch_factor'}
 
@@ -39,12 +43,29 @@ class RecordFormatError(RecordError):
 
 def config_digest(cfg: Config, parts: Iterable[str]) -> str:
     """SHA-256 of parts of a config, without folders and what does not change a sample."""
-    chosen = {part: without_keys(cfg[part], NEUTRAL) for part in parts if cfg.get(part) is not None}
+    return _digest({part: without_keys(cfg[part], NEUTRAL) for part in parts if cfg.get(part) is not None})
+
+
+def training_digest(cfg: Config) -> str:
+    """SHA-256 of what decides a training and the checkpoint that it chooses."""
+    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    return _digest([config_digest(cfg, TRAIN_PARTS), {key: hook[key] for key in CHOICE if key in hook}])
+
+
+def _digest(chosen: Any) -> str:
     return hashlib.sha256(json.dumps(plain(chosen), sort_keys=True, default=str).encode()).hexdigest()
 
 
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Write a record whole or not at all; lists of numbers take one line each."""
+    """Write a record whole or not at all; lists of numbers take one line each.
+
+    A record of another config or of other weights stays beside it, as ``NAME.DIGEST.json.old``.
+    """
+    path = Path(path)
+    with suppress(FileNotFoundError, RecordError):  # what is damaged says nothing
+        before = read_record(path)['config_sha256']
+        if before != record['config_sha256']:
+            os.replace(path, path.with_name(f'{path.stem}.{before[:8]}.json.old'))
     write_atomically(path, _lines(json.loads(json_bytes(record)), '') + '\n')
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmirstd.apis.results_cells import Results, fa, fraction, table
+from mmirstd.apis.results_cells import Results, TableError, fa, fraction, table, weights_name
 
 
 def training_table(results: Results) -> str:
@@ -13,13 +13,13 @@ def training_table(results: Results) -> str:
     rows = []
     for r in results.of_kind('trained'):
         t = r['training']
+        found = [v['IoU'] for v in t['validation'] if 'IoU' in v]
         rows.append(
             {
-                'config': f'`{r["config"]}`',
-                'budget': r['budget'],
+                'training': f'`{weights_name(r)}`',
                 'iterations': t['iterations'],
                 'chosen': t['chosen_iteration'],
-                'validation IoU': fraction(max(v['IoU'] for v in t['validation'])),
+                'validation IoU': fraction(max(found, default=None)),
                 'minutes': f'{t["seconds"] / 60:.0f}',
                 'processor minutes': f'{t["processor_seconds"] / 60:.0f}',
                 'hardware': r['hardware'].get('gpu') or r['hardware']['cpu'],
@@ -48,7 +48,13 @@ def packaged_trainings_table(results: Results) -> str:
 
 
 def courses_table(results: Results, pattern: str, *minutes: str) -> str:
-    """The best validation IoU of trainings of packaged weights until each of some minutes."""
+    """The best validation IoU of trainings of packaged weights until each of some minutes.
+
+    Raises:
+        TableError: If a minute is no whole number.
+    """
+    if wrong := [m for m in minutes if not m.isdecimal()]:
+        raise TableError(f'minutes are whole numbers, got {wrong[0]}')
     rows = []
     for name, curve in results.curves.items():
         if not fnmatchcase(name, pattern):

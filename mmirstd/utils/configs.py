@@ -7,9 +7,11 @@ is a link to the checkout.
 import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmirstd.utils.errors import UserError
 from mmirstd.utils.text import did_you_mean
 
 CONFIGS_DIR = Path(__file__).resolve().parents[1] / '.mim/configs'
@@ -24,6 +26,10 @@ class PackagedWeights(NamedTuple):
 
     path: Path
     sha256: str
+
+
+class MetafileError(UserError, ValueError):
+    """A metafile that lacks something, or says something that cannot be."""
 
 
 class ConfigNotFoundError(FileNotFoundError):
@@ -92,11 +98,11 @@ def describe_configs(pattern: str | None = None) -> list[dict[str, Any]]:
         path below the configs, ``results`` the metrics for each dataset (in percent, Fa in 1e-6), ``weights`` the path
         of a file below the repository, which is in the package; what is not in a metafile is None.
     """
-    import yaml  # comes with MMEngine
-
     entries = {}
-    for metafile in sorted(CONFIGS_DIR.glob('*/metafile.yml')):
-        for model in yaml.safe_load(metafile.read_text(encoding='utf-8')).get('Models') or []:
+    for path, content in read_metafiles().items():
+        for model in content.get('Models') or []:
+            if not isinstance(model, dict) or 'Config' not in model:
+                raise MetafileError(f'{path}: a model has no Config: {model!r}')
             entries[Path(model['Config']).stem] = model
     described = []
     for name in list_configs(pattern):
@@ -113,6 +119,29 @@ def describe_configs(pattern: str | None = None) -> list[dict[str, Any]]:
             }
         )
     return described
+
+
+def read_metafiles() -> dict[Path, dict[str, Any]]:
+    """What the metafile of each family of configs says, by its path.
+
+    Raises:
+        MetafileError: If one is damaged; it is named.
+    """
+    paths = sorted(CONFIGS_DIR.glob('*/metafile.yml'))
+    return {path: _read_metafile(path, path.stat().st_mtime_ns) for path in paths}
+
+
+@lru_cache(maxsize=32)
+def _read_metafile(path: Path, _: int) -> dict[str, Any]:
+    import yaml  # comes with MMEngine
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MetafileError(f'{path}: {" ".join(str(error).split())}') from None
+    if not isinstance(content, dict):
+        raise MetafileError(f'{path}: Collections, Models and PublishedWeights are expected, got {content!r}')
+    return content
 
 
 def packaged_weights(config: str | Path) -> PackagedWeights | None:

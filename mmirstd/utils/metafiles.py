@@ -6,20 +6,15 @@ results in percent, each with the dataset and with who measured it. ``PublishedW
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mmirstd.utils import configs
-from mmirstd.utils.errors import UserError
+from mmirstd.utils.configs import MetafileError
 
 # Config suffix -> name of the dataset, where one network is trained on one set.
 DATASET_NAMES = {'nuaa': 'NUAA-SIRST', 'nudt': 'NUDT-SIRST', 'irstd1k': 'IRSTD-1k'}
 _ENDINGS = {*DATASET_NAMES, 'irdst', 'mdfa', 'synthetic'}
-
-
-class MetafileError(UserError, ValueError):
-    """A metafile that lacks something, or says something that cannot be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +109,10 @@ def is_tested_on(config: str, dataset: str) -> bool:
 def collections() -> dict[str, Collection]:
     """All methods by name."""
     found = {}
-    for path, content in _metafiles().items():
+    for path, content in configs.read_metafiles().items():
         for entry in content.get('Collections') or []:
+            if not isinstance(entry, Mapping) or 'Name' not in entry:
+                raise MetafileError(f'{path}: a collection has no Name: {entry!r}')
             quoted = tuple(_quoted(item, entry, path) for item in entry.get('Quoted') or [])
             name = entry['Name']
             found[name] = Collection(name=name, code=entry.get('Code'), license=entry.get('License'), quoted=quoted)
@@ -125,7 +122,7 @@ def collections() -> dict[str, Collection]:
 def published_weights() -> list[PublishedWeights]:
     """All published weights that are known."""
     found = []
-    for path, content in _metafiles().items():
+    for path, content in configs.read_metafiles().items():
         for entry in content.get('PublishedWeights') or []:
             try:
                 found.append(
@@ -168,15 +165,3 @@ def _quoted(item: Mapping[str, Any], entry: Mapping[str, Any], path: Path) -> Qu
         note=item.get('Note', ''),
         model=item.get('Model'),
     )
-
-
-def _metafiles() -> dict[Path, dict[str, Any]]:
-    paths = sorted(configs.CONFIGS_DIR.glob('*/metafile.yml'))
-    return {path: _read(path, path.stat().st_mtime_ns) for path in paths}
-
-
-@lru_cache(maxsize=32)
-def _read(path: Path, _: int) -> dict[str, Any]:
-    import yaml  # comes with MMEngine
-
-    return yaml.safe_load(path.read_text(encoding='utf-8'))

@@ -1,7 +1,10 @@
 """Runs of a reproduction: what they are, their records, skipping, going on, failing."""
 
+import argparse
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,10 +18,13 @@ import torch
 
 from mmirstd.apis import reproduce, reproducing
 from mmirstd.apis.configuration import OptionError
-from mmirstd.apis.reproduction_plan import ReproductionRun, plan_runs
-from mmirstd.apis.reproduction_run import curves_of, faults_of, perform_run, protocol_results, score_predictions
+from mmirstd.apis.planned_run import ReproductionRun
+from mmirstd.apis.reproduction_plan import plan_runs
+from mmirstd.apis.reproduction_run import perform_run
+from mmirstd.apis.reproduction_scores import curves_of, faults_of, protocol_results, score_predictions
 from mmirstd.apis.run_records import FORMAT, RecordError, protocol_metrics, read_record, write_record
 from mmirstd.checkpoints.state_dict import CheckpointError
+from mmirstd.cli.reproduce import add_arguments
 from mmirstd.datasets import SyntheticIRSTDDataset
 from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.evaluation.functional.protocols import PRESETS
@@ -26,6 +32,8 @@ from mmirstd.utils import locks
 from mmirstd.utils.configs import ConfigNotFoundError, packaged_weights
 from mmirstd.utils.data_root import iter_datasets
 from mmirstd.utils.errors import ArgumentError
+
+NOWHERE = "test_dataloader = dict(test_dataloader, dataset=dict(dataset, test_mode=True, data_root='nowhere'))"
 
 
 @pytest.fixture
@@ -58,8 +66,8 @@ def here(monkeypatch):
 def run_tiny(here, tiny_config, tmp_path):
     """Train the tiny network on the dataset called own."""
 
-    def run(*models, **options):
-        tiny_config(name='tiny_own.py')
+    def run(*models, extra='', **options):
+        tiny_config(name='tiny_own.py', extra=extra)
         models = models or (str(tmp_path / 'tiny'),)
         return reproduce(models, ['own'], out=tmp_path / 'out', resamples=20, workers=0, **{'budget': 'gpu', **options})
 
@@ -88,7 +96,8 @@ def test_a_run_is_trained_tested_and_recorded(run_tiny, tmp_path):
     assert record['curves']['counts']['targets'] == 5
     assert sum(record['curves']['target_bins']) == 5 * 9
     assert 'torch' in record['versions']
-    assert not (tmp_path / 'out/predictions').exists()
+    assert not list(tmp_path.glob('out/*/predictions'))
+    assert training['schedule'] == 'config'
 
 
 def test_what_is_done_is_skipped_until_the_config_changes(run_tiny):
@@ -96,15 +105,55 @@ def test_what_is_done_is_skipped_until_the_config_changes(run_tiny):
     (skipped,) = run_tiny()
     assert skipped.state == 'skipped'
     before = skipped.record.read_bytes()
-    (again,) = run_tiny(cfg_options={'train_cfg.max_iters': 3})
+    (again,) = run_tiny(extra="train_cfg['max_iters'] = 3")
     assert again.state == 'done'
+    assert again.record == skipped.record
     assert read_record(again.record)['training']['iterations'] == 3
-    assert again.record.read_bytes() != before
+    (old,) = again.record.parent.glob('*.old')
+    assert old.read_bytes() == before
+    assert old.name == f'{again.record.stem}.{json.loads(before)["config_sha256"][:8]}.json.old'
 
 
-def test_loaders_workers_change_no_run(run_tiny):
-    run_tiny()
-    assert run_tiny(cfg_options={'train_dataloader.pin_memory': True})[0].state == 'skipped'
+def test_options_make_a_run_of_their_own(run_tiny):
+    (plain,), (shorter,) = run_tiny(), run_tiny(cfg_options={'train_cfg.max_iters': 3})
+    assert (plain.state, shorter.state) == ('done', 'done')
+    assert plain.record != shorter.record
+    record = read_record(shorter.record)
+    assert (record['training']['iterations'], record['variant']) == (3, 'train_cfg.max_iters=3')
+    assert record['command'].endswith(' --cfg-options train_cfg.max_iters=3')
+
+
+def test_loaders_workers_change_no_run(tiny_config, tmp_path):
+    digests = []
+    for i, loader in enumerate(
+        ({}, {'num_workers': 2, 'persistent_workers': True, 'pin_memory': True}, {'batch_size': 1})
+    ):
+        tiny_config(name=f'a{i}_own.py', extra=f'train_dataloader.update({loader})')
+        (run,) = plan_runs([str(tmp_path / f'a{i}')], ['own'], budget='gpu')
+        digests.append(run.digest())
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_checkpoint_is_chosen_anew_by_another_metric(tiny_config, tmp_path):
+    digests = []
+    for metric in ('IoU', 'nIoU'):
+        tiny_config(name=f'{metric}_own.py', extra=f"default_hooks['checkpoint']['save_best'] = '{metric}'")
+        digests.append(plan_runs([str(tmp_path / metric)], ['own'], budget='gpu')[0].digest())
+    assert digests[0] != digests[1]
+
+
+def test_what_cannot_be_tested_is_not_trained(run_tiny, tiny_config, tmp_path):
+    for name, extra, message in (
+        ('no-folder', NOWHERE, 'there is no folder .*nowhere'),
+        ('threshold', "model['decode_head']['threshold'] = 0.9", 'threshold=0.9: records are of the threshold 0.5'),
+    ):
+        tiny_config(name=f'{name}_own.py', extra=extra)
+        (outcome,) = run_tiny(str(tmp_path / name))
+        assert outcome.state == 'failed'
+        assert re.search(message, outcome.error)
+    assert not list(tmp_path.glob('out/*/training'))
+    with pytest.raises(ArgumentError, match='--resamples -5'):
+        reproduce(['sgem_unet-s'], ['nudt'], budget='cpu', out=tmp_path / 'out', resamples=-5)
 
 
 def test_a_damaged_record_is_made_again_without_training_again(run_tiny, tmp_path):
@@ -236,12 +285,13 @@ def test_other_weights_are_another_run(run_tiny, tiny_checkpoint):
     torch.save(content, tiny_checkpoint)
     (second,) = run_tiny(budget=None, weights=tiny_checkpoint)
     assert (first.state, second.state) == ('done', 'done')
+    assert first.record != second.record
 
 
 def test_the_saved_predictions_must_give_the_metrics_of_the_test(run_tiny, tiny_checkpoint):
     (outcome,) = run_tiny(budget=None, weights=tiny_checkpoint, cfg_options={'model.decode_head.threshold': 0.9})
     assert outcome.state == 'failed'
-    assert 'a threshold other than 0.5 is not reproduced' in outcome.error
+    assert 'threshold=0.9: records are of the threshold 0.5' in outcome.error
 
 
 @pytest.mark.exhaustive
@@ -295,6 +345,43 @@ class TestPlan:
         published = plan_runs(['adgfnet-lite'], ['nudt'], budget='gpu')[0].train_config()
         assert published.train_cfg.max_iters == 30000
 
+    def test_options_come_after_the_budget(self):
+        options = {'optim_wrapper.optimizer.lr': 0.123, 'model.train_cfg': {}}
+        (run,) = plan_runs(['adgfnet-lite'], ['nudt'], budget='cpu', cfg_options=options)
+        cfg = run.train_config()
+        assert (cfg.train_cfg.max_iters, cfg.optim_wrapper.optimizer.lr) == (2200, 0.123)
+        assert run.takes_fast_schedule
+        assert not plan_runs(['sgem_unet-s'], ['nudt'], budget='cpu')[0].takes_fast_schedule
+
+    @pytest.mark.parametrize(
+        'arguments',
+        [
+            dict(models=['sgem_unet-s'], datasets=['nudt'], budget='cpu', amp=True),
+            dict(
+                models=['sgem_unet-s'],
+                datasets=['nudt'],
+                budget='gpu',
+                cfg_options=['randomness.seed=3', 'log_level=INFO'],
+            ),
+            dict(models=['simir_repvit-fast_joint_no-nuaa'], datasets=['nuaa'], budget='cpu'),
+            dict(models=['sgem_unet-s_joint'], datasets=['irstd1k'], weights='packaged'),
+            dict(models=['alcnet'], datasets=['nuaa'], weights='weights/alcnet_nudt.pth'),
+            dict(models=['sgem_unet-s_nudt'], datasets=['nuaa'], weights='weights/best.pth'),
+            dict(models=['top-hat'], datasets=['nudt']),
+        ],
+    )
+    def test_the_command_makes_the_run_again(self, arguments, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / 'weights').mkdir()
+        for name in ('alcnet_nudt', 'best'):
+            (tmp_path / f'weights/{name}.pth').write_bytes(b'x')
+        (run,) = plan_runs(**arguments, data_root='data')
+        parser = argparse.ArgumentParser()
+        add_arguments(parser)
+        given = vars(parser.parse_args(shlex.split(run.command)[2:]))
+        chosen = {k: given[k] for k in ('models', 'datasets', 'budget', 'weights', 'amp', 'data_root', 'cfg_options')}
+        assert plan_runs(**chosen) == [run]
+
     def test_weights_of_the_package(self):
         runs = plan_runs(['sgem_unet-s_joint'], ['nuaa', 'irstd1k'], weights='packaged')
         assert [r.name for r in runs] == [
@@ -341,6 +428,8 @@ class TestPlan:
             (['x'], ['nudt'], {'weights': 'packaged'}, ArgumentError, 'no weights of the package are called x'),
             ([], ['mars'], {'weights': 'packaged'}, ConfigNotFoundError, 'no dataset mars: there are .*nuaa'),
             ([], ['nudt'], {'weights': 'nowhere'}, ArgumentError, '--weights nowhere: there is no such file'),
+            (['sgem_unet-s'], ['joint'], {'budget': 'cpu'}, ArgumentError, '--datasets joint: its test split has 3'),
+            ([], ['joint'], {'weights': 'packaged'}, ArgumentError, '--datasets joint: its test split has 3'),
             ([], ['nudt'], {'weights': 'packaged', 'budget': 'cpu'}, ArgumentError, 'neither --budget nor --amp'),
         ],
     )

@@ -41,8 +41,9 @@ def record(name='a', dataset='NUDT-SIRST', iou=0.5, *, kind='published', trained
         'format': FORMAT, 'name': f'{kind}_{name}_on_{dataset}', 'model': 'acm-unet', 'config': 'acm-unet_nudt',
         'config_sha256': '0', 'dataset': dataset, 'split': {'name': 'basicirstd/test', 'num': 7, 'sha256': '1'},
         'weights': {'kind': kind, 'name': name, 'trained_on': [{'dataset': d} for d in trained_on], 'sha256': '2'},
-        'budget': None, 'command': 'mmirstd reproduce', 'versions': {}, 'hardware': {'cpu': 'AMD'}, 'training': None,
-        'testing': {}, 'costs': {'size': 256, 'params': 398_000, 'macs': 343_000_000}, 'protocols': protocols,
+        'budget': None, 'options': {}, 'command': 'mmirstd reproduce', 'versions': {}, 'hardware': {'cpu': 'AMD'},
+        'training': None, 'testing': {}, 'costs': {'size': 256, 'params': 398_000, 'macs': 343_000_000},
+        'protocols': protocols,
         'curves': {'thresholds': THRESHOLDS, 'target_bins': pixels.target_bins,
                    'background_bins': pixels.background_bins, 'counts': counts},
         'faults': {'missed': {'7': 1}, 'false': {}},
@@ -77,6 +78,8 @@ def test_what_is_between_the_markers_is_replaced(pages):
         ('<!-- table: main -->\n', 'page.md: a line <!-- table: ... --> has no'),
         ('<!-- table: protocols x -->\n<!-- end of table -->', 'table protocols x: there is no record x'),
         ('<!-- table: cross-set a b -->\n<!-- end of table -->', 'table cross-set a b: .*argument'),
+        ('<!-- table: main pakaged -->\n<!-- end of table -->', 'table main pakaged: there is no kind pakaged'),
+        ('<!-- table: courses * 2h -->\n<!-- end of table -->', r'table courses \* 2h: minutes are whole numbers'),
     ],
 )
 def test_markers_that_are_not_understood(pages, text, message):
@@ -106,6 +109,14 @@ class TestTables:
         table = TABLES['cross-set'](read_results(pages))
         assert '| `a` | NUDT-SIRST | - | *0.6000* | - |' in table
         assert '| `b` | NUDT-SIRST | 0.4000 | - | - |' in table
+
+    def test_files_of_one_name_are_kept_apart(self):
+        first, second = record('best', kind='given', model='a'), record('best', 'NUAA-SIRST', kind='given', model='b')
+        table = TABLES['cross-set'](Results([first, second]))
+        assert '| `best (a)` | NUDT-SIRST | - | *0.5000* | - |' in table
+        assert '| `best (b)` | NUDT-SIRST | 0.5000 | - | - |' in table
+        second['model'], second['weights']['sha256'] = 'a', 'another'
+        assert TABLES['cross-set'](Results([first, second])).count('`best (a)`') == 2
 
     def test_the_best_unseen_weights_are_not_those_that_saw_the_set(self):
         records = [record('a', iou=0.9), record('b', iou=0.5, trained_on=('NUAA-SIRST',)),
@@ -167,8 +178,9 @@ class TestTables:
     def test_trainings(self):
         course = [{'iter': 5, 'seconds': 60, 'processor_seconds': 50, 'IoU': 0.5, 'nIoU': 0.5, 'Pd': 1, 'Fa': 2}]
         training = {'iterations': 10, 'chosen_iteration': 5, 'seconds': 120.0, 'processor_seconds': 90.0}
-        r = record(kind='trained', budget='cpu', training=training | {'validation': course})
-        assert '| `acm-unet_nudt` | cpu | 10 | 5 | 0.5000 | 2 | 2 | AMD |' in TABLES['trainings'](Results([r]))
+        course.append({'iter': 10, 'seconds': 120, 'processor_seconds': 90})  # an IoU that is not defined
+        r = record(kind='trained', budget='cpu', variant='amp', training=training | {'validation': course})
+        assert '| `acm-unet_nudt (cpu, amp)` | 10 | 5 | 0.5000 | 2 | 2 | AMD |' in TABLES['trainings'](Results([r]))
 
     def test_trainings_of_packaged_weights(self, tmp_path):
         """Each 500 iterations take 5 minutes; the second validation is the best."""
@@ -235,6 +247,28 @@ def test_metafiles_get_the_metrics_of_own_weights_alone(tmp_path):
     assert entries['sgem_unet-s_joint']['Results'][0]['Metrics']['IoU'] == 12.35
     with pytest.raises(ArgumentError, match='holds no'):
         list(render_metafiles(tmp_path / 'x', records))
+
+
+@pytest.mark.parametrize(
+    ('training', 'options', 'metrics'),
+    [
+        ({'schedule': 'config'}, {}, {'IoU': 50}),
+        ({'schedule': 'fast'}, {}, None),
+        ({'schedule': 'config'}, {'train_cfg.max_iters': 3}, None),
+    ],
+)
+def test_metafiles_get_the_metrics_of_trainings_as_the_config_says(tmp_path, training, options, metrics):
+    shutil.copytree(ROOT / 'configs/baselines', tmp_path / 'configs/baselines', ignore=shutil.ignore_patterns('*.py'))
+    r = record(kind='trained', budget='gpu', training=training, options=options)
+
+    def result(*records):
+        ((_, text),) = render_metafiles(tmp_path / 'configs', records)
+        (entry,) = (m for m in yaml.safe_load(text)['Models'] if m['Name'] == 'acm-unet_nudt')
+        return entry['Results'][0]['Metrics'].get('IoU')
+
+    assert result(r) == (metrics and metrics['IoU'])
+    packaged = record(kind='packaged', iou=0.25)
+    assert result(packaged, r) == result(r, packaged) == 25
 
 
 def test_the_committed_pages_are_what_the_records_give():

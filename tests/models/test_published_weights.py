@@ -15,7 +15,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 
-from mmirstd.apis.reproduction_plan import ReproductionRun
+from mmirstd.apis.planned_run import ReproductionRun
 from mmirstd.checkpoints.convert import convert_weights
 from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.models.layers.reparam import switch_to_deploy
