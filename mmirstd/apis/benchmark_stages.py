@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from mmirstd.apis.inferencer import IRSTDInferencer
@@ -39,13 +40,21 @@ class StageTimer:
         self.inferencer, self.path = IRSTDInferencer(model, show_progress=False), str(path)
         self.seconds: list[dict[str, float]] = []
         self._step, self._inside = step or model.test_step, 0.0
+        # A GPU works on while Python is already at the next stage.
+        self._on_gpu = any(p.is_cuda for p in model.parameters())
         model.test_step = self._timed_step
 
     def _timed_step(self, data: Any) -> Any:
+        self._wait()
         start = time.perf_counter()
         output = self._step(data)
+        self._wait()
         self._inside += time.perf_counter() - start
         return output
+
+    def _wait(self) -> None:
+        if self._on_gpu:
+            torch.cuda.synchronize()
 
     def __call__(self) -> float:
         """Make one call; returns its seconds."""

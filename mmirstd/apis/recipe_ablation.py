@@ -57,8 +57,13 @@ class VariantResult(NamedTuple):
     metrics: dict[int, dict[str, float]]
     test_metrics: dict[int, dict[str, float]] | None = None
 
-    def row(self, reference: float) -> dict[str, Any]:
-        """A row of the table; ``reference`` is the mean IoU of the first variant."""
+    @property
+    def iou(self) -> float:
+        """Mean over the seeds."""
+        return means(self.metrics, METRICS[:1])['IoU']
+
+    def row(self, reference: 'VariantResult') -> dict[str, Any]:
+        """A row of the table, with the change from another variant."""
         found = [metrics['IoU'] for metrics in self.metrics.values()]
         averages = means(self.metrics, METRICS)
         mean = averages.pop('IoU')
@@ -70,7 +75,7 @@ class VariantResult(NamedTuple):
             'IoU by seed': by_seed(self.metrics),
             'mean': f'{mean:.4f}',
             'spread': f'{statistics.stdev(found):.4f}' if len(found) > 1 else None,
-            'change': f'{mean - reference:+.4f}',
+            f'change from {reference.name}': f'{mean - reference.iou:+.4f}',
             **averages,
         }
         if self.test_metrics:
@@ -111,7 +116,8 @@ def ablate_recipes(
 
     Args:
         variants: A config with one more variable, ``variants``: a dict of names and changes, each merged into the
-            config as that of a config into its base. The first is what the others are compared with.
+            config as that of a config into its base. The first that is trained is what the others are compared with;
+            the table names it.
         minutes: Of the processor for each training, without validation.
         seeds: Each variant is trained once with each.
         only: Names of the variants to train and show; by default all.
@@ -131,9 +137,10 @@ def ablate_recipes(
         Interrupted: On Ctrl-C or SIGTERM, after the training under way has written a checkpoint.
     """
     base, changes = read_variants(variants)
-    names = list(dict.fromkeys(as_list(only))) or list(changes)
-    if unknown := [name for name in names if name not in changes]:
+    chosen = as_list(only) or list(changes)
+    if unknown := [name for name in chosen if name not in changes]:
         raise OptionError(f'there is no variant {unknown[0]}{did_you_mean(unknown[0], changes, 3)}')
+    names = [name for name in changes if name in chosen]
     if not (minutes > 0 and math.isfinite(minutes)) or threads < 1 or not seeds:
         raise OptionError(f'minutes={minutes} must be positive and finite, threads={threads} at least 1, seeds given')
     stem = Path(base.filename or 'ablation').stem
@@ -211,8 +218,7 @@ def measured_step(cfg: Config, folder: Path, threads: int) -> float:
 
 def table_rows(results: Sequence[VariantResult]) -> list[dict[str, Any]]:
     """Rows of the table: the first variant first, the others by their mean IoU."""
-    reference = means(results[0].metrics, METRICS[:1])['IoU']
-    first, *others = (result.row(reference) for result in results)
+    first, *others = (result.row(results[0]) for result in results)
     return [first, *sorted(others, key=lambda row: -float(row['mean']))]
 
 

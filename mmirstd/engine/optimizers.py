@@ -11,6 +11,8 @@ from mmirstd.registry import OPTIMIZERS
 # Of the quintic that maps singular values towards 1, and how often it is applied (Jordan et al., 2024).
 _COEFFICIENTS, _STEPS = (3.4445, -4.7750, 2.0315), 5
 
+_REFUSED = ('maximize', 'fused', 'capturable', 'differentiable', 'amsgrad')
+
 
 def orthogonalize(matrix: Tensor) -> Tensor:
     """The orthogonal factor of a matrix (m, n), about: its singular values become 0.7 to 1.2.
@@ -40,15 +42,17 @@ class MuonAdamW(torch.optim.AdamW):
     Args:
         params: Parameters or groups.
         momentum: Of Muon, with Nesterov's step.
-        kwargs: Of AdamW.
+        kwargs: Of AdamW, but for those of `_REFUSED`, which would hold for a part of the parameters alone.
 
     Raises:
-        ValueError: If the momentum is not in [0, 1).
+        ValueError: If the momentum is not in [0, 1), or an option of AdamW does not go with Muon.
     """
 
     def __init__(self, params: Iterable, momentum: float = 0.95, **kwargs: Any) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f'MuonAdamW: momentum must lie in [0, 1), got {momentum}')
+        if refused := [option for option in _REFUSED if kwargs.get(option)]:
+            raise ValueError(f'MuonAdamW: {refused[0]} is of AdamW alone, and matrices are not updated by it')
         self.momentum = momentum
         super().__init__(params, **kwargs)
 

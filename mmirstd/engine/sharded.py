@@ -21,6 +21,7 @@ from mmirstd.checkpoints.fitting import check_named_optimizer, load_strict
 from mmirstd.checkpoints.loading import use_strict_loader
 from mmirstd.checkpoints.state_dict import checkpoint_weights
 from mmirstd.engine.distributed import start_gloo_on_cpu
+from mmirstd.engine.optimizers import MuonAdamW
 from mmirstd.engine.runner import StrictRunnerMixin, whole_checkpoint
 from mmirstd.registry import RUNNERS, STRATEGIES
 
@@ -99,7 +100,10 @@ class ShardedStrategy(FSDPStrategy):
             if set(optim_wrapper['clip_grad']) - {'max_norm', 'norm_type'}:
                 raise ValueError('ShardedStrategy: clip_grad takes max_norm and norm_type alone')
             optim_wrapper = {**optim_wrapper, 'type': ShardedOptimWrapper}
-        return super().build_optim_wrapper(optim_wrapper, model)
+        built = super().build_optim_wrapper(optim_wrapper, model)
+        if isinstance(built.optimizer, MuonAdamW):
+            raise ValueError('ShardedStrategy: MuonAdamW needs whole matrices, and a process has parts of them')
+        return built
 
     def load_model_state_dict(self, state_dict: dict, *, strict: bool = True, **kwargs: Any) -> None:
         """Load the whole model's weights; each process keeps its shards.

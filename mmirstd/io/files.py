@@ -22,7 +22,7 @@ PNG_COMPRESSION = 3
 def refuse_overwriting(
     paths: str | Path | Iterable[str | Path], overwrite: bool = False, inputs: Iterable[str | Path] = ()
 ) -> None:
-    """Raise an error if an output is there already, before time is spent on making it.
+    """Raise an error if an output is there already, or cannot be written, before time is spent on making it.
 
     Every writer asks this first, so that no file is replaced which it did not write itself.
 
@@ -33,10 +33,14 @@ def refuse_overwriting(
 
     Raises:
         FileExistsError: Naming what would be replaced.
+        NotADirectoryError: If what it would lie in is a file.
+        PermissionError: If nothing may be written there.
 
     >>> refuse_overwriting(['not_there.csv', 'not_there/'])
     """
     paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    for place in {p if p.is_dir() else p.parent for p in paths}:
+        refuse_no_folder(place)
     read = {identity for path in inputs if (identity := _file_identity(path))}
     if read and (same := [str(p) for p in paths if not p.is_dir() and _file_identity(p) in read]):
         raise FileExistsError(f'{abridge(same)}: would replace what is read here; choose another place')

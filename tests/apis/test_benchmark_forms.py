@@ -87,6 +87,19 @@ def test_stages_are_those_of_a_prediction(config, tiny_checkpoint, monkeypatch):
     assert len(predict(model, str(scene_file(48, 64))).mask) == 48
 
 
+def test_a_gpu_is_waited_for_around_the_network(config, monkeypatch):
+    model = build(Contender('a', config), {})
+    order = []
+    monkeypatch.setattr(model, 'parameters', lambda: iter([type('P', (), {'is_cuda': True})]))
+    monkeypatch.setattr('torch.cuda.synchronize', lambda: order.append('wait'))
+    step = model.test_step
+    timer = StageTimer(model, scene_file(48, 64), lambda data: (order.append('network'), step(data))[1])
+    monkeypatch.undo()
+    monkeypatch.setattr('torch.cuda.synchronize', lambda: order.append('wait'))
+    timer()
+    assert order == ['wait', 'network', 'wait']
+
+
 def test_stages_in_the_table(call, config, capsys):
     options = ['--shape', 48, '--rounds', 1, '--seconds', 0, '--no-memory', '--stages', '--threads', 1, '--out', 'b']
     assert call('benchmark', config, f'{config}@deploy+bf16', *options) is None

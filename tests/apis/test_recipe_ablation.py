@@ -51,6 +51,7 @@ def one_second(monkeypatch):
 def test_each_variant_is_trained_once_with_each_seed(here, one_second, tiny_config, tmp_path):
     config, folder = tiny_config(VARIANTS), tmp_path / 'ablation'
     results = ablate_recipes(config, minutes=1, seeds=[0, 3], only='sgd', work_dir=folder)
+    assert 'change from sgd' in (folder / 'ablation.md').read_text()
     assert [command[2] for command in here] == [str(folder / f'sgd/seed{seed}/config.py') for seed in (0, 3)]
     for seed in (0, 3):
         cfg = Config.fromfile(folder / f'sgd/seed{seed}/config.py')
@@ -160,7 +161,7 @@ def test_the_first_variant_is_the_reference():
     ]
     rows = table_rows(results)
     assert [row['variant'] for row in rows] == ['base', 'better', 'worse']
-    assert [row['change'] for row in rows] == ['+0.0000', '+0.1500', '-0.1500']
+    assert [row['change from base'] for row in rows] == ['+0.0000', '+0.1500', '-0.1500']
     assert (rows[0]['mean'], rows[0]['spread'], rows[1]['spread']) == ('0.5500', '0.0707', None)
     assert (rows[0]['nIoU'], rows[0]['Fa']) == (0.5, 4.0)
 
@@ -242,7 +243,7 @@ def test_the_same_seed_twice_is_one_training(here, one_second, tiny_config, tmp_
     config = tiny_config(VARIANTS)
     (result,) = ablate_recipes(config, minutes=0.5, seeds=[2, 2], only=['base', 'base'], work_dir=tmp_path / 'a')
     assert len(here) == 1
-    assert result.row(0)['IoU by seed'].count(',') == 0
+    assert result.row(result)['IoU by seed'].count(',') == 0
 
 
 def test_a_variant_that_cannot_be_built_stops_before_the_first_training(here, tiny_config, tmp_path):

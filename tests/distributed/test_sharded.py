@@ -141,6 +141,7 @@ def test_full_disk(config, tmp_path, monkeypatch):
         ({'launcher': 'none'}, 'needs several processes: start it with tools/dist_train.sh'),
         ({'optim_wrapper.type': 'AmpOptimWrapper'}, 'with clip_grad, AmpOptimWrapper would clip'),
         ({'optim_wrapper.clip_grad.error_if_nonfinite': True}, 'clip_grad takes max_norm and norm_type alone'),
+        ({'optim_wrapper.optimizer.type': 'mmirstd.MuonAdamW'}, 'MuonAdamW needs whole matrices'),
         ({'custom_hooks.0': dict(type='EMAHook')}, 'EMAHook copies the model'),
     ],
 )

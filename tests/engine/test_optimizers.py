@@ -85,3 +85,6 @@ def test_it_is_built_by_name():
     assert isinstance(optimizer, MuonAdamW)
     with pytest.raises(ValueError, match=r'momentum must lie in \[0, 1\), got 1'):
         MuonAdamW(network().parameters(), momentum=1)
+    for option in ('maximize', 'fused', 'capturable', 'differentiable', 'amsgrad'):
+        with pytest.raises(ValueError, match=f'MuonAdamW: {option} is of AdamW alone'):
+            MuonAdamW(network().parameters(), **{option: True})

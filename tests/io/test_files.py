@@ -44,6 +44,13 @@ def test_refuse_overwriting_takes_empty_folders_only(tmp_path):
         refuse_overwriting([tmp_path / 'link'])
 
 
+def test_refuse_overwriting_sees_that_the_place_can_be_written(tmp_path):
+    (tmp_path / 'notes').touch()
+    for overwrite in (False, True):
+        with pytest.raises(NotADirectoryError, match='notes is no folder to write to'):
+            refuse_overwriting([tmp_path / 'a.csv', tmp_path / 'notes/benchmark.json'], overwrite)
+
+
 def test_a_place_that_is_no_folder(tmp_path, monkeypatch):
     refuse_no_folder(tmp_path)
     refuse_no_folder(tmp_path / 'a/b')

@@ -19,7 +19,7 @@ from mmirstd.apis.planned_run import ReproductionRun
 from mmirstd.checkpoints.convert import convert_weights
 from mmirstd.checkpoints.loading import load_checkpoint
 from mmirstd.models.layers.reparam import switch_to_deploy
-from mmirstd.utils import configs
+from mmirstd.utils import configs, metafiles
 from mmirstd.utils.metafiles import DATASET_NAMES, MetafileError, published_weights
 
 ENDINGS = {name: ending for ending, name in DATASET_NAMES.items()}
@@ -80,6 +80,28 @@ def test_a_reference_without_iou_is_named(entry, tmp_path, monkeypatch):
     monkeypatch.setattr(configs, 'CONFIGS_DIR', tmp_path)
     with pytest.raises(MetafileError, match=r'a.metafile\.yml: PublishedWeights mine: '):
         published_weights()
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('Models: [', 'while parsing a flow node.*line 1'),
+        ('', 'Collections, Models and PublishedWeights are expected, got None'),
+        ('Models:\n  - {Name: mine}', "a model has no Config: {'Name': 'mine'}"),
+        ('Collections:\n  - {Code: here}', "a collection has no Name: {'Code': 'here'}"),
+    ],
+)
+def test_a_damaged_metafile_is_named(text, message, tmp_path, monkeypatch):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a/metafile.yml').write_text(text)
+    monkeypatch.setattr(configs, 'CONFIGS_DIR', tmp_path)
+
+    def read():
+        configs.describe_configs()
+        metafiles.collections()
+
+    with pytest.raises(MetafileError, match=r'a.metafile\.yml: ' + message):
+        read()
 
 
 if __name__ == '__main__':
