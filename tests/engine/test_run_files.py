@@ -129,6 +129,13 @@ def test_a_best_checkpoint_that_is_named_but_not_the_runs_own(make, begun, tmp_p
     assert 'best_IoU_iter_2.pth' in names(tmp_path / 'a')
 
 
+def test_an_outdated_file_that_is_named_twice_is_removed_once(make, begun, tmp_path):
+    shutil.copy(begun, begun.parent / 'iter_1.pth')
+    change(begun, lambda content, info: content['meta'].update(outdated=['iter_1.pth', '/moved/from/iter_1.pth']))
+    make('a', 'resume = True\n').train()
+    assert 'iter_1.pth' not in names(tmp_path / 'a')
+
+
 def test_what_a_checkpoint_needs_is_never_outdated(make, begun, tmp_path):
     change(begun, lambda content, info: content['meta'].update(outdated=['best_IoU_iter_3.pth', 'iter_3.pth']))
     (tmp_path / 'a/.tiny.py.12.tmp').write_text('half')

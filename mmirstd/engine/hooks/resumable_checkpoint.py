@@ -38,7 +38,8 @@ class ResumableCheckpointHook(CheckpointHook):
         """Remove what an interrupted run left half-written, and validate if it still had to."""
         super().before_train(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
-            outdated = (in_folder(name, self.out_dir) for name in (self._resumed or {}).get('outdated') or ())
+            names = (self._resumed or {}).get('outdated') or ()
+            outdated = dict.fromkeys(in_folder(name, self.out_dir) for name in names)  # each once, whatever its path
             kept = checkpoints_in_use(runner.message_hub.runtime_info, self.out_dir, self.filename_tmpl)
             run_id = getattr(runner, 'run_id', None)
             own = [path for path in outdated if path not in kept and was_written_by(run_id, path)]
