@@ -105,7 +105,7 @@ class ReproductionRun:
         elif self.kind == 'packaged':
             words += ['--weights', PACKAGED]
         elif self.weights is not None:
-            words += ['--weights', f'weights/{Path(self.weights).name}']
+            words += ['--weights', f'data/weights/{Path(self.weights).name}']
         if self.options:
             words += ['--cfg-options', *(f'{key}={value!r}' for key, value in self.options.items())]
         return shlex.join(words)

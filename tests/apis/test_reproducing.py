@@ -365,16 +365,16 @@ class TestPlan:
             ),
             dict(models=['simir_repvit-fast_joint_no-nuaa'], datasets=['nuaa'], budget='cpu'),
             dict(models=['sgem_unet-s_joint'], datasets=['irstd1k'], weights='packaged'),
-            dict(models=['alcnet'], datasets=['nuaa'], weights='weights/alcnet_nudt.pth'),
-            dict(models=['sgem_unet-s_nudt'], datasets=['nuaa'], weights='weights/best.pth'),
+            dict(models=['alcnet'], datasets=['nuaa'], weights='data/weights/alcnet_nudt.pth'),
+            dict(models=['sgem_unet-s_nudt'], datasets=['nuaa'], weights='data/weights/best.pth'),
             dict(models=['top-hat'], datasets=['nudt']),
         ],
     )
     def test_the_command_makes_the_run_again(self, arguments, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        (tmp_path / 'weights').mkdir()
+        (tmp_path / 'data/weights').mkdir(parents=True)
         for name in ('alcnet_nudt', 'best'):
-            (tmp_path / f'weights/{name}.pth').write_bytes(b'x')
+            (tmp_path / f'data/weights/{name}.pth').write_bytes(b'x')
         (run,) = plan_runs(**arguments, data_root='data')
         parser = argparse.ArgumentParser()
         add_arguments(parser)
