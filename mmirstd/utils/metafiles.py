@@ -26,7 +26,8 @@ class QuotedResult:
         metrics: In percent, Fa in 1e-6.
         source: Who measured it.
         note: What else is to be known, such as training on several sets.
-        model: The one model of the collection that it is of; None: of all.
+        model: The one model of the collection that it is of; None: of all. Empty: the source does not say of which, so
+            that it stands beside none.
     """
 
     dataset: str

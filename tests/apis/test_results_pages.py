@@ -137,6 +137,14 @@ class TestTables:
         assert len(adgfnet) == 2
         assert all(r['with'] == '-' and r['measured nudt'] == '-' for r in adgfnet)
 
+    def test_a_quote_whose_source_names_no_model_stands_beside_none(self, pages):
+        timed = {'config': 'abcnet-l_nudt', 'params': 73_000_000, 'macs': 8e10, 'ratio': {'median': 20}}
+        results = Results(read_results(pages).records, {'models': [timed]})
+        assert '| ABCNet | NUAA-SIRST | 81.01 |' in TABLES['quotes'](results)
+        rows = [line for line in TABLES['side-by-side'](results).splitlines() if 'ABCNet' in line]
+        assert {row.split('|')[1].strip() for row in rows} == {'`abcnet-l`', '`abcnet-s`'}
+        assert not any('81.01' in row for row in rows)
+
     def test_what_was_not_timed_has_its_counted_cost(self, pages):
         (pages / 'costs').mkdir()
         (pages / 'costs/uiunet_nudt.json').write_text(
@@ -280,6 +288,14 @@ def test_the_committed_pages_are_what_the_records_give():
     assert not stale, f'{stale}: run `make results`'
     metafiles = dict(render_metafiles(ROOT / 'configs', results.records))
     assert not [path for path, text in metafiles.items() if path.read_text(encoding='utf-8') != text]
+
+
+def test_metafiles_have_metrics_of_no_run_without_a_record():
+    recorded = {(r['config'], r['dataset']) for r in read_results(PAGES).records}
+    for path in ROOT.glob('configs/*/metafile.yml'):
+        for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
+            for result in model.get('Results', ()):
+                assert not result['Metrics'] or (model['Name'], result['Dataset']) in recorded, model['Name']
 
 
 def test_committed_records_name_no_folder_of_the_machine():

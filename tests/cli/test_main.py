@@ -80,8 +80,9 @@ def test_models_that_match_nothing(capsys):
 
 
 def test_units_of_the_models_metrics(capsys):
-    assert main(['models', 'sgem_unet-s_additive_nudt']) == 0
-    assert re.search(r'NUDT-SIRST +IoU [\d.]+ %, nIoU [\d.]+ %, Pd [\d.]+ %, Fa [\d.]+e-6\n', capsys.readouterr().out)
+    assert main(['models', 'sgem_unet-s_5500_nudt']) == 0
+    units = r'NUDT-SIRST +IoU [\d.]+ %, nIoU [\d.]+ %, Pd [\d.]+ %, Fa [\d.]+e-6  weights in the package\n'
+    assert re.search(units, capsys.readouterr().out)
 
 
 def test_models_with_weights_in_the_package(capsys):
