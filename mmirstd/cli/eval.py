@@ -76,7 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--json', type=Path, metavar='FILE', help='the report as JSON')
     add('--out', type=Path, metavar='DIR', help='report.md, report.json, metrics.csv, images.csv and more')
     add('--overwrite', action='store_true', help='allow replacing files')
-    add('--breakdown', action='store_true', help='by area and, with --images, by signal-to-clutter ratio')
+    add(
+        '--breakdown',
+        action='store_true',
+        help='by area, distance to the border and, with --images, signal-to-clutter ratio',
+    )
     add('--curves', action='store_true', help='ROC, precision-recall and Pd-Fa; pictures with --out')
     add('--thresholds', type=at_least(2), default=255, metavar='N', help='of the curves (default: %(default)s)')
     add('--worst', type=at_least(0), default=0, metavar='N', help='pictures of the worst images; needs --out')
