@@ -55,12 +55,14 @@ class ReferenceResult:
         iou: Measured.
         images: Number of first images that were measured; None: all.
         without: Ids of images that were left out.
+        size: Height and width to which images (bilinear) and masks (nearest neighbor) were resized; None: they were not.
         options: What differs from the options of the weights, by dotted keys.
     """
 
     iou: float
     images: int | None = None
     without: tuple[str, ...] = ()
+    size: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -68,6 +70,7 @@ class ReferenceResult:
         """What differs from a test of all images with the options of the weights, in words; empty: nothing."""
         words = [f'first {self.images} images'] if self.images else []
         words += [f'without {", ".join(self.without)}'] if self.without else []
+        words += [f'at {self.size} x {self.size}'] if self.size else []
         return ', '.join(words + [f'{key.rpartition(".")[2]} {value}' for key, value in self.options.items()])
 
 
@@ -152,6 +155,7 @@ def _reference(item: Mapping[str, Any]) -> ReferenceResult:
         iou=item['IoU'],
         images=item.get('Images'),
         without=tuple(item.get('Without') or ()),
+        size=item.get('Size'),
         options=item.get('Options') or {},
     )
 

@@ -38,6 +38,9 @@ def metrics_of(data, weights, dataset):
         data_root=str(data),
     )
     cfg = run.test_config()
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    if reference.size:
+        pipeline.insert(-1, dict(type='Resize', scale=(reference.size, reference.size)))
     converted = convert_weights(weights.source, load_checkpoint(data / f'weights/{weights.name}.pth'))
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(cfg.model)
@@ -49,7 +52,9 @@ def metrics_of(data, weights, dataset):
         kept = [i for i in range(len(samples)) if samples.get_data_info(i)['img_id'] not in reference.without]
         assert len(samples) - len(kept) == len(reference.without)
         for i in kept:
-            batch = pseudo_collate([samples[i]])
+            sample = samples[i]
+            sample['data_samples'].set_metainfo({'ori_shape': sample['data_samples'].gt_sem_seg.shape})
+            batch = pseudo_collate([sample])
             evaluator.process(model.test_step(batch), batch)
         return evaluator.evaluate(len(kept))
 
