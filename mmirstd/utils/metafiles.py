@@ -55,7 +55,7 @@ class ReferenceResult:
         iou: Measured.
         images: Number of first images that were measured; None: all.
         without: Ids of images that were left out.
-        size: Height and width to which images (bilinear) and masks (nearest neighbor) were resized; None: they were not.
+        size: Height and width that images (bilinear) and masks (nearest neighbor) were resized to; None: they were not.
         options: What differs from the options of the weights, by dotted keys.
     """
 
