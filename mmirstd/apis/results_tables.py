@@ -1,19 +1,23 @@
 """Tables of the results pages, each a function of the records: no number in them is typed."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from mmirstd.apis.generalization_tables import (
+    best_unseen_table,
+    cross_set_table,
+    empty_table,
+    hard_cases_table,
+    left_out_table,
+)
 from mmirstd.apis.planned_run import Kind
 from mmirstd.apis.results_cells import (
-    DATASETS,
     Record,
     Results,
     TableError,
     fa,
     fraction,
-    num_targets,
     percent,
     table,
     trained_on,
@@ -34,8 +38,6 @@ from mmirstd.utils.metafiles import (
     model_of,
     published_weights,
 )
-
-HARD_IMAGES = 5
 
 
 def main_table(results: Results, *kinds: str) -> str:
@@ -86,44 +88,6 @@ def protocol_spread_table(results: Results) -> str:
             show = fa if name == 'Fa' else fraction
             row[name] = f'{show(min(values))} to {show(max(values))}' if values else '-'
         rows.append(row)
-    return table(rows)
-
-
-def cross_set_table(results: Results) -> str:
-    """Trained on what, tested on what: IoU on each set; in italics where a part of that set was trained on."""
-    cells: dict[tuple[str, str | None], dict[str, str]] = {}
-    for r in results.of_kind('packaged', 'trained', 'published', 'given', 'none'):
-        row = cells.setdefault(weights_key(r), {'weights': f'`{weights_name(r)}`', 'trained on': trained_on(r)})
-        value = fraction(protocol_metrics(r)['IoU'])
-        seen = any(split['dataset'] == r['dataset'] for split in r['weights']['trained_on'])
-        row[r['dataset']] = f'*{value}*' if seen else value
-    columns = ['weights', 'trained on', *DATASETS]
-    return table([{name: row.get(name, '-') for name in columns} for row in cells.values()])
-
-
-def best_unseen_table(results: Results) -> str:
-    """Of each set the highest IoU of weights that were not trained on it."""
-    rows = []
-    for dataset in DATASETS:
-        unseen = [
-            r
-            for r in results.records
-            if r['dataset'] == dataset
-            and protocol_metrics(r)['IoU'] is not None
-            and r['weights']['trained_on']
-            and all(split['dataset'] != dataset for split in r['weights']['trained_on'])
-        ]
-        if unseen:
-            best = max(unseen, key=lambda r: protocol_metrics(r)['IoU'])
-            rows.append(
-                {
-                    'unseen set': dataset,
-                    'best weights': f'`{weights_name(best)}`',
-                    'trained on': trained_on(best),
-                    'IoU': with_interval(best, 'IoU'),
-                    'of': f'{len(unseen)} weights',
-                }
-            )
     return table(rows)
 
 
@@ -195,44 +159,6 @@ def side_by_side_table(results: Results) -> str:
     return table(rows)
 
 
-def empty_table(results: Results) -> str:
-    """False alarms at the threshold 0.5 where there is no target."""
-    rows = []
-    for r in sorted((r for r in results.records if not num_targets(r)), key=lambda r: weights_name(r).lower()):
-        num, false = r['split']['num'], r['faults']['false']
-        rows.append(
-            {
-                'weights': f'`{weights_name(r)}`',
-                'trained on': trained_on(r),
-                'images': f'{num}, {r["dataset"]}',
-                'with a false alarm': f'{len(false) / num:.1%}',
-                'false alarms per image': f'{sum(false.values()) / num:.2f}',
-                'Fa': fa(protocol_metrics(r)['Fa']),
-            }
-        )
-    return table(rows)
-
-
-def hard_cases_table(results: Results) -> str:
-    """Images whose targets the most weights miss, and by how many they were tested."""
-    rows = []
-    for dataset in DATASETS:
-        runs = [r for r in results.records if r['dataset'] == dataset]
-        missed = Counter(img for r in runs for img in r['faults']['missed'])
-        ranked = sorted(missed.items(), key=lambda item: (-item[1], item[0]))[:HARD_IMAGES]
-        for img_id, count in ranked:
-            hit = [weights_name(r) for r in runs if img_id not in r['faults']['missed']]
-            rows.append(
-                {
-                    'set': dataset,
-                    'image': img_id,
-                    'a target missed by': f'{count} of {len(runs)} weights',
-                    'all found by': ', '.join(f'`{name}`' for name in hit[:3]) or '-',
-                }
-            )
-    return table(rows)
-
-
 # Name in the marker of a page -> table; words after the name are arguments.
 TABLES: dict[str, Callable[..., str]] = {
     'main': main_table,
@@ -243,6 +169,7 @@ TABLES: dict[str, Callable[..., str]] = {
     'protocol-spread': protocol_spread_table,
     'cross-set': cross_set_table,
     'best-unseen': best_unseen_table,
+    'left-out': left_out_table,
     'published-weights': published_weights_table,
     'quotes': quotes_table,
     'side-by-side': side_by_side_table,

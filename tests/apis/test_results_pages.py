@@ -124,6 +124,20 @@ class TestTables:
         table = TABLES['best-unseen'](Results(records))
         assert '| NUDT-SIRST | `b` | NUAA-SIRST | 0.5000 [0.400, 0.600] | 2 weights |' in table
 
+    def test_a_set_that_is_left_out_stands_beside_the_best_published_weights(self):
+        records = [
+            record('mine', iou=0.5, kind='trained', config='mine_no-nudt', budget='cpu', trained_on=('NUAA-SIRST',)),
+            record('whole', iou=0.99, kind='trained', config='mine_nudt', budget='cpu'),
+            record('a', iou=0.9),
+            record('b', iou=0.25, trained_on=('IRDST',)),
+            record('c', iou=0.375, trained_on=('X',)),
+        ]
+        found = TABLES['left-out'](Results(records))
+        row = '| NUDT-SIRST | `mine_no-nudt` | 0.5000 [0.400, 0.600] | 0.5000 | 0.9000 | 12.5 | `c` | 0.3750 |'
+        assert row in found
+        assert len(found.splitlines()) == 3
+        assert '| - | - | - | - |' in TABLES['left-out'](Results(records[:3]))
+
     def test_quoted_and_measured_stand_in_columns_of_their_own(self, pages):
         timed = {'config': 'acm-unet_nudt', 'params': 400_000, 'macs': 5e8, 'ratio': {'median': 0.25}}
         table = TABLES['side-by-side'](Results(read_results(pages).records, {'models': [timed]})).splitlines()
