@@ -16,6 +16,7 @@ from mmirstd.apis.training import TrainResult, set_start, train
 from mmirstd.datasets.folder import FolderDataset
 from mmirstd.datasets.published_splits import choose_val
 from mmirstd.io.files import refuse_no_folder, write_atomically
+from mmirstd.io.ids import refuse_unwritable
 from mmirstd.io.tables import text_rows
 from mmirstd.utils.configs import DEFAULT_MODEL
 from mmirstd.utils.data_root import iter_datasets
@@ -89,6 +90,7 @@ def finetune(
     ids = FolderDataset(data_root=folder, pipeline=[]).img_ids
     if len(ids) < LEAST_IMAGES:
         raise OptionError(f'{folder} has {len(ids)} images with masks: fine-tuning needs at least {LEAST_IMAGES}')
+    refuse_unwritable(ids, str(folder))
     val = choose_val(ids, VAL_SHARE)
     parts = {'train': [i for i in ids if i not in set(val)], 'val': val}
     set_folder(cfg, folder, {part: osp.abspath(osp.join(cfg.work_dir, 'splits', f'{part}.txt')) for part in parts})

@@ -193,7 +193,9 @@ def _linked(
     waiting = iter(samples)
     for prediction in stream:
         for sample in waiting:
-            linker = linkers.setdefault(os.path.dirname(sample.get('img_path', '')), Linker())
+            folder = os.path.dirname(sample.get('img_path', ''))
+            if (linker := linkers.get(folder)) is None:
+                linker = linkers[folder] = Linker()
             if sample['img_id'] == prediction.detections.name:
                 yield prediction, linker(prediction.detections)
                 break

@@ -15,7 +15,7 @@ from mmirstd.apis.prediction import Prediction
 from mmirstd.io.files import whole_file
 from mmirstd.io.names import flat_name
 from mmirstd.io.tables import plain
-from mmirstd.io.video import DEFAULT_FPS, VIDEO_EXTENSIONS, Frame, FrameReader, video_writer
+from mmirstd.io.video import DEFAULT_FPS, VIDEO_EXTENSIONS, Frame, FrameReader, VideoSizeError, video_writer
 from mmirstd.ops.detections import COLUMNS
 from mmirstd.utils.progress import progress_bar
 from mmirstd.visualization.frames import draw_frame
@@ -95,7 +95,7 @@ def write_sequence(
     name: str,
     path: str,
     files: Mapping[str, Path],
-    failures: Mapping[str, str],
+    failures: dict[str, str],
     fps: float | None = None,
     link: bool = False,
 ) -> SequenceSummary:
@@ -106,7 +106,8 @@ def write_sequence(
         name: Of the sequence.
         path: Its file.
         files: See :func:`infer_sequence`.
-        failures: Why there is no prediction for frames: ``PATH, frame N`` and the reason.
+        failures: Why there is no prediction for frames: ``PATH, frame N`` and the reason. Takes ``PATH, video`` if
+            OpenCV cannot write one of that size.
         fps: Frames in a second; None: 25.
         link: Whether detections are joined into tracks.
     """
@@ -131,7 +132,10 @@ def write_sequence(
             summary.targets += len(found)
             if video:
                 labels = ['' if number is None else str(number) for number in numbers] if link else []
-                video(draw_frame(prediction.image, found.boxes, labels, frame_title(name, frame)))
+                try:
+                    video(draw_frame(prediction.image, found.boxes, labels, frame_title(name, frame)))
+                except VideoSizeError as error:  # the tables are written all the same
+                    failures[f'{path}, video'], video = str(error), None
     summary.tracks = len(tracks)
     return summary
 

@@ -14,13 +14,14 @@ from mmirstd.datasets.prepare.splits import draw_lists, group_by_sequence
 from mmirstd.datasets.prepare.writing import Link, OutputFile, compare, write
 from mmirstd.io.annotations import AnnotationError
 from mmirstd.io.files import encode_png, refuse_no_folder, refuse_overwriting
+from mmirstd.io.ids import refuse_unwritable
 from mmirstd.io.images import drop_alpha, read_image, refuse_non_finite
 from mmirstd.ops.components import label_components
 from mmirstd.ops.growing import Growth, Polarity
 from mmirstd.ops.target_statistics import to_gray
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
-from mmirstd.utils.text import count_of
+from mmirstd.utils.text import count_of, did_you_mean
 from mmirstd.visualization.label_sheet import SheetView, cut_view, draw_label_sheet
 
 SHEET = 'grown_targets.png'
@@ -126,15 +127,18 @@ def convert_labels(
     growth = _check(to, level, ring, window, polarity, split, by_sequence, seed, sheet)
     out = Path(out)
     refuse_no_folder(out)
+    if images is not None and out.resolve().is_relative_to(Path(images).resolve()):
+        raise ArgumentError(f'--out {out} lies in --images {images}: what is written would be read as images')
     kind, items = find_items(source, images)
     if images is None and (to == 'masks' and kind == 'targets'):
         raise ArgumentError(f'{source}: masks are grown in the boxes of detections: --images DIR is needed')
     report = LabelReport(kind, out)
-    done, views = [], _LeastClear(sheet)
+    _check_splits([item.id for item in items], source, split, by_sequence)
+    done, views, seen = [], _LeastClear(sheet), set()
     problems: dict[str, list[str]] = {}
     for item in progress_bar(items, 'converting'):
         try:
-            converted = _convert(item, to, growth, categories, report, views)
+            converted = _convert(item, to, growth, categories, seen, report, views)
         except AnnotationError as error:
             problems[item.id] = error.args[0] if isinstance(error.args[0], list) else [str(error)]
         except ValueError as error:
@@ -142,6 +146,9 @@ def convert_labels(
         else:
             done.append(converted)
     _judge(problems, len(items), skip_bad, report)
+    if unknown := [c for c in categories or () if c not in seen]:
+        known = ', '.join(_order(seen)) or 'none'
+        raise ArgumentError(f'--categories {unknown[0]}: {source} has {known}{did_you_mean(unknown[0], seen)}')
     report.images = len(done)
     report.categories = _order({t.annotation.category for c in done for t in c.targets}) or ['target']
     parts = _draw(done, split, by_sequence, seed, report)
@@ -176,15 +183,27 @@ def _check(
         raise ArgumentError(str(error)) from error
 
 
+def _check_splits(
+    ids: Sequence[str], source: str | Path, split: Sequence[float] | None, by_sequence: str | None
+) -> None:
+    """See that splits can be drawn and written, before images are read."""
+    if split is not None:
+        refuse_unwritable(ids, str(source))
+        if by_sequence is not None:
+            group_by_sequence({i: i for i in ids}, by_sequence)
+
+
 def _convert(
     item: LabelItem,
     to: str,
     growth: Growth,
     categories: Sequence[str] | None,
+    seen: set[str],
     report: LabelReport,
     views: '_LeastClear',
 ) -> ConvertedImage:
     found = item.read()
+    seen.update(a.category for a in found.annotations)
     if categories is not None:
         found.annotations = [a for a in found.annotations if a.category in categories]
     image = None if item.path is None else read_image(item.path)

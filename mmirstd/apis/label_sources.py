@@ -2,12 +2,13 @@
 
 import json
 import os.path as osp
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmirstd.datasets.layout import index_files
+from mmirstd.evaluation.analysis.pairing import file_id
 from mmirstd.io.annotations import AnnotatedImage, Annotation, AnnotationError, checked_size, finite_numbers
 from mmirstd.io.coco import read_coco
 from mmirstd.io.ids import SplitFileError, resolve_entries
@@ -79,7 +80,10 @@ def find_items(source: str | Path, images: str | Path | None) -> tuple[str, list
             raise FileNotFoundError(f'{images}: holds no images ({", ".join(IMAGE_EXTENSIONS)})')
     elif kind in ('coco', 'yolo'):
         raise ArgumentError(f'{source}: annotations of {kind.upper()} need the folder of their images: --images DIR')
-    entries = {'coco': _coco, 'targets': _targets, 'yolo': _yolo, 'masks': _masks}[kind](source)
+    if kind == 'masks':
+        entries = _unique(_masks(source, index or {}), source)
+    else:
+        entries = {'coco': _coco, 'targets': _targets, 'yolo': _yolo}[kind](source)
     names = {name.replace('\\', '/').removeprefix('./'): entry for name, entry in entries}
     if index is None:
         return kind, [LabelItem(_stem(name), None, source, names[name]) for name in sorted(names)]
@@ -148,8 +152,10 @@ def _yolo(folder: str) -> Iterator[tuple[str, Any]]:
             yield name, lambda size, path=path, name=name: AnnotatedImage(name, size, read_yolo(path, size))
 
 
-def _masks(folder: str) -> Iterator[tuple[str, Any]]:
-    for name, path in index_files(folder, ('',), nested=True).items():
+def _masks(folder: str, images: Container[str]) -> Iterator[tuple[str, Any]]:
+    """Masks by the name of their image: their own, unless it has one of the usual endings, such as ``_pixels0``."""
+    for own, path in index_files(folder, ('',), nested=True).items():
+        name = own if own in images else file_id(own)
         yield name, lambda _, path=path, name=name: _from_mask(path, name)
 
 

@@ -12,7 +12,7 @@ from mmseg.datasets import MultiImageMixDataset
 from mmseg.registry import DATASETS
 
 from mmirstd.apis.configuration import OptionError
-from mmirstd.io.names import flat_name, sample_names
+from mmirstd.io.names import file_names, flat_name, sample_names
 from mmirstd.utils.random_state import seed_generators
 from mmirstd.visualization.stages import Stage
 
@@ -70,7 +70,7 @@ def load_datasets(cfg: Config, split: str) -> list[BrowsedDataset]:
     for dataset, augment in find_datasets(DATASETS.build(loader['dataset'])):
         dataset.full_init()
         names = sample_names(dataset)
-        names = [flat_name(names[dataset.get_data_info(i)['img_path']]) for i in range(len(dataset))]
+        names = file_names(flat_name(names[dataset.get_data_info(i)['img_path']]) for i in range(len(dataset)))
         described = getattr(dataset, 'split_info', {})
         name = f'{described.get("dataset", type(dataset).__name__)} {described.get("name", split)}'
         parts.append(BrowsedDataset(name, dataset, names, augment))

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--split', choices=['train', 'val', 'test'], default='train', help='default: train')
     add('--out-dir', metavar='DIR', help='default: work_dirs/CONFIG/browse_SPLIT')
     add('--num', type=int, default=4, help='samples to draw at random (default: 4; 0 for none)')
-    add('--ids', nargs='+', default=[], metavar='ID', help='draw these instead')
+    add('--ids', nargs='+', action='extend', default=[], metavar='ID', help='draw these instead')
     add('--seed', type=int, default=0, help='of the choice and of the augmentation (default: 0)')
     add('--per-picture', type=int, default=1, metavar='N', help='samples side by side (default: 1)')
     add('--panel-size', type=int, default=256, metavar='PIXELS', help='long side of an image (default: 256)')

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         '--categories',
         nargs='+',
+        action='extend',
         metavar='NAME',
         help='take only these, as the source names or numbers them; default: all',
     )

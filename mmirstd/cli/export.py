@@ -20,10 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--channels', type=int, choices=[1, 3], default=1, help='of the images: 1, gray (default), or 3, RGB')
     add('--dtype', choices=['uint8', 'float32'], default='uint8', help='of the images (default: uint8)')
     add('--threshold', type=float, help="goes into the file; default: the weights' operating point, or the model's own")
-    add('--images', nargs='+', metavar='IMAGES', help='compare on these; default: synthetic scenes')
+    add('--images', nargs='+', action='extend', metavar='IMAGES', help='compare on these; default: synthetic scenes')
     add('--tolerance', type=float, default=1e-3, metavar='P', help='largest difference of probability (default: 1e-3)')
     add('--int8', action='store_true', help='also write NAME.int8.onnx, in 8 bits, and measure both')
-    add('--calibrate-images', nargs='+', metavar='IMAGES', help='training images to take the ranges of 8 bits from')
+    add(
+        '--calibrate-images',
+        nargs='+',
+        action='extend',
+        metavar='IMAGES',
+        help='training images to take the ranges of 8 bits from',
+    )
     add('--data-root', metavar='DIR', help='folder of the dataset: IoU, Pd and Fa of both on the validation split')
     add('--overwrite', action='store_true', help='replace files that exist')
     add_cfg_options(parser)

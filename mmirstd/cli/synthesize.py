@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f'--{split}', type=int, default=num, metavar='N', help=f'{split} scenes (default {num})')
     parser.add_argument('--size', type=int, nargs=2, default=(256, 256), metavar=('H', 'W'))
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--scene', nargs='+', default=[], metavar='KEY=VALUE', help='fields of SceneConfig')
+    parser.add_argument(
+        '--scene', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='fields of SceneConfig'
+    )
     parser.add_argument('--workers', type=int, help='processes; the result is the same')
     parser.add_argument('--overwrite', action='store_true', help='replace scenes that were written to OUT before')
 

@@ -25,6 +25,19 @@ class SplitFileError(UserError, ValueError):
     """A split that cannot be read, or that does not say which images it means."""
 
 
+def refuse_unwritable(ids: Iterable[str], source: str) -> None:
+    """See that ids can stand in a text file of UTF-8; names of files can be other bytes.
+
+    Raises:
+        SplitFileError: Naming the first that cannot.
+    """
+    for name in ids:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise SplitFileError(f'{source}: the name {name!r} is no UTF-8 and cannot stand in a split') from None
+
+
 def decode_text(content: bytes, source: str) -> str:
     """Decode UTF-8 or UTF-16, with a byte-order mark or without.
 

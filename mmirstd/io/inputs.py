@@ -10,6 +10,7 @@ import numpy as np
 
 from mmirstd.io.images import IMAGE_EXTENSIONS
 from mmirstd.io.names import file_names, image_id
+from mmirstd.utils.text import natural_key
 
 Image = str | Path | np.ndarray
 
@@ -68,7 +69,8 @@ def _expand(path: str) -> list[dict[str, Any]]:
         root = os.path.dirname(plain)
     else:
         raise FileNotFoundError(f'there is no image {path}')
-    if not (images := sorted(p for p in found if p.lower().endswith(IMAGE_EXTENSIONS) and _may_be_image(p))):
+    images = sorted((p for p in found if p.lower().endswith(IMAGE_EXTENSIONS) and _may_be_image(p)), key=natural_key)
+    if not images:
         raise FileNotFoundError(f'{what} {path} holds no images ({", ".join(IMAGE_EXTENSIONS)})')
     return [
         {'img_path': image, 'img_id': os.path.splitext(os.path.relpath(image, root or os.curdir))[0]}

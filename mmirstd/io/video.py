@@ -1,5 +1,6 @@
 """Sequences of frames in one file, read one frame at a time: videos through OpenCV, and TIFF files of several pages."""
 
+import math
 import mmap
 import os
 import struct
@@ -14,6 +15,7 @@ import numpy as np
 from mmirstd.io.files import whole_file
 from mmirstd.io.images import drop_alpha
 from mmirstd.io.tiff import TiffImage, tiff_pages
+from mmirstd.utils.errors import UserError
 
 VIDEO_EXTENSIONS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.ts')
 DEFAULT_FPS = 25.0
@@ -41,7 +43,7 @@ def is_sequence(path: str | os.PathLike) -> bool:
         return False
     try:
         return len(tiff_pages(_mapped(path))) > 1
-    except (ValueError, struct.error, IndexError):
+    except (OSError, ValueError, struct.error, IndexError):  # whoever reads it says why
         return False
 
 
@@ -127,7 +129,7 @@ def video_writer(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray]
         fps: Frames in a second.
 
     Raises:
-        ValueError: If OpenCV cannot write a video of that size; the message names the file.
+        VideoSizeError: If OpenCV cannot write a video of that size; the message names the file.
     """
     writer, size = None, (0, 0)
 
@@ -135,9 +137,10 @@ def video_writer(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray]
         nonlocal writer, size
         if writer is None:
             size = tuple(side + side % 2 for side in picture.shape[:2])  # the colors have half the size
-            writer = cv2.VideoWriter(str(name), cv2.VideoWriter_fourcc(*'mp4v'), fps, size[::-1])
+            writer = cv2.VideoWriter(str(name), cv2.VideoWriter_fourcc(*'mp4v'), _writable_rate(fps), size[::-1])
             if not writer.isOpened():
-                raise ValueError(f'{path}: OpenCV cannot write a video of {size[1]}x{size[0]}')
+                writer = None
+                raise VideoSizeError(f'{path}: OpenCV cannot write a video of {size[1]}x{size[0]} at {fps:g} frames/s')
         frame = np.zeros((*size, 3), np.uint8)
         part = picture[: size[0], : size[1], ::-1]
         frame[: part.shape[0], : part.shape[1]] = part
@@ -155,6 +158,20 @@ def video_writer(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray]
             if writer is not None:
                 writer.release()
             name.unlink(missing_ok=True)
+
+
+def _writable_rate(fps: float) -> float:
+    """The next rate that MPEG-4 can have: it divides a second into at most 65,535, and OpenCV gives it decimals.
+
+    >>> _writable_rate(59.9401), _writable_rate(119.983), _writable_rate(1000.5)
+    (59.9401, 119.98, 1000.5)
+    """
+    decimals = math.floor(math.log10(65_535 / fps))
+    return fps if decimals >= 3 else round(fps, max(decimals, 0))
+
+
+class VideoSizeError(UserError, ValueError):
+    """A video that OpenCV cannot write."""
 
 
 class _NoFrameError(Exception):

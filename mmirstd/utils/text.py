@@ -1,5 +1,6 @@
 """Text for messages."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -20,6 +21,15 @@ def shorten(text: str, most: int) -> str:
     'a file ...'
     """
     return text if len(text) <= most else f'{text[: most - 3]}...'
+
+
+def natural_key(text: str) -> list[str | int]:
+    """A key that sorts numbers in texts by their value: frame 2 comes before frame 10.
+
+    >>> sorted(['10.png', '2.png', '1.png'], key=natural_key)
+    ['1.png', '2.png', '10.png']
+    """
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split('([0-9]+)', text))]
 
 
 def as_list(names: str | Sequence[str]) -> list[str]:

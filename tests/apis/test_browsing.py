@@ -8,11 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
 from mmirstd.apis import browsing
-from mmirstd.apis.browsing import load
+from mmirstd.apis.browsing import load, picture_files
 from mmirstd.apis.tracing import find_datasets, load_datasets, trace
+from mmirstd.io.files import write_png
 from mmirstd.ops.target_statistics import target_statistics
 
 
@@ -51,6 +53,16 @@ def test_pictures_depend_on_the_seed_alone(browse, tiny_config):
     assert all(np.array_equal(again[name], first[name]) for name in both)
     assert browse(config, '--ids', '3', '--seed', '1', '--out-dir', 'other') is None
     assert not np.array_equal(pictures('other')['3.png'], again['3.png'])
+
+
+def test_samples_of_like_names_have_pictures_of_their_own(tmp_path):
+    for name in ('41/1', '41_1'):
+        write_png(tmp_path / f'images/{name}.png', np.zeros((32, 32), np.uint8))
+        write_png(tmp_path / f'masks/{name}.png', np.zeros((32, 32), np.uint8))
+    dataset = dict(type='mmirstd.FolderDataset', data_root=str(tmp_path), pipeline=[])
+    (part,) = load_datasets(Config({'train_dataloader': {'dataset': dataset}}), 'train')
+    files = [name for name, _ in picture_files([(part, 0), (part, 1)], 1, [part])]
+    assert len(set(files)) == 2
 
 
 def test_several_in_a_picture(browse, tiny_config):

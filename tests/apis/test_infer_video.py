@@ -159,6 +159,16 @@ def test_tracks_in_table_and_picture(run, monkeypatch):
     assert plain.shape == tracked.shape == (352, 528, 3)
 
 
+def test_frames_are_linked_by_their_numbers(run):
+    Path('flight').mkdir()
+    for i in range(12):
+        cv2.imwrite(f'flight/{i}.png', scene(i))
+    assert run('flight', '--link', '--no-pictures') == 0
+    rows = table('out/targets.csv')
+    assert [row['image'] for row in rows[::2]] == [str(i) for i in range(12)]
+    assert {row['track'] for row in rows} == {'', '1', '2'}
+
+
 def test_the_extra_is_named(monkeypatch, run):
     monkeypatch.setitem(sys.modules, 'trackers', None)
     with pytest.raises(MissingExtraError, match=r"pip install 'mmirstd\[video\]'"):

@@ -12,7 +12,7 @@ from mmirstd.datasets import FolderDataset
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
 from mmirstd.io.annotations import AnnotationError
 from mmirstd.io.files import write_png
-from mmirstd.io.ids import read_ids
+from mmirstd.io.ids import SplitFileError, read_ids
 from mmirstd.io.images import read_image
 from mmirstd.utils.errors import ArgumentError, MissingExtraError
 
@@ -310,6 +310,52 @@ def test_nothing_is_replaced(images, tmp_path):
     mine = coco(tmp_path / 'c/annotations.json', [{'image_id': 0, 'bbox': [14, 6, 13, 13]}])
     with pytest.raises(FileExistsError, match='would replace what is read here'):
         convert_labels(mine, tmp_path / 'c', 'coco', images=images, overwrite=True)
+
+
+def test_categories_that_never_occur_are_refused(images, tmp_path, call):
+    source = coco(tmp_path / 'c.json', [{'image_id': i, 'category_id': i + 1, 'bbox': [14, 6, 13, 13]} for i in (0, 1)])
+    with pytest.raises(ArgumentError, match=r'--categories Plane: .*c.json has .*plane.*did you mean plane'):
+        convert_labels(source, tmp_path / 'out', images=images, categories=['Plane'])
+    assert not (tmp_path / 'out').exists()
+    options = ['--images', images, '--categories', 'plane', '--categories', 'bird']
+    assert call('convert', 'labels', source, '--out', tmp_path / 'out', *options) == 0
+    assert [mask_of(tmp_path / 'out', name).any() for name in ('a/1', 'a/2', 'b/1')] == [True, True, False]
+
+
+def test_outputs_do_not_become_inputs(images, tmp_path):
+    source = coco(tmp_path / 'c.json', [{'image_id': 0, 'bbox': [14, 6, 13, 13]}])
+    for out in (images, images / 'a/out'):
+        with pytest.raises(ArgumentError, match='what is written would be read as images'):
+            convert_labels(source, out, images=images)
+    assert convert_labels(source, tmp_path, images=images).images == 3  # images/ is its own folder of images
+    assert convert_labels(source, tmp_path, images=images).written == 0
+
+
+def test_usual_endings_of_masks_are_not_of_the_image(tmp_path):
+    _, image = gaussian((12, 20))
+    write_png(tmp_path / 'masks/Misc_1_pixels0.png', np.where(image > 60, 255, 0).astype(np.uint8))
+    write_png(tmp_path / 'images/Misc_1.png', image)
+    for folder in (None, tmp_path / 'images'):
+        out = tmp_path / f'out_{folder is None}'
+        convert_labels(tmp_path / 'masks', out, 'coco', images=folder)
+        content = json.loads((out / 'annotations.json').read_text())
+        assert [i['file_name'] for i in content['images']] == ['Misc_1.png']
+        assert len(content['annotations']) == 1
+    write_png(tmp_path / 'images/Misc_1_pixels0.png', image)
+    (tmp_path / 'images/Misc_1.png').unlink()
+    convert_labels(tmp_path / 'masks', tmp_path / 'own', 'coco', images=tmp_path / 'images')
+    assert 'Misc_1_pixels0.png' in (tmp_path / 'own/annotations.json').read_text()
+
+
+def test_what_no_split_can_say_is_refused_before_images_are_read(images, tmp_path, monkeypatch):
+    source = coco(tmp_path / 'c.json', [])
+    monkeypatch.setattr('mmirstd.apis.label_conversion.read_image', lambda path: pytest.fail('an image was read'))
+    options = {'images': images, 'split': [0.5, 0.5, 0]}
+    with pytest.raises(ArgumentError, match='no regular expression'):
+        convert_labels(source, tmp_path / 'out', **options, by_sequence='(')
+    write_png(images / 'bild\udcfc.png', gaussian((12, 20))[1])
+    with pytest.raises(SplitFileError, match=r"c\.json: the name 'bild\\udcfc' is no UTF-8"):
+        convert_labels(source, tmp_path / 'out', **options)
 
 
 def test_splits_divide_no_sequence_and_no_equal_images(tmp_path):

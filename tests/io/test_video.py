@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from mmirstd.io.video import FrameReader, is_sequence, video_writer
+from mmirstd.io.video import FrameReader, VideoSizeError, is_sequence, video_writer
 
 
 def frames(number, size=(48, 64)):
@@ -98,6 +98,31 @@ def test_a_video_without_a_frame(tmp_path, monkeypatch):
     reader.number = 0
     assert list(reader) == []
     assert reader.lost == 'there is no frame'
+
+
+@pytest.mark.parametrize('fps', [59.9401, 100.123, 119.983, 239.974, 1000.5])
+def test_a_video_of_any_rate(tmp_path, fps):
+    with video_writer(tmp_path / 'x.mp4', fps) as write_frame:
+        for frame in frames(3):
+            write_frame(frame)
+    reader = FrameReader(tmp_path / 'x.mp4')
+    assert reader.number == 3
+    assert reader.fps == pytest.approx(fps, rel=1e-3)
+
+
+def test_a_video_that_cannot_be_written_says_its_size(tmp_path):
+    with (
+        video_writer(tmp_path / 'x.mp4', 25) as write_frame,
+        pytest.raises(VideoSizeError, match=r'x\.mp4: .* 9000x20 at 25 frames'),
+    ):
+        write_frame(np.zeros((20, 9000, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tiff_that_cannot_be_opened_is_no_sequence(tmp_path, monkeypatch):
+    (tmp_path / 'x.tif').write_bytes(b'II*')
+    monkeypatch.setattr('mmirstd.io.video._mapped', lambda path: (_ for _ in ()).throw(PermissionError(path)))
+    assert not is_sequence(tmp_path / 'x.tif')
 
 
 def test_an_annotated_video(tmp_path):
