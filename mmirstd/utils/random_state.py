@@ -14,7 +14,7 @@ RNGState = dict[str, Any]
 def rng_state() -> RNGState:
     """States of the generators of Python, NumPy and torch in this process; plain data, which a checkpoint may hold."""
     state = {'python': random.getstate(), 'numpy': np.random.get_state(), 'torch': torch.get_rng_state()}  # noqa: NPY002
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # in the forked worker of a loader it cannot be
         state['cuda'] = torch.cuda.get_rng_state()
     return state
 

@@ -54,6 +54,19 @@ def test_single_pixels_survive_shrinking_in_the_image():
     assert np.abs(shrunk - reference).max() <= 0.5
 
 
+def test_an_axis_that_shrinks_is_averaged_beside_one_that_grows():
+    """A column of 1,000 brought to 256 holds its light wherever it is, and a row that grows is a bilinear one."""
+    for column in range(400, 420):
+        img = np.zeros((200, 1000, 1), np.uint8)
+        img[:, column] = 200
+        resized = AlignedResize(scale=(256, 256))({'img': img})['img'][..., 0].astype(float)
+        np.testing.assert_allclose(resized.sum(1), 200 * 256 / 1000, atol=1.5)
+    img = np.zeros((100, 300, 1), np.uint8)
+    img[50] = 200
+    resized = AlignedResize(scale=(256, 256))({'img': img})['img'][..., 0]
+    np.testing.assert_array_equal(resized[:, 0], cv2.resize(img[:, 0], (1, 256), interpolation=cv2.INTER_LINEAR)[:, 0])
+
+
 def test_enlarging_is_bilinear():
     before = sample()
     after = AlignedResize(scale=(100, 80))(dict(before))['img']

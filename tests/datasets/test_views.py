@@ -13,7 +13,7 @@ from PIL import Image
 from small_sets import write
 
 from mmirstd.datasets import FolderDataset, IndexedViews, NUAASIRSTDataset, WeightedSetsSampler
-from mmirstd.utils.random_state import rng_state
+from mmirstd.utils.random_state import rng_state, seeded
 
 LOAD = [dict(type='mmirstd.LoadIRImage'), dict(type='mmirstd.LoadTargetMask')]
 VIEW = [
@@ -66,6 +66,17 @@ def test_a_view_is_the_same_whenever_it_is_drawn(folder):
     assert state['numpy'][2] == rng_state()['numpy'][2]
     assert torch.equal(state['torch'], rng_state()['torch'])
     assert before['python'] == state['python']
+
+
+def test_a_worker_starts_no_cuda(monkeypatch):
+    """In a forked worker, CUDA is there and cannot be started."""
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.is_initialized', lambda: False)
+    monkeypatch.setattr('torch.cuda.get_rng_state', lambda: pytest.fail('CUDA was started'))
+    with seeded(3):
+        first = torch.rand(3)
+    with seeded(3):
+        assert torch.equal(torch.rand(3), first)
 
 
 def test_more_views_leave_those_before_them(folder):

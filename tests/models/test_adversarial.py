@@ -153,6 +153,15 @@ def test_ignored_pixels_change_nothing(model):
     assert losses['loss_mdfa'] == 0
 
 
+def test_the_discriminator_learns_whatever_the_generators_take_from_it(model):
+    torch.manual_seed(0)
+    inputs, samples = torch.randn(1, 1, 32, 32), [sample((torch.rand(1, 32, 32) > 0.9).long())]
+    expected = model.eval().part_losses('discriminator', inputs, samples)
+    model.loss_adversarial.loss_weight = 0.0
+    torch.testing.assert_close(model.part_losses('discriminator', inputs, samples), expected)
+    assert model.part_losses('generator1', inputs, samples)['loss_adversarial'] == 0
+
+
 def test_bfloat16_autocast_trains(model):
     inputs, label = torch.randn(2, 1, 32, 32), (torch.rand(2, 1, 32, 32) > 0.9).long()
     plain = model.eval().loss(inputs, [sample(x) for x in label])

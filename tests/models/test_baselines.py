@@ -361,6 +361,14 @@ def test_side_outputs_warm_up_with_the_finest_alone(own_size):
     torch.testing.assert_close(head.eval()(maps), fused)
 
 
+def test_ignored_pixels_hide_no_target_at_the_size_of_a_side_output():
+    head = SideOutputHead([4], own_size=True)
+    label = torch.zeros(1, 4, 6, dtype=torch.long)
+    label[0, 0, 0], label[0, 1, 1], label[0, 2, 3] = 1, 255, 255
+    label[0, :2, 4:] = 255
+    assert head._coarse_label(label, torch.Size((2, 3))).tolist() == [[[1, 0, 255], [0, 0, 0]]]
+
+
 class OfMaps(torch.nn.Module):
     """A head that takes its maps one by one, as ``torch.export`` gives them."""
 

@@ -253,11 +253,22 @@ def test_registered_losses_refuse_what_they_cannot_train(name):
         loss(torch.zeros(1, 1, 4, 4), label, weight=torch.ones(1, 4, 4))
 
 
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_has_a_gradient_where_a_pixel_is_surely_right(gamma):
+    logits = torch.tensor([[20.0, -200.0, 0.5]], requires_grad=True)
+    loss = functional.focal_loss(logits, torch.tensor([[1.0, 0, 1]]), torch.ones(1, 3, dtype=torch.bool), gamma, None)
+    loss.backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad[0, 2] < 0
+
+
 def test_abstract_and_misbuilt_losses():
     with pytest.raises(NotImplementedError):
         losses.BinaryLoss()(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
     with pytest.raises(ValueError, match=r'gamma=2.0 must not be negative, and alpha=1 in \(0, 1\)'):
         losses.BinaryFocalLoss(alpha=1)
+    with pytest.raises(ValueError, match="SoftIoULoss: loss_name='iou' must begin with 'loss_'"):
+        losses.SoftIoULoss(loss_name='iou')
     with pytest.raises(ValueError, match='losses of mmirstd'):
         losses.PointSampledLoss(losses=[])
     with pytest.raises(ValueError, match='importance_ratio=2'):

@@ -39,11 +39,14 @@ class AlignedResize(Resize):
         if self.keep_ratio:
             size = mmcv.rescale_size((width, height), size)
         size = tuple(max(extent, 1) for extent in size)
-        shrinks = size[0] < width or size[1] < height
         gray = equal_channel(img)  # channels are resized apart: the result is the same, in a third of the time
-        img = cv2.resize(
-            img if gray is None else gray, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        img = img if gray is None else gray
+        # OpenCV averages only where both axes shrink: one that shrinks comes first, and one that grows then.
+        smaller = min(size[0], width), min(size[1], height)
+        if smaller != (width, height):
+            img = cv2.resize(img, smaller, interpolation=cv2.INTER_AREA)
+        if smaller != size:
+            img = cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
         if gray is not None:
             img = cv2.merge([img] * 3)
         # OpenCV drops an axis of one channel.

@@ -112,8 +112,14 @@ class SideOutputHead(BinaryHead):
         self, logits: Tensor, label: Tensor, modules: nn.ModuleList | None = None, own_size: bool = False
     ) -> dict[str, Tensor]:
         if own_size:
-            label = F.adaptive_max_pool2d(label[:, None].float(), logits.shape[2:])[:, 0].long()
+            label = self._coarse_label(label, logits.shape[2:])
         return self.mask_losses(self._at_label_size(logits, label), label, modules)
+
+    def _coarse_label(self, label: Tensor, size: torch.Size) -> Tensor:
+        """Targets where any pixel below them is; ignored where all are."""
+        pixels = torch.stack([label == 1, label != self.ignore_index], 1).float()
+        target, counts = F.adaptive_max_pool2d(pixels, size).long().unbind(1)
+        return torch.where(counts > 0, target, self.ignore_index)
 
     def _probability(self, logits: Tensor, label: Tensor) -> dict[str, Tensor]:
         return self.log_values(self._at_label_size(logits, label), label)

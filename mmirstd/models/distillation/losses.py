@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mmirstd.models.distillation import functional
 from mmirstd.models.losses.functional import binary_cross_entropy, dice_loss
+from mmirstd.models.losses.losses import trained_name
 from mmirstd.registry import MODELS
 
 
@@ -13,14 +14,15 @@ class DistillationLoss(nn.Module):
 
     Args:
         loss_weight: Factor of the loss.
-        loss_name: Its key in the log; must begin with 'loss_' to be part of the sum that is trained.
+        loss_name: Its key in the log; begins with 'loss_'.
+
+    Raises:
+        ValueError: If the name begins otherwise.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_distill') -> None:
         super().__init__()
-        if not loss_name.startswith('loss_'):
-            raise ValueError(f"{type(self).__name__}: {loss_name=} must begin with 'loss_', or it is not trained")
-        self.loss_weight, self.loss_name = loss_weight, loss_name
+        self.loss_weight, self.loss_name = loss_weight, trained_name(self, loss_name)
 
     def compute(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the unweighted loss."""

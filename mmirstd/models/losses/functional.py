@@ -47,7 +47,9 @@ def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, gamma: float = 2.0
     logits, target, valid = _flatten(logits, target, valid)
     error = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
     p = logits.sigmoid()
-    loss = error * (p + target - 2 * p * target) ** gamma
+    # Where a pixel is right beyond the precision of its type, the power of 0 has no slope if gamma is below 1.
+    distance = (p + target - 2 * p * target).clamp(min=torch.finfo(p.dtype).tiny)
+    loss = error * distance**gamma
     if alpha is not None:
         loss = loss * (alpha * target + (1 - alpha) * (1 - target))
     return torch.where(valid, loss, 0 * loss).sum() / target.sum().clamp(min=1)

@@ -8,18 +8,32 @@ from mmirstd.models.losses import functional
 from mmirstd.registry import MODELS
 
 
+def trained_name(loss: nn.Module, name: str) -> str:
+    """Return the name of a loss, of which MMEngine adds up those that say so.
+
+    Raises:
+        ValueError: if the loss would not be a part of the sum that is trained.
+    """
+    if not name.startswith('loss_'):
+        raise ValueError(f"{type(loss).__name__}: loss_name={name!r} must begin with 'loss_', or it is not trained")
+    return name
+
+
 class BinaryLoss(nn.Module):
     """A loss of one target logit against labels 0, 1 and `ignore_index`.
 
     Args:
         loss_weight: factor of the loss.
-        loss_name: its key in the log; must begin with 'loss_' to be part of the sum that is trained.
+        loss_name: its key in the log; begins with 'loss_'.
+
+    Raises:
+        ValueError: if the name begins otherwise.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_mask') -> None:
         super().__init__()
         self.loss_weight = loss_weight
-        self.loss_name = loss_name
+        self.loss_name = trained_name(self, loss_name)
         self._labels_checked = False
 
     def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmseg.utils import ConfigType, OptSampleList
 from torch import Tensor, nn
 
+from mmirstd.models.losses.adversarial import class_adversarial_loss
 from mmirstd.models.segmentors.encoder_decoder import IRSTDEncoderDecoder
 from mmirstd.registry import MODELS
 from mmirstd.utils.errors import UserError
@@ -103,8 +104,7 @@ class AdversarialSegmentor(IRSTDEncoderDecoder):
             with torch.no_grad():
                 masks = [self._generate(i, inputs, label) for i in range(self.num_generators)]
             scores, _ = self._discriminate(inputs, label, masks)
-            weight = self.loss_adversarial.loss_weight
-            return {f'loss_source{i}': self.loss_adversarial(chunk, i) / weight for i, chunk in enumerate(scores)}
+            return {f'loss_source{i}': class_adversarial_loss(chunk, i) for i, chunk in enumerate(scores)}
         index = list(self.trained_parts()).index(name) - 1
         with torch.no_grad():
             masks = [None if i == index else self._generate(i, inputs, label) for i in range(self.num_generators)]
