@@ -16,7 +16,7 @@ from mmirstd.evaluation.functional.counts import Counts, count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.protocols import PRESETS, EmptyPolicy, Protocol, ProtocolLike, get_protocols
 from mmirstd.io.files import refuse_overwriting, write_png
-from mmirstd.io.masks import MaskRule, read_mask
+from mmirstd.io.masks import MASK_THRESHOLD, MaskRule, read_mask
 from mmirstd.io.names import file_names, flat_name, image_id
 from mmirstd.ops.components import Connectivity
 from mmirstd.ops.pairs import split_labels
@@ -36,7 +36,8 @@ class IRSTDMetric(BaseMetric):
     presets are those of published evaluation code, named ``dnanet/IoU`` and so on, in the same table, see
     :mod:`mmirstd.evaluation.functional.protocols`. They need probabilities (`seg_logits` of one or two logits), and the
     values of the mask file, ``seg_map_path``, which is read again because the codes differ in what they make
-    of them. Where there is no such file, as for synthetic scenes, they get the labels of the sample.
+    of them, by its ``mask_rule``. Where there is no such file, as for synthetic scenes, they get the labels of the
+    sample.
 
     Args:
         presets: Names of presets, ``'all'``, or dicts such as ``dict(preset='dnanet', threshold=0.4)``.
@@ -177,11 +178,13 @@ class IRSTDMetric(BaseMetric):
 
     def _from_file(self, sample: Mapping, name: str, labels: np.ndarray) -> EvaluatedImage:
         prediction = probability_map(sample, name)
-        mask, ignored = split_labels(labels, self.ignore_index)
+        target, unlabeled = mask, ignored = split_labels(labels, self.ignore_index)
         path = sample.get('seg_map_path')
         if path and fileio.isfile(path, backend_args=self.backend_args):
-            rule = sample.get('mask_rule') or MaskRule()
-            mask, of_file = read_mask(path, rule, self.backend_args)
+            rule = sample.get('mask_rule')
+            mask, of_file = read_mask(path, rule or MaskRule(), self.backend_args)
+            if rule is None:
+                _refuse_other_labels(mask, target, unlabeled, path)
             ignored = ignored if of_file is None else of_file
             if ignored is not None and mask.shape != ignored.shape:
                 raise ValueError(f'{path} is {mask.shape}, so the ignored pixels of {labels.shape} have no place in it')
@@ -190,6 +193,21 @@ class IRSTDMetric(BaseMetric):
 
 def _is_exact(protocol: Protocol) -> bool:
     return protocol.name == PRESETS['exact'].name
+
+
+def _refuse_other_labels(values: np.ndarray, target: np.ndarray, ignored: np.ndarray | None, path: str | Path) -> None:
+    """See that a file means what the sample was labeled with: a rule that was not packed would be missed in silence."""
+    if values.shape != target.shape:  # the labels were resized to the image, by a way that is not known here
+        return
+    other = (values > MASK_THRESHOLD) != target
+    if ignored is not None:
+        other &= ~ignored
+    if other.any():
+        raise ValueError(
+            f'{path}: values above {MASK_THRESHOLD} are other pixels than the targets of gt_sem_seg, {other.sum()} of '
+            f'{other.size}; add mask_rule to the meta_keys of the packing transform (PackIRSTDInputs has it by '
+            'default), or leave seg_map_path out of them to evaluate gt_sem_seg'
+        )
 
 
 def _map(sample: Mapping, key: str, name: str, hint: str) -> np.ndarray:

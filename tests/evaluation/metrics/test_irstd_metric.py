@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from PIL import Image
 
+from mmirstd.datasets import FolderDataset
 from mmirstd.evaluation import compute_metrics, image_counts, protocol_counts, sum_counts
 from mmirstd.evaluation.functional.protocols import PRESETS, get_protocols
 from mmirstd.evaluation.metrics import IRSTDMetric
@@ -207,7 +208,7 @@ def mask_files(tmp_path):
         truth = sample.gt_sem_seg.data[0].numpy()
         truth[truth == 255] = 0
         values = (truth * (128 + 40 * i)).astype(np.uint8)
-        values[:2, :2] = 255
+        values[:2, :2] = 100 * truth.any()  # no target by default, and one by some codes
         if i == 2:
             values = values.repeat(2, 0).repeat(2, 1)
         path = tmp_path / f'{i}.png'
@@ -245,6 +246,40 @@ def test_ignored_pixels_need_a_mask_of_their_size(mask_files):
     assert list(metrics[0]) == ['basicirstd/IoU', 'basicirstd/Pd', 'basicirstd/Fa']
     # A row less of 24 x 24 pixels, and no false pixel in it.
     assert metrics[0]['basicirstd/Fa'] * 23 == pytest.approx(metrics[1]['basicirstd/Fa'] * 24)
+
+
+@pytest.mark.parametrize('dataset', [{'target_value': 0}, {'threshold': 210}])
+@pytest.mark.parametrize('pack', ['PackSegInputs', 'mmirstd.PackIRSTDInputs'])
+def test_a_mask_rule_that_is_not_packed_is_an_error(tmp_path, dataset, pack):
+    image, mask = np.full((16, 16), 60, np.uint8), np.full((16, 16), 255, np.uint8)
+    mask[4:7, 5:8] = 0
+    if 'threshold' in dataset:
+        mask = np.where(mask == 0, 220, 200).astype(np.uint8)
+    for folder, values in (('images', image), ('masks', mask)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(values).save(tmp_path / folder / 'a.png')
+    keys = ('img_id', 'img_path', 'seg_map_path', 'ori_shape')
+
+    def evaluated(*meta_keys):
+        load = {'type': 'mmirstd.LoadTargetMask', 'threshold': dataset.get('threshold')}
+        packing = {'type': pack, 'meta_keys': (*keys, *meta_keys)}
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            pipeline = [{'type': 'mmirstd.LoadIRImage'}, load, packing]
+            scenes = FolderDataset(
+                data_root=tmp_path, pipeline=pipeline, test_mode=True, target_value=dataset.get('target_value')
+            )
+        sample = scenes[0]['data_samples']
+        sample.seg_logits = PixelData(data=sample.gt_sem_seg.data.float())
+        sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data.float())
+        metric = IRSTDMetric(presets=['exact', 'dnanet'])
+        metric.process({}, [sample.to_dict()])
+        return metric.evaluate(1)
+
+    metrics = evaluated('mask_rule')
+    assert metrics['IoU'] == 1
+    assert metrics['dnanet/IoU'] > 0.9  # its code resizes
+    with pytest.raises(ValueError, match=r'a\.png: values above 127 .* add mask_rule to the meta_keys'):
+        evaluated()
 
 
 def test_exact_is_an_ordinary_preset():
