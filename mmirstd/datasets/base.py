@@ -48,7 +48,8 @@ class IRSTDDataset(TargetDataset):
             runner calls before the first step. 'skip': all files are verified when the split is loaded; bad pairs are
             left out and counted in the log.
         missing_mask: 'error', or 'empty': an image without a mask is one of background.
-        use_masks: False reads the images alone, as distillation needs them; a folder of masks may be there or not.
+        use_masks: False reads the images alone, as distillation needs them; masks may be there or not, and are no
+            images where ``mask_dir`` and ``mask_suffix`` say which they are.
         target_value: Value, or values, of the target pixels in mask files; all others are background. None: those above
             127, or 1 where a mask holds 0 and 1 alone, see :mod:`mmirstd.io.masks`.
         ignore_value: Value, or values, of mask pixels that count neither in the loss nor in the metrics.
@@ -106,6 +107,7 @@ class IRSTDDataset(TargetDataset):
         self.split_name = split or ann_file or 'all'
         self.on_bad = on_bad
         self.missing_mask = missing_mask
+        self._knows_masks = self.reads_masks  # and where they lie, so that they are no images where they are not read
         if not use_masks:
             self.has_masks = self.reads_masks = False
         self.mask_rule = MaskRule(target_value=target_value, ignore_value=ignore_value)
@@ -238,10 +240,13 @@ class IRSTDDataset(TargetDataset):
         images, masks = {}, {}
         for layout, img_dir, mask_dir in places:
             index = partial(index_files, prefix=layout.prefix, nested=layout.nested, backend_args=self.backend_args)
-            below = index(mask_dir, layout.mask_suffixes, skip_folder=img_dir) if self.reads_masks else {}
-            masks |= below
-            skip = {'skip': below.values() if img_dir == mask_dir else (), 'skip_folder': mask_dir}
-            images |= index(img_dir, layout.img_suffixes, **skip if self.reads_masks else {})
+            skip: dict[str, Any] = {'skip_folder': mask_dir} if self._knows_masks else {}
+            # Names without a suffix of masks tell nothing of which files are masks.
+            if self.reads_masks or (self._knows_masks and img_dir == mask_dir and any(layout.mask_suffixes)):
+                below = index(mask_dir, layout.mask_suffixes, skip_folder=img_dir)
+                masks |= below if self.reads_masks else {}
+                skip['skip'] = below.values() if img_dir == mask_dir else ()
+            images |= index(img_dir, layout.img_suffixes, **skip)
         if not images:
             raise FileNotFoundError(
                 f'no images in {" or ".join(place.img_dir for place in places)}; '

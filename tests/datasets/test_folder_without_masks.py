@@ -39,6 +39,33 @@ def test_masks_beside_are_left_alone(tmp_path):
     assert flat.img_ids == ['a']
 
 
+@pytest.mark.parametrize(
+    ('folders', 'masks'),
+    [
+        ({'img_dir': 'all', 'mask_dir': 'all', 'mask_suffix': '_mask'}, '{}_mask.png'),
+        ({'img_dir': 'images', 'mask_dir': 'images/masks'}, '{}.png'),
+        ({'img_dir': ''}, '{}.png'),
+    ],
+)
+def test_masks_that_are_not_used_are_no_images(tmp_path, folders, masks):
+    names = ['a.png', 'b.png', 'c.png']
+    places = {'img_dir': folders['img_dir'], 'mask_dir': folders.get('mask_dir', 'masks')}
+    make(tmp_path, names, [masks.format(name[0]) for name in names], **places)
+    for use_masks in (True, False):
+        dataset = FolderDataset(data_root=tmp_path, use_masks=use_masks, test_mode=True, **folders)
+        assert dataset.img_ids == ['a', 'b', 'c']
+    for path in (tmp_path / places['mask_dir']).glob(masks.format('*')):
+        if path.name not in names or places['mask_dir'] != places['img_dir']:
+            path.unlink()
+    assert FolderDataset(data_root=tmp_path, use_masks=False, **folders).img_ids == ['a', 'b', 'c']
+
+
+def test_one_folder_without_a_suffix_of_masks(tmp_path):
+    make(tmp_path, ['a_image.png'], [])
+    folders = {'img_dir': 'images', 'mask_dir': 'images', 'img_suffix': '_image'}
+    assert FolderDataset(data_root=tmp_path, use_masks=False, **folders).img_ids == ['a']
+
+
 def test_bad_images_are_found_nevertheless(tmp_path):
     make(tmp_path, ['a.png', 'b.png'], masks=[])
     (tmp_path / 'images/b.png').write_bytes(b'')
