@@ -33,7 +33,7 @@ from mmseg.evaluation import IoUMetric
 
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.models.data_preprocessor import IRSTDDataPreProcessor
-from mmirstd.utils.data_root import iter_datasets
+from mmirstd.utils.data_root import iter_nested_datasets
 from mmirstd.utils.errors import UserError
 from mmirstd.utils.optimizers import has_several_optimizers, iter_optim_wrappers
 from mmirstd.utils.text import as_list, did_you_mean
@@ -334,15 +334,19 @@ def _metric_directions(cfg: Config) -> dict[str, str] | None:
 
 
 def _loaded_channels(cfg: Config) -> Iterator[tuple[str, int]]:
-    for place, leaf in iter_datasets(cfg):
-        steps = [step for step in leaf.get('pipeline') or [] if isinstance(step, Mapping)]
-        loader = next((s for s in steps if _is_a(cfg, s, TRANSFORMS, LoadImageFromFile)), None)
-        if loader is None or any('WPMD' in str(s.get('type')) for s in steps):  # it may append channels
+    for place, nested in iter_nested_datasets(cfg):
+        loader = next((s for s in _steps(nested[-1]) if _is_a(cfg, s, TRANSFORMS, LoadImageFromFile)), None)
+        # It may append channels, also in a wrapper around the loader's dataset.
+        if loader is None or any('WPMD' in str(s.get('type')) for d in nested for s in _steps(d)):
             continue
         if _is_a(cfg, loader, TRANSFORMS, LoadIRImage):
             yield place, loader.get('channels', 3)
         elif (kind := loader.get('color_type', 'color')) in ('color', 'grayscale'):
             yield place, 3 if kind == 'color' else 1
+
+
+def _steps(dataset: Mapping) -> list[Mapping]:
+    return [step for step in dataset.get('pipeline') or [] if isinstance(step, Mapping)]
 
 
 def _in_channels(cfg: Config, backbone: Mapping) -> tuple[str, int] | None:

@@ -17,6 +17,13 @@ class DataRootError(FileNotFoundError):
 
 def iter_datasets(cfg: Config, loaders: Iterable[str] = ('train', 'val', 'test')) -> Iterator[tuple[str, dict]]:
     """Walk the dataset dicts of ``{train,val,test}_dataloader``, inside wrappers and lists; yields (place, dict)."""
+    yield from ((place, nested[-1]) for place, nested in iter_nested_datasets(cfg, loaders))
+
+
+def iter_nested_datasets(
+    cfg: Config, loaders: Iterable[str] = ('train', 'val', 'test')
+) -> Iterator[tuple[str, tuple[dict, ...]]]:
+    """Walk the same, each dataset with the wrappers around it, the outermost first."""
     for loader in loaders:
         for i, dataloader in _items(cfg.get(f'{loader}_dataloader')):
             if 'dataset' in dataloader:
@@ -32,13 +39,13 @@ def _items(value: Any) -> Iterator[tuple[str, dict]]:
                 yield f'[{i}]{inner}', leaf
 
 
-def _leaves(place: str, node: Any) -> Iterator[tuple[str, dict]]:
+def _leaves(place: str, node: Any, around: tuple[dict, ...] = ()) -> Iterator[tuple[str, tuple[dict, ...]]]:
     for i, item in _items(node):
         inner = [k for k in ('dataset', 'datasets') if isinstance(item.get(k), (dict, list, tuple))]
         for key in inner:
-            yield from _leaves(f'{place}{i}.{key}', item[key])
+            yield from _leaves(f'{place}{i}.{key}', item[key], (*around, item))
         if not inner:
-            yield place + i, item
+            yield place + i, (*around, item)
 
 
 def set_data_root(cfg: Config, root: str) -> list[str]:

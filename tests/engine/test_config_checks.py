@@ -176,6 +176,25 @@ def test_channels_are_compared_together(config):
     check_channels(cfg)
 
 
+def test_channels_that_a_wrapper_appends(config):
+    """The recipes load in the inner dataset, and augment in the wrapper around it."""
+    cfg = config()
+    append = dict(type='mmirstd.WPMD', mode='append')
+    inner = cfg.train_dataloader.dataset
+    load, pack = inner.pipeline[:2], inner.pipeline[2:]
+    inner.pipeline = load
+    cfg.train_dataloader.dataset = dict(type='MultiImageMixDataset', dataset=inner, pipeline=[append, *pack])
+    for loader in ('val', 'test'):
+        dataset = cfg[f'{loader}_dataloader'].dataset
+        dataset.pipeline = [load[0], append, load[1], *pack]
+    cfg.model.data_preprocessor.update(mean=[80.0] * 4, std=[40.0] * 4)
+    cfg.model.backbone.in_channels = 4
+    check_channels(cfg)
+    cfg.train_dataloader.dataset.pipeline = pack
+    with pytest.raises(ConfigValueError, match=r'train_dataloader\.dataset\.dataset\.pipeline: 3, .*in_channels: 4'):
+        check_channels(cfg)
+
+
 def test_the_runner_checks(config, tmp_path):
     from mmirstd.engine import StrictRunner
 
