@@ -336,7 +336,7 @@ def _metric_directions(cfg: Config) -> dict[str, str] | None:
 def _loaded_channels(cfg: Config) -> Iterator[tuple[str, int]]:
     for place, nested in iter_nested_datasets(cfg):
         loader = next((s for s in _steps(nested[-1]) if _is_a(cfg, s, TRANSFORMS, LoadImageFromFile)), None)
-        # It may append channels, also in a wrapper around the loader's dataset.
+        # WPMD may append channels, also in a wrapper around the dataset.
         if loader is None or any('WPMD' in str(s.get('type')) for d in nested for s in _steps(d)):
             continue
         if _is_a(cfg, loader, TRANSFORMS, LoadIRImage):

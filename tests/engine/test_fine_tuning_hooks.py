@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from mmirstd.apis import train
@@ -52,8 +53,8 @@ def test_a_resumed_run_has_the_start_of_the_first(tiny_config, tiny_checkpoint, 
 
 
 def fake_runner(model, rate):
-    groups = [dict(params=[p], lr=rate) for p in model.parameters()]
-    return SimpleNamespace(model=model, optim_wrapper=SimpleNamespace(param_groups=groups), _resume=False)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=rate))
+    return SimpleNamespace(model=model, optim_wrapper=wrapper, _resume=False)
 
 
 def test_weights_are_pulled_to_the_start():
@@ -72,6 +73,36 @@ def test_weights_are_pulled_to_the_start():
     torch.testing.assert_close(model.weight.detach(), start['weight'])  # no further than the start
     with pytest.raises(ValueError, match='decay must not be negative, got -1'):
         StartingPointDecayHook(decay=-1)
+
+
+def test_weights_are_pulled_once_a_step():
+    """Four iterations are one step of the first part, and two of the second; the last iteration is one of both."""
+    model = nn.ModuleList([nn.Linear(3, 2), nn.Linear(2, 1)])
+    start = copy.deepcopy(model.state_dict())
+    counts = {'first': 4, 'second': 2}
+    wrappers = {
+        name: OptimWrapper(torch.optim.SGD(part.parameters(), lr=0.1), accumulative_counts=counts[name])
+        for part, name in zip(model, counts, strict=True)
+    }
+    for wrapper in wrappers.values():
+        wrapper.initialize_count_status(model, 0, 5)
+    parts = SimpleNamespace(model=model, optim_wrapper=OptimWrapperDict(**wrappers), _resume=False)
+    whole = SimpleNamespace(model=model[0], optim_wrapper=wrappers['first'], _resume=False)
+    hooks = [(StartingPointDecayHook(decay=2.0), runner) for runner in (parts, whole)]
+    for hook, runner in hooks:
+        hook.before_train(runner)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1.0
+    for i in range(5):
+        for name, part in zip(wrappers, model, strict=True):
+            wrappers[name].update_params(sum(p.sum() for p in part.parameters()) * 0)
+        for hook, runner in hooks:
+            hook.after_train_iter(runner, i)
+        for key, value in model.state_dict().items():
+            # Both hooks pull the first part.
+            pulls = 2 * ((i + 1) // 4 + (i == 4)) if key.startswith('0') else (i + 1) // 2 + (i == 4)
+            torch.testing.assert_close(value, start[key] + 0.8**pulls)
 
 
 def test_only_batch_norms_are_frozen():

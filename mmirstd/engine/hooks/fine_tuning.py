@@ -1,9 +1,8 @@
 """Hooks of a training that starts from trained weights and must not lose what they know."""
 
-from itertools import chain
-
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -46,9 +45,10 @@ class FrozenStatisticsHook(Hook):
 class StartingPointDecayHook(Hook):
     """Weight decay towards the weights at the start of training instead of zero (L2-SP, Li et al., ICML 2018).
 
-    It is decoupled from the gradient as in AdamW: after each step w += rate * decay * (start - w), with the rate of the
-    parameter's group. The optimizer's own weight decay should be 0. A resumed run takes the start from ``load_from`` of
-    the run that was interrupted, by its checkpoints.
+    It is decoupled from the gradient as in AdamW: after each step of the optimizer, which is one of several iterations
+    where gradients are accumulated, w += rate * decay * (start - w), with the rate of the parameter's group. The
+    optimizer's own weight decay should be 0. A resumed run takes the start from ``load_from`` of the run that was
+    interrupted, by its checkpoints.
 
     Args:
         decay: Factor of the learning rate.
@@ -73,10 +73,11 @@ class StartingPointDecayHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Pull each parameter that the optimizer moves."""
+        """Pull each parameter that an optimizer has moved in this iteration."""
+        wrapper = runner.optim_wrapper
+        parts = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         with torch.no_grad():
-            groups = runner.optim_wrapper.param_groups
-            for group in chain.from_iterable(groups.values()) if isinstance(groups, dict) else groups:
+            for group in (group for part in parts if part.should_update() for group in part.param_groups):
                 for parameter in group['params']:
                     if (start := self._start.get(self._names.get(parameter))) is not None:
                         parameter.lerp_(start, min(group['lr'] * self.decay, 1.0))
