@@ -19,8 +19,8 @@ class SyntheticIRSTDDataset(TargetDataset):
     same as that of files, from ``LoadIRImage`` on.
 
     A scene depends on ``seed``, ``part``, its index, ``size`` and ``scene``, and on nothing else: not on workers,
-    threads, ``length`` or the order of access. Parts have disjoint random streams. ``img_path`` names no file, and the
-    hash of the split is that of all parameters.
+    threads, ``length`` or the order of access. Parts have disjoint random streams. ``img_path`` names no file; it
+    is another for each scene, whichever sets stand side by side. The hash of the split is that of all parameters.
 
     Args:
         length: Number of scenes.
@@ -74,14 +74,20 @@ class SyntheticIRSTDDataset(TargetDataset):
     @property
     def image_identities(self) -> list[str]:
         """What scenes are known by outside of the dataset: equal exactly where the scenes are, whatever ``length``."""
-        key = self._hash([self.seed, self.size, asdict(self.scene)], 8)
+        key = self._key
         return [f'{self.part}/{key}/{i}' for i in self.img_ids]
+
+    @property
+    def _key(self) -> str:
+        """What all scenes of one index and part depend on besides."""
+        return self._hash([self.seed, self.size, asdict(self.scene)], 8)
 
     def load_data_list(self) -> list[dict]:
         """One entry per index."""
+        folder = f'synthetic/{self.part}/{self._key}'
         return [
             self.sample_info(
-                f'synthetic/{self.part}/{i + 1:06d}.png',
+                f'{folder}/{i + 1:06d}.png',
                 None,
                 f'{i + 1:06d}',
                 scene_seed=(self.seed, self.part, i),

@@ -48,10 +48,11 @@ class SyntheticSequenceDataset(SyntheticIRSTDDataset):
     def load_data_list(self) -> list[dict]:
         """One entry per frame."""
         entries = []
+        folder = f'synthetic/{self.part}/sequences-{self.frames}/{self._key}'
         for i in range(self.length):
             name = '{:06d}/{:06d}'.format(*(n + 1 for n in divmod(i, self.frames)))
             seed = (self.seed, self.part, i)
-            entries.append(self.sample_info(f'synthetic/{self.part}/{name}.png', None, name, scene_seed=seed))
+            entries.append(self.sample_info(f'{folder}/{name}.png', None, name, scene_seed=seed))
         return entries
 
     def pipeline_input(self, idx: int) -> dict:

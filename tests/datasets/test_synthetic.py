@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import ConcatDataset
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -17,6 +19,7 @@ from mmseg.registry import DATASETS
 
 from mmirstd.datasets import FolderDataset, SyntheticIRSTDDataset
 from mmirstd.datasets.transforms import LoadIRImage, LoadTargetMask
+from mmirstd.io.names import sample_names
 from mmirstd.synthesis.config import SceneConfig
 from mmirstd.synthesis.scenes import PARTS, render_scene, scene_generator
 
@@ -47,12 +50,24 @@ def dataset(length=6, size=(64, 80), **kwargs):
     return DATASETS.build(with_scope)
 
 
+def test_sets_side_by_side_have_paths_of_their_own():
+    """Hooks that write files name them by path."""
+    frames = [dict(type='mmirstd.SyntheticSequenceDataset', length=2, frames=n, size=(64, 80)) for n in (1, 2)]
+    parts = [dataset(2), dataset(2, seed=1), dataset(2, size=(64, 64)), dataset(2, scene={'target_counts': (1, 1)})]
+    both = ConcatDataset([*parts, *map(DATASETS.build, frames)])
+    names = sample_names(both)
+    assert len(names) == len(set(names.values())) == 12
+    assert list(sample_names(parts[1]).values()) == ['000001', '000002']
+    same = ConcatDataset([dataset(2), dataset(3)])  # scenes do not depend on the length
+    assert len(sample_names(same)) == 3
+
+
 def test_dataset():
     data = dataset(scene={'target_counts': (0, 1)}, part='val', test_mode=True)
     assert len(data) == 6
     info = data.get_data_info(2)
     assert info['img_id'] == '000003'
-    assert info['img_path'] == 'synthetic/val/000003.png'
+    assert re.fullmatch(r'synthetic/val/[0-9a-f]{8}/000003\.png', info['img_path'])
     assert info['mask_resize'] is False
     assert (info['label_map'], info['reduce_zero_label'], info['seg_fields']) == (None, False, [])
     assert info['scene_seed'] == (0, 'val', 2)
