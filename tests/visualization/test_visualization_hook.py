@@ -9,9 +9,11 @@ from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
+from mmengine.visualization import Visualizer
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from mmirstd.datasets import SyntheticIRSTDDataset
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks import visualization_hook
 from mmirstd.engine.hooks.visualization_hook import IRSTDVisualizationHook, shown_image
@@ -207,6 +209,62 @@ def test_the_loader_reads_the_file_where_the_batch_has_another_size(tmp_path, mo
     path.unlink()
     with pytest.raises(FileNotFoundError, match=path.name):
         shown_image(None, (5, 7), str(path), load)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Names and images that hooks hand to the visualizer."""
+    calls = []
+    recorder = SimpleNamespace(add_datasample=lambda *args, **kw: calls.append(args))
+    monkeypatch.setattr(Visualizer, 'get_current_instance', lambda: recorder)
+    return calls
+
+
+@pytest.mark.parametrize('tta', [False, True])
+def test_a_test_on_scenes_without_files_draws_them(call, tiny_config, tiny_checkpoint, tmp_path, tta):
+    config = tiny_config("""
+        scenes = dict(type='mmirstd.SyntheticIRSTDDataset', length=3, size=(64, 64), pipeline=pipeline, test_mode=True)
+        test_dataloader = dict(
+            batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=scenes
+        )
+        """)
+    places = ['--show-dir', 'pictures', '--work-dir', 'test']
+    assert call('test', config, tiny_checkpoint, *places, *(['--tta'] if tta else [])) is None
+    assert names(tmp_path / 'pictures') == ['000001.png', '000002.png', '000003.png']
+
+
+@pytest.mark.parametrize(
+    'inputs', [torch.zeros(2, 4, 64, 64), torch.zeros(2, 3, 96, 96), [[torch.zeros(3, 64, 64)] * 2]]
+)
+def test_scenes_without_files_are_rendered_again(drawn, inputs):
+    """Where the batch holds them with more channels, in another size, or flipped alone."""
+    parts = [SyntheticIRSTDDataset(length=2, size=(64, 64), part='test', seed=seed) for seed in (0, 1)]
+    hook = IRSTDVisualizationHook(draw=True)
+    runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=ConcatDataset(parts)))
+    hook.before_test_epoch(runner)
+    infos = [part.get_data_info(1) for part in parts]
+    outputs = [SegDataSample(metainfo={'img_path': i['img_path'], 'ori_shape': (64, 64), 'flip': True}) for i in infos]
+    hook.after_test_iter(runner, 0, {'inputs': inputs, 'data_samples': [outputs]}, outputs)
+    assert [name for name, _ in drawn] == ['test_000001_000002', 'test_000003_000002']
+    for part, (_, image) in zip(parts, drawn, strict=True):
+        np.testing.assert_array_equal(image[..., 0], part.pipeline_input(1)['img'])
+
+
+def test_of_several_versions_that_which_is_not_flipped_is_drawn(drawn):
+    hook = IRSTDVisualizationHook(draw=True)
+    dataset = Scenes(['a', 'b'])
+    runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset))
+    hook.before_test_epoch(runner)
+    plain, flipped = ([dataset[i] for i in range(2)] for _ in range(2))
+    for sample, turned in zip(plain, flipped, strict=True):
+        sample['data_samples'].set_metainfo({'flip': False})
+        turned['data_samples'].set_metainfo({'flip': True})
+        turned['inputs'] = turned['inputs'].flip(-1)
+    batch = {key: [[sample[key] for sample in version] for version in (flipped, plain)] for key in plain[0]}
+    hook.after_test_iter(runner, 0, batch, [sample['data_samples'] for sample in plain])
+    for i, (_, image) in enumerate(drawn):
+        np.testing.assert_array_equal(image, pixels(i))
+    assert len(drawn) == 2
 
 
 def test_the_loader_is_that_of_the_pipeline():

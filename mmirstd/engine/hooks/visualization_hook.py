@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine import fileio
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from mmseg.engine.hooks import SegVisualizationHook
@@ -22,8 +23,9 @@ from mmirstd.registry import HOOKS
 class IRSTDVisualizationHook(SegVisualizationHook):
     """Draws the same images at every validation, and every image of a test.
 
-    The image comes from the batch where it has its native size there, otherwise the pipeline's own loader reads it
-    again. Names are those of :func:`mmirstd.io.names.sample_names`, so no picture replaces another.
+    The image comes from the batch where it has its native size there, of several versions that which is not flipped;
+    otherwise the pipeline's own loader reads it again, or the dataset renders it again. Names are those of
+    :func:`mmirstd.io.names.sample_names`, so no picture replaces another.
 
     Args:
         draw: Whether to draw at all.
@@ -57,6 +59,7 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         self.show_dir = show_dir
         self.overwrite = overwrite
         self._names: dict[str, str] = {}
+        self._origins: dict[str, tuple[Any, int]] = {}
         self._load = LoadIRImage(backend_args=backend_args)
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -83,6 +86,12 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         self._names = sample_names(dataset)
         pipelines = (getattr(leaf, 'pipeline', None) for leaf in leaves(dataset))
         transforms = (t for pipeline in pipelines for t in getattr(pipeline, 'transforms', ()))
+        self._origins = {
+            leaf.get_data_info(i)['img_path']: (leaf, i)
+            for leaf in leaves(dataset)
+            if hasattr(leaf, 'pipeline_input')
+            for i in range(len(leaf))
+        }
         self._load = next((t for t in transforms if isinstance(t, LoadIRImage)), self._load)
 
     def after_val_iter(
@@ -116,17 +125,33 @@ class IRSTDVisualizationHook(SegVisualizationHook):
         step: int,
         out_file: str | None = None,
     ) -> None:
-        inputs, sample = data_batch['inputs'], outputs[position]
-        packed = inputs[position] if isinstance(inputs[0], Tensor) else None
+        sample = outputs[position]
+        packed = _as_it_is(data_batch, position)
         self._visualizer.add_datasample(
             name,
-            shown_image(packed, sample.ori_shape, sample.img_path, self._load),
+            shown_image(packed, sample.ori_shape, self._source(sample.img_path), self._load),
             data_sample=sample,
             show=self.show,
             wait_time=self.wait_time,
             out_file=out_file,
             step=step,
         )
+
+    def _source(self, path: str) -> str | np.ndarray:
+        """The file of an image, or the image itself where it is rendered."""
+        if path in self._origins and not fileio.isfile(path, backend_args=self._load.backend_args):
+            dataset, index = self._origins[path]
+            return dataset.pipeline_input(index).get('img', path)
+        return path
+
+
+def _as_it_is(data_batch: Mapping, position: int) -> Tensor | None:
+    """An image of a batch; of several versions, as test-time augmentation makes them, that which is not flipped."""
+    inputs = data_batch['inputs']
+    if isinstance(inputs[0], Tensor):
+        return inputs[position]
+    versions = zip(inputs, data_batch['data_samples'], strict=True)  # each of the whole batch
+    return next((images[position] for images, samples in versions if not samples[position].get('flip', True)), None)
 
 
 def shown_image(
