@@ -69,7 +69,14 @@ class ExportedModel:
 
     def read(self, image: Image) -> np.ndarray:
         """An image, a file or an array as :class:`LoadIRImage` takes it, as input (1, C, H, W)."""
-        return self.load(str(image) if isinstance(image, Path) else image)['img'][..., ::-1].transpose(2, 0, 1)[None]
+        return _to_input(self.load(str(image) if isinstance(image, Path) else image)['img'])
+
+    def take(self, loaded: np.ndarray) -> np.ndarray:
+        """An image that :class:`LoadIRImage` returned, (H, W, 1) or BGR (H, W, 3), as input (1, C, H, W).
+
+        It is not loaded again: its levels are those of 0 to 255, which :meth:`read` would stretch if they are floating.
+        """
+        return _to_input(self.load.convert(loaded[..., 0] if loaded.shape[2] == 1 else loaded))
 
     def predict(self, image: Image, threshold: float | None = None, name: str = '') -> Detections:
         """Find the targets of an image; the threshold is that of the file unless another is given."""
@@ -111,6 +118,10 @@ def onnx_session(path: str | Path, threads: int | None = None) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as e:  # onnxruntime's errors have no common class
         raise ExportError(f'{path}: onnxruntime cannot read it: {first_line(e)}') from e
+
+
+def _to_input(img: np.ndarray) -> np.ndarray:
+    return img[..., ::-1].transpose(2, 0, 1)[None]
 
 
 def _onnx(path: Path, threads: int | None) -> tuple[Callable[[np.ndarray], np.ndarray], str | None]:

@@ -95,7 +95,7 @@ def quantize_model(
     with whole_file(out) as temporary:
         quantize_file(path, temporary, map(exported.read, chosen))
         forms = {'float': exported, 'int8': ExportedModel(temporary, torch.get_num_threads(), '.onnx')}
-        found = measure_side_by_side(forms, _samples(validation, compared))
+        found = measure_side_by_side(forms, _samples(exported, validation, compared))
         sizes = {'float': path.stat().st_size, 'int8': temporary.stat().st_size}
     slow = found['float']['latency, ms']
     rows = [
@@ -130,13 +130,13 @@ def measure_side_by_side(
 
     Args:
         forms: The files by name.
-        samples: Image, gray or BGR, and mask (H, W) in {0, 1, 255} of each; without mask there are no metrics.
+        samples: Input (1, C, H, W) of the files and mask (H, W) in {0, 1, 255} of each image; without mask there are no
+            metrics.
     """
     counts: dict[str, list[Counts]] = {form: [] for form in forms}
     seconds: dict[str, list[float]] = {form: [] for form in forms}
-    for image, mask in progress_bar(samples, 'measuring'):
+    for content, mask in progress_bar(samples, 'measuring'):
         for form, exported in forms.items():
-            content = exported.read(image)
             start = time.perf_counter()
             probability = exported(content)[0, 0]
             seconds[form].append(time.perf_counter() - start)
@@ -152,14 +152,15 @@ def measure_side_by_side(
 
 
 def _samples(
-    validation: DataLoader | None, compared: Sequence[tuple[str, Image]]
-) -> Iterator[tuple[Image, np.ndarray | None]]:
+    exported: ExportedModel, validation: DataLoader | None, compared: Sequence[tuple[str, Image]]
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     if validation is None:
-        yield from ((image, None) for _, image in compared)
+        yield from ((exported.read(image), None) for _, image in compared)
         return
     for batch in validation:
         for packed, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
-            yield packed.permute(1, 2, 0).numpy(), to_array(sample.gt_sem_seg.data[0])
+            # as the pipeline loaded it: the model is tested on these levels
+            yield exported.take(packed.permute(1, 2, 0).numpy()), to_array(sample.gt_sem_seg.data[0])
 
 
 def quantize_file(path: str | Path, out: str | Path, batches: Iterable[np.ndarray]) -> None:

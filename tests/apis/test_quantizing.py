@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from mmirstd import apis
 from mmirstd.apis.exported import ExportedModel
 from mmirstd.apis.exported_graph import ExportError
 from mmirstd.apis.quantizing import QuantizedReport, measure_side_by_side, quantize_file
+from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.evaluation.functional.counts import count_image, sum_counts
 from mmirstd.evaluation.functional.evaluated_image import EvaluatedImage
 from mmirstd.evaluation.functional.metrics import compute_metrics
@@ -73,6 +75,40 @@ def test_eight_bits_beside_float(call, unet, tiny_data, capsys):
     assert [row['form'] for row in report.quantized.rows] == ['float', 'int8']
 
 
+def test_floating_levels_are_measured_as_a_test_measures_them(unet, tiny_config, tiny_data):
+    """Loaded as float32, they were taken for an image of more than 8 bits, and stretched to 0..255."""
+    for path in (tiny_data / 'images').iterdir():
+        write_png(path, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) // 3 + 40)
+    config = tiny_config(UNET + "pipeline[0].update(dtype='float32')")
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (64, 64), np.uint8) for _ in range(2)]
+    model = apis.init_model(config, unet[1], 'cpu')
+    threshold = float(np.median(apis.predict(model, tiny_data / 'images/0.png').probability))
+    options = {'dtype': 'float32', 'threshold': threshold, 'int8': True, 'calibrate_images': images}
+    report = apis.export(config, unet[1], out='model.onnx', data_root=tiny_data, **options)
+    evaluator = dict(type='mmirstd.IRSTDMetric', threshold=threshold)
+    metrics = apis.test(config, unet[1], cfg_options={'test_evaluator': evaluator}, work_dir='test').metrics
+    row = report.quantized.rows[0]
+    assert 0 < metrics['IoU'] < 1
+    assert [row[key] for key in ('IoU', 'Pd', 'Fa')] == pytest.approx([metrics[key] for key in ('IoU', 'Pd', 'Fa')])
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('dtype', ['uint8', 'float32'])
+def test_a_loaded_image_is_taken_as_its_file_is_read(tmp_path, channels, dtype):
+    rng = np.random.default_rng(0)
+    exported = ExportedModel.__new__(ExportedModel)
+    for name, shape in (('gray.png', (8, 9)), ('color.png', (8, 9, 3))):
+        cv2.imwrite(str(tmp_path / name), rng.integers(0, 65536, shape, np.uint16))
+        for loaded in (1, 3):
+            exported.load = LoadIRImage(channels=channels, dtype=dtype)
+            image = LoadIRImage(channels=loaded, dtype='float32')(str(tmp_path / name))['img']
+            expected, found = exported.read(tmp_path / name), exported.take(image)
+            assert (found.shape, found.dtype) == ((1, channels, 8, 9), expected.dtype)
+            if name == 'gray.png' or loaded >= channels:  # else the colors are lost
+                np.testing.assert_array_equal(found, expected)
+
+
 def test_images_of_the_validation_split_are_no_training_images(call, unet, tiny_data):
     options = ['--int8', '--calibrate-images', tiny_data / 'images', '--data-root', tiny_data]
     line = call('export', *unet, '--out', 'model.onnx', *options)
@@ -96,15 +132,13 @@ def test_metrics_of_files_side_by_side():
         def __init__(self, threshold):
             self.metadata = {'threshold': threshold}
 
-        def read(self, image):
-            return image
-
-        def __call__(self, image):
-            return image[None, None]
+        def __call__(self, images):
+            return images
 
     rng = np.random.default_rng(0)
     samples = [(rng.random((16, 16)).astype(np.float32), rng.choice([0, 1, 255], (16, 16))) for _ in range(3)]
-    found = measure_side_by_side({'low': Fixed(0.2), 'high': Fixed(0.9)}, samples)
+    inputs = [(p[None, None], m) for p, m in samples]
+    found = measure_side_by_side({'low': Fixed(0.2), 'high': Fixed(0.9)}, inputs)
     for name, threshold in (('low', 0.2), ('high', 0.9)):
         counts = [count_image(EvaluatedImage.from_labels(p > threshold, m, 255), PRESETS['exact']) for p, m in samples]
         expected = compute_metrics(sum_counts(counts))

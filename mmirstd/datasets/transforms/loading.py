@@ -147,12 +147,16 @@ class LoadIRImage(ShownByArguments, LoadImageFromFile):
         if img.dtype != np.uint8 or self.normalize_8bit:
             img = drop_alpha(img)
             img = rescale(img, *(results.pop('levels', None) or self.find_levels([img], path)))
-        img = to_channels(img, self.channels)
-        if img.dtype != self.dtype:
-            img = np.rint(img).astype(np.uint8) if self.dtype == 'uint8' else img.astype(np.float32)
-        results['img'] = img
+        results['img'] = img = self.convert(img)
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
+
+    def convert(self, img: np.ndarray) -> np.ndarray:
+        """Give an image (H, W) or (H, W, C) of levels 0 to 255 the channels and type asked for; nothing is rescaled."""
+        img = to_channels(img, self.channels)
+        if img.dtype == self.dtype:
+            return img
+        return np.rint(img).astype(np.uint8) if self.dtype == 'uint8' else img.astype(np.float32)
 
     def find_levels(self, parts: Iterable[np.ndarray], path: str) -> tuple[float, float]:
         """Find the levels of an image that become 0 and 255.
