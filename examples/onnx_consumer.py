@@ -4,7 +4,8 @@
     python onnx_consumer.py model.onnx IMAGE... --out targets.csv
 
 The table is that of ``mmirstd infer``: centroid, box (half open), area, mean and highest probability, local contrast
-and signal-to-clutter ratio of each target. Images are gray or color, of 8 or 16 bits.
+and signal-to-clutter ratio of each target. Images are gray, of 8 or 16 bits, or color of 8 bits. Colors of 16 bits are
+refused: Pillow reads the upper 8 alone.
 """
 
 import argparse
@@ -59,6 +60,8 @@ class OnnxDetector:
 def read_image(path: str, levels: dict) -> np.ndarray:
     """Read (H, W) or (H, W, 3), uint8; what has more than 8 bits is stretched from its lowest to its highest level."""
     with Image.open(path) as file:
+        if is_deep_color(path, file):
+            raise ValueError(f'{path}: colors of more than 8 bits, of which Pillow reads the upper 8 alone')
         if file.mode in ('P', '1', 'CMYK', 'LA', 'RGBA'):
             file = file.convert('L' if file.mode in ('1', 'LA') else 'RGB')
         image = np.asarray(file)
@@ -69,6 +72,18 @@ def read_image(path: str, levels: dict) -> np.ndarray:
     low, high = float(image.min()), float(image.max())
     scale = 255 * np.clip((image.astype(np.float64) - low) / ((high - low) or 1), 0, 1)
     return np.rint(scale.astype(np.float32)).astype(np.uint8)
+
+
+def is_deep_color(path: str, file: Image.Image) -> bool:
+    """Whether an image has more than one channel, of more than 8 bits each: Pillow calls that plain RGB or RGBA."""
+    if file.format == 'PNG':
+        with open(path, 'rb') as content:
+            bits, color_type = content.read(26)[24:]  # of the header, which comes first
+        return bits == 16 and color_type != 0
+    if file.format == 'TIFF':
+        bits = file.tag_v2.get(258, (1,))  # BitsPerSample
+        return len(bits) > 1 and max(bits) > 8
+    return False
 
 
 def gray(image: np.ndarray) -> np.ndarray:
@@ -139,7 +154,7 @@ def main() -> None:
         try:
             targets = detector.targets(read_image(path, detector.about['levels']))
         except Exception as error:  # one image less; onnxruntime's errors have no common class
-            print(f'{path}: {error}', file=sys.stderr)
+            print(error if str(error).startswith(f'{path}: ') else f'{path}: {error}', file=sys.stderr)
             failed = True
             continue
         rows += [{'image': Path(path).stem, **target} for target in targets]

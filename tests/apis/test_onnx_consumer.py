@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from mmirstd.synthesis.scenes import render_scene
@@ -70,9 +72,15 @@ def test_what_it_cannot_read_is_said(call, images, tmp_path):
     assert 'flat.png: onnxruntime cannot read it' in no_model.stderr
     assert call('export', '--out', 'model.onnx', '--images', images / 'border.png') is None
     (tmp_path / 'text.png').write_text('no image')
-    done = run('model.onnx', tmp_path / 'none.png', tmp_path / 'text.png', images / 'border.png', '--out', 'some.csv')
+    deep = np.stack([np.arange(64 * 70, dtype=np.uint16).reshape(64, 70) * 7 + 1000] * 4, axis=2)
+    for channels in (3, 4):  # Pillow calls them RGB and RGBA, of 8 bits
+        cv2.imwrite(str(tmp_path / f'deep{channels}.png'), deep[..., :channels])
+    tifffile.imwrite(tmp_path / 'deep.tif', deep[..., :3], photometric='rgb')
+    names = ('none.png', 'text.png', 'deep3.png', 'deep4.png', 'deep.tif')
+    done = run('model.onnx', *(tmp_path / name for name in names), images / 'border.png', '--out', 'some.csv')
     assert done.returncode == 1
-    assert 'none.png: ' in done.stderr
-    assert 'text.png: ' in done.stderr
+    for name in names:
+        assert f'{name}: ' in done.stderr
+    assert done.stderr.count(': colors of more than 8 bits') == 3
     assert 'Traceback' not in no_model.stderr + done.stderr
     assert {row['image'] for row in table('some.csv')} == {'border'}  # the others go on
