@@ -1,6 +1,6 @@
 """Whether an exported file predicts what its model predicts: probabilities and targets, image by image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from mmirstd.apis.exported import ExportedModel
 from mmirstd.apis.predicting import predict
+from mmirstd.io.images import read_header
 from mmirstd.io.inputs import Image, list_images
 from mmirstd.io.tables import text_rows
 from mmirstd.synthesis.scenes import render_scene, scene_generator
@@ -64,6 +65,27 @@ def named_images(images: Image | Sequence[Image]) -> list[tuple[str, Image]]:
     return [(i['img_id'], i['img'] if i.get('img') is not None else i['img_path']) for i in list_images(images)]
 
 
+def refuse_other_sizes(images: Iterable[tuple[str, Image]], size: tuple[int, int]) -> None:
+    """See that all images are of the size of an export; of files, only the headers are read.
+
+    Args:
+        images: Name and file or array of each.
+        size: Height and width.
+
+    Raises:
+        ParityError: If an image is of another size; the message names it.
+        ValueError: If a file is not a readable image.
+    """
+    for name, image in images:
+        if isinstance(image, np.ndarray):
+            height, width = image.shape[:2]
+        else:
+            name, header = str(image), read_header(str(image))
+            height, width = header.height, header.width
+        if (height, width) != tuple(size):
+            raise ParityError(f'{name} is {height} x {width}: the export is for {size[0]} x {size[1]} alone (--static)')
+
+
 def compare(
     model: nn.Module, exported: ExportedModel, images: Sequence[tuple[str, Image]], tolerance: float
 ) -> list[ImageParity]:
@@ -81,12 +103,11 @@ def compare(
         ParityError: If they differ by more, or an image is not of the size of the file.
     """
     threshold, found = exported.metadata['threshold'], []
+    if size := exported.metadata['input']['size']:
+        refuse_other_sizes(images, size)
     for name, image in images:
         expected = predict(model, image, threshold=threshold)
         content = exported.read(image)
-        if (size := exported.metadata['input']['size']) and content.shape[2:] != tuple(size):
-            height, width = content.shape[2:]
-            raise ParityError(f'{name} is {height} x {width}: the export is for {size[0]} x {size[1]} alone (--static)')
         got = exported.predict(image, threshold)
         found.append(
             ImageParity(

@@ -1,5 +1,6 @@
 """Export of a model to ONNX or ``torch.export``, compared with PyTorch before the file is there."""
 
+import itertools
 import json
 import logging
 import warnings
@@ -13,11 +14,18 @@ import torch
 from mmengine.config import Config
 
 from mmirstd.apis.configuration import CfgOptions, OptionError, refuse_without_weights, run_config
-from mmirstd.apis.export_parity import ImageParity, compare, named_images, parity_images, parity_table
+from mmirstd.apis.export_parity import (
+    ImageParity,
+    compare,
+    named_images,
+    parity_images,
+    parity_table,
+    refuse_other_sizes,
+)
 from mmirstd.apis.exported import INSTALL, PT2_METADATA, ExportedModel, require_onnxruntime
 from mmirstd.apis.exported_graph import INPUT, METADATA, OUTPUT, ExportedGraph, ExportError, InputType, describe_graph
 from mmirstd.apis.inference import checkpoint_for, init_model
-from mmirstd.apis.quantizing import QuantizedReport, images_apart, quantize_model
+from mmirstd.apis.quantizing import QuantizedReport, image_paths, images_apart, quantize_model, spread
 from mmirstd.apis.validation import validation_loader
 from mmirstd.io.files import refuse_overwriting, whole_file
 from mmirstd.io.inputs import Image
@@ -109,7 +117,8 @@ def export(
         CheckpointError: If the checkpoint is missing or does not fit.
         ExportError: If the model cannot be exported, or a package is missing.
         FileExistsError: If ``out`` exists.
-        ParityError: If the file predicts something else than the model; it is not kept then.
+        ParityError: If the file predicts something else than the model, which is not kept then, or an image is not of
+            the size ``static``.
     """
     out = Path(out)
     size = _check_options(out, static, channels, dtype, threshold, tolerance)
@@ -131,6 +140,9 @@ def export(
     given = len(calibration)
     if validation is not None:
         calibration = images_apart(calibration, validation.dataset)
+    if size:  # said before the time of an export is spent
+        measured = [] if validation is None else ((path, path) for path in image_paths(validation.dataset))
+        refuse_other_sizes(itertools.chain(compared, spread(calibration) if int8 else [], measured), size)
     model = init_model(cfg, checkpoint, 'cpu').requires_grad_(False)
     report = export_model(model, out, size=size, channels=channels, dtype=dtype, threshold=threshold,
                         compared=compared, tolerance=tolerance)  # fmt: skip

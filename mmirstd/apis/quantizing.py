@@ -91,7 +91,7 @@ def quantize_model(
         validation: Loader of the validation split; None measures latency alone.
         compared: Images for the latency if there is no validation split.
     """
-    chosen = [image for _, image in calibration[:: -(-len(calibration) // MOST_IMAGES)]]
+    chosen = [image for _, image in spread(calibration)]
     with whole_file(out) as temporary:
         quantize_file(path, temporary, map(exported.read, chosen))
         forms = {'float': exported, 'int8': ExportedModel(temporary, torch.get_num_threads(), '.onnx')}
@@ -106,14 +106,18 @@ def quantize_model(
     return QuantizedReport(out, len(chosen), rows, name)
 
 
+def spread(images: Sequence[tuple[str, Image]]) -> Sequence[tuple[str, Image]]:
+    """Choose :data:`MOST_IMAGES` images at most, evenly spread."""
+    return images[:: -(-len(images) // MOST_IMAGES)]
+
+
 def images_apart(images: Sequence[tuple[str, Image]], dataset: Any) -> list[tuple[str, Image]]:
     """Leave out the images whose files have the content of an image of a dataset; arrays stay.
 
     Raises:
         ExportError: If no image is left.
     """
-    paths = (part.get_data_info(i).get('img_path') for part in leaves(dataset) for i in range(len(part)))
-    held = {file_sha256(path) for path in paths if path}
+    held = {file_sha256(path) for path in image_paths(dataset)}
     left = [(name, image) for name, image in images if isinstance(image, np.ndarray) or file_sha256(image) not in held]
     if not left:
         raise ExportError(
@@ -121,6 +125,12 @@ def images_apart(images: Sequence[tuple[str, Image]], dataset: Any) -> list[tupl
             'on: give training images'
         )
     return left
+
+
+def image_paths(dataset: Any) -> Iterator[str]:
+    """Walk the files of the images of a dataset, and of those inside it."""
+    infos = (part.get_data_info(i) for part in leaves(dataset) for i in range(len(part)))
+    return (info['img_path'] for info in infos if info.get('img_path'))
 
 
 def measure_side_by_side(

@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
 from mmirstd import apis
+from mmirstd.apis import exporting
 from mmirstd.apis.exported import ExportedModel
 from mmirstd.apis.exported_graph import ExportError
 from mmirstd.apis.quantizing import QuantizedReport, measure_side_by_side, quantize_file
@@ -114,6 +115,22 @@ def test_images_of_the_validation_split_are_no_training_images(call, unet, tiny_
     line = call('export', *unet, '--out', 'model.onnx', *options)
     assert line.startswith('error: --calibrate-images: all 5 images are of tiny all')
     assert not list(Path().glob('*.onnx'))  # refused before the time of an export is spent
+
+
+@pytest.mark.parametrize('place', ['compared', 'calibration', 'validation'])
+def test_the_first_image_of_another_size_is_named_before_the_model_is_built(call, unet, tiny_data, monkeypatch, place):
+    monkeypatch.setattr(exporting, 'init_model', None)  # whoever calls it fails
+    other, folder = np.zeros((40, 48), np.uint8), {name: Path(name) for name in ('compared', 'calibration')}
+    for path in folder.values():
+        path.mkdir()
+        write_png(path / '0.png', np.zeros((32, 32), np.uint8))
+    folder['validation'] = tiny_data / 'images'
+    write_png(folder[place] / '4.png', other)
+    if place == 'validation':
+        write_png(tiny_data / 'masks/4.png', other)
+    options = ['--int8', '--calibrate-images', 'calibration', '--data-root', tiny_data, '--images', 'compared']
+    line = call('export', *unet, '--out', 'model.onnx', '--static', '32x32', *options)
+    assert line == f'error: {folder[place] / "4.png"} is 40 x 48: the export is for 32 x 32 alone (--static)'
 
 
 def test_a_loss_is_said():
