@@ -27,6 +27,7 @@ from mmirstd.apis.exported_graph import INPUT, METADATA, OUTPUT, ExportedGraph, 
 from mmirstd.apis.inference import checkpoint_for, init_model
 from mmirstd.apis.quantizing import QuantizedReport, image_paths, images_apart, quantize_model, spread
 from mmirstd.apis.validation import validation_loader
+from mmirstd.checkpoints.operating_point import format_threshold
 from mmirstd.io.files import refuse_overwriting, whole_file
 from mmirstd.io.inputs import Image
 from mmirstd.models.layers.no_graph import NoGraphError
@@ -66,7 +67,7 @@ class ExportReport:
             [
                 f'{self.path}: {self.path.stat().st_size / 1e6:.1f} MB; images '
                 f'({1 if given["size"] else "B"}, {given["channels"]}, H, W) '
-                f'{given["dtype"]}, {given["order"]}, {size}; threshold {self.metadata["threshold"]:.6g}',
+                f'{given["dtype"]}, {given["order"]}, {size}; threshold {format_threshold(self.metadata["threshold"])}',
                 parity_table(self.parity),
                 f'equal to PyTorch within {worst:.2g} of probability',
                 *([str(self.quantized)] if self.quantized else []),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmirstd.app.session import ChoosableModels, ModelChoice, Windows
 from mmirstd.app.uploads import UploadLimits
+from mmirstd.checkpoints.operating_point import format_threshold
 from mmirstd.io.images import IMAGE_EXTENSIONS
 from mmirstd.io.video import VIDEO_EXTENSIONS
 from mmirstd.ops.detections import COLUMNS
@@ -138,14 +139,14 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
     """Lay out the page, and connect it to :mod:`mmirstd.app.session`."""
     import gradio as gr
 
-    def shown(window: Any, chosen: str | None, position: int, threshold: float) -> list[Any]:
+    def shown(window: Any, chosen: str | None, position: int, threshold: float | None) -> list[Any]:
         """Picture, summary, table, and no files: these are of what was shown before."""
         if chosen is None:
             return [None, '', None, gr.update(value=None, visible=False)]
         view = window.view(chosen, position, threshold)
         return [view.picture, view.summary, view.rows, gr.update(value=None, visible=False)]
 
-    def chosen_of(window: Any, threshold: float, problems: dict[str, str]) -> list[Any]:
+    def chosen_of(window: Any, threshold: float | None, problems: dict[str, str]) -> list[Any]:
         names = [result.name for result in window.results]
         text = '\n'.join(f'{name}: {reason}' for name, reason in problems.items())
         first = names[0] if names else None
@@ -161,23 +162,22 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
         frames = window.frames(chosen) if chosen else 0
         return gr.update(value=0, maximum=max(frames - 1, 1), visible=frames > 1)
 
-    def take(request: gr.Request, paths: list[str] | None, model: str, threshold: float) -> list[Any]:
+    def take(request: gr.Request, paths: list[str] | None, model: str, threshold: float | None) -> list[Any]:
         window = windows[request.session_hash]
         return [None, *chosen_of(window, threshold, window.take(paths or [], model))]
 
     def choose_model(request: gr.Request, model: str) -> list[Any]:
         window, threshold = windows[request.session_hash], choices.threshold(model)
-        new = gr.update(value=threshold, info=_threshold_info(choices, model))
-        return [new, *chosen_of(window, threshold, window.predict(model))]
+        return [gr.update(**threshold_field(choices, model)), *chosen_of(window, threshold, window.predict(model))]
 
-    def choose_result(request: gr.Request, chosen: str | None, threshold: float) -> list[Any]:
+    def choose_result(request: gr.Request, chosen: str | None, threshold: float | None) -> list[Any]:
         window = windows[request.session_hash]
         return [frames_of(window, chosen), *shown(window, chosen, 0, threshold)]
 
-    def look(request: gr.Request, chosen: str | None, position: int, threshold: float) -> list[Any]:
+    def look(request: gr.Request, chosen: str | None, position: int, threshold: float | None) -> list[Any]:
         return shown(windows[request.session_hash], chosen, position, threshold)
 
-    def make_files(request: gr.Request, chosen: str | None, position: int, threshold: float) -> Any:
+    def make_files(request: gr.Request, chosen: str | None, position: int, threshold: float | None) -> Any:
         files = windows[request.session_hash].files(chosen or '', position, threshold)
         return gr.update(value=[str(path) for path in files], visible=True)
 
@@ -219,9 +219,10 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
                 )
                 folder = gr.UploadButton('Choose a folder', file_count='directory', elem_id='folder')
                 model = gr.Dropdown([*choices.choices], value=default, label='Model', elem_id='model')
-                threshold = gr.Slider(
-                    0, 0.999, value=choices.threshold(default), step=0.001, label='Threshold', elem_id='threshold',
-                    info=_threshold_info(choices, default),
+                # no slider: its steps would change a threshold such as 0.9999998
+                threshold = gr.Number(
+                    label='Threshold', minimum=0, maximum=1, step=0.01, elem_id='threshold',
+                    **threshold_field(choices, default),
                 )  # fmt: skip
                 problems = gr.Textbox(label='Not shown', visible=False, elem_id='problems', interactive=False)
                 make = gr.Button('Make files to download', interactive=False, elem_id='make')
@@ -245,8 +246,8 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
             source.upload(in_words(take), [source, model, threshold], [source, *selection], api_visibility='private')
         model.input(in_words(choose_model), [model], [threshold, *selection], api_visibility='private')
         chosen.input(in_words(choose_result), [chosen, threshold], [position, *view], api_visibility='private')
-        for slider in (position, threshold):
-            slider.input(
+        for control in (position, threshold):
+            control.input(
                 in_words(look), [chosen, position, threshold], view,
                 trigger_mode='always_last', show_progress='hidden', api_visibility='private',
             )  # fmt: skip
@@ -255,8 +256,11 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
     return page
 
 
-def _threshold_info(choices: ChoosableModels, model: str) -> str:
-    return f"A pixel is target when its probability is above. The model's own: {choices.threshold(model):g}"
+def threshold_field(choices: ChoosableModels, model: str) -> dict[str, Any]:
+    """The field's value when a model is chosen, the model's own threshold with all digits, and the text above it."""
+    own = choices.threshold(model)
+    shown = format_threshold(own)
+    return {'value': own, 'info': f"A pixel is target when its probability is above. The model's own: {shown}"}
 
 
 class _LocalOnly:

@@ -12,6 +12,7 @@ from mmirstd.apis import IRSTDInferencer
 from mmirstd.apis.infer_video import frame_title, predict_frames, sequence_files, sequence_name, write_sequence
 from mmirstd.apis.prediction import Prediction, draw_prediction
 from mmirstd.app.uploads import Upload, UploadLimits, reason_of
+from mmirstd.checkpoints.operating_point import format_threshold
 from mmirstd.io.files import write_atomically, write_png
 from mmirstd.io.images import read_header
 from mmirstd.io.names import file_names, flat_name, image_id
@@ -96,7 +97,7 @@ def view(result: Result, position: int, threshold: float, drawing: Mapping[str, 
         [round(value, DIGITS[key]) if key in DIGITS and value is not None else value for key, value in row.items()][1:]
         for row in found.rows()[:MAX_ROWS]
     ]
-    summary = f'{count_of(len(found), "target")} in {found.name} at threshold {threshold:g}'
+    summary = f'{count_of(len(found), "target")} in {found.name} at threshold {format_threshold(threshold)}'
     if len(found) > MAX_ROWS:
         summary += f'; the table shows the first {MAX_ROWS}'
     return View(draw_prediction(image, found, drawing, probability=True), rows, summary)

@@ -114,13 +114,13 @@ class Window:
         self.results, problems = predict_uploads(self._models.get(model), self._uploads, self._limits)
         return self._refused | problems
 
-    def view(self, chosen: str, position: int, threshold: float) -> View:
-        """Show a result by its name, see :func:`mmirstd.app.results.view`."""
-        return view(self.results[self._index(chosen)], position, threshold, self._drawing)
+    def view(self, chosen: str, position: int, threshold: float | None = None) -> View:
+        """Show a result by its name, see :func:`mmirstd.app.results.view`; by default at the model's own threshold."""
+        return view(self.results[self._index(chosen)], position, self._threshold(threshold), self._drawing)
 
-    def files(self, chosen: str, position: int, threshold: float) -> list[Path]:
+    def files(self, chosen: str, position: int, threshold: float | None = None) -> list[Path]:
         """Write what can be downloaded in place of what was, see :func:`mmirstd.app.results.write_files`."""
-        index = self._index(chosen)
+        index, threshold = self._index(chosen), self._threshold(threshold)
         folder = self._emptied('downloads')
         return write_files(self.results, index, position, threshold, folder, self._drawing)
 
@@ -137,6 +137,10 @@ class Window:
     @property
     def _drawing(self) -> dict[str, int]:
         return self._models.get(self._model).visualizer.drawing
+
+    def _threshold(self, given: float | None) -> float:
+        """An empty field stands for the model's own."""
+        return self._models.threshold(self._model) if given is None else given
 
     def _index(self, chosen: str) -> int:
         for index, result in enumerate(self.results):

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 
 from mmirstd import apis
 from mmirstd.apis import exporting
-from mmirstd.apis.export_parity import ParityError
+from mmirstd.apis.export_parity import ImageParity, ParityError
 from mmirstd.apis.exported import ExportedModel
 from mmirstd.apis.exported_graph import ExportedGraph, ExportError
 from mmirstd.checkpoints.operating_point import CalibratedThreshold
@@ -113,6 +113,14 @@ def test_the_operating_point_goes_along(config, tiny_checkpoint):
     report = apis.export(config, 'calibrated.pth', out='model.pt2', static=(32, 32))
     assert report.metadata['threshold'] == 0.875
     assert ExportedModel('model.pt2').metadata['operating_point'] == json.loads(json.dumps(point.as_meta()))
+
+
+def test_a_threshold_close_to_1_is_told_from_1(tmp_path):
+    (tmp_path / 'model.onnx').write_bytes(b'')
+    about = {'channels': 1, 'dtype': 'uint8', 'order': 'gray', 'size': [32, 32]}
+    parity = [ImageParity('scene', 32, 32, 0.0, 0, 1, 1)]
+    report = exporting.ExportReport(tmp_path / 'model.onnx', {'input': about, 'threshold': 0.9999998}, parity)
+    assert 'threshold 1 - 2e-07\n' in str(report)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import pytest
 
 from mmirstd.app import page as page_module
 from mmirstd.app.page import opened
+from mmirstd.app.session import ChoosableModels, Windows
 from mmirstd.app.uploads import UploadLimits
 from mmirstd.io.video import video_writer
 from mmirstd.ops.detections import COLUMNS
@@ -49,6 +50,26 @@ def test_a_missing_or_old_gradio_is_said_at_once(call, monkeypatch, found, messa
 @pytest.mark.parametrize('option', [('--port', '0'), ('--max-frames', '0'), ('--max-megabytes', 'x')])
 def test_options_out_of_range(call, option):
     assert call('app', *option) == 2
+
+
+def test_the_threshold_field_begins_at_the_exact_threshold_of_the_model(choice, monkeypatch):
+    models = ChoosableModels([choice], 'cpu')
+    name = next(iter(models.choices))
+    for threshold, shown in ((0.73, '0.73'), (1 - 0.000176, '1 - 0.00018'), (0.9999998, '1 - 2e-07')):
+        monkeypatch.setattr(models, 'threshold', {name: threshold}.get)
+        field = page_module.threshold_field(models, name)
+        assert field['value'] == threshold
+        assert field['info'].endswith(f"The model's own: {shown}")
+
+
+def test_the_page_holds_a_threshold_close_to_1(choice, monkeypatch):
+    pytest.importorskip('gradio')
+    models = ChoosableModels([choice], 'cpu')
+    monkeypatch.setattr(models, 'threshold', lambda name: 0.9999998)
+    page = page_module.build(models, Windows(models, UploadLimits(), Path()), UploadLimits())
+    (field,) = [block for block in page.blocks.values() if getattr(block, 'elem_id', None) == 'threshold']
+    assert field.value == 0.9999998
+    assert field.preprocess(field.value) == 0.9999998
 
 
 def scene(seed):
@@ -129,6 +150,12 @@ def test_a_click_through(browser_page, address, tmp_path):
     page.keyboard.press('Enter')
     low = summary(page, 'threshold 0.2')
     assert high.split()[0] <= low.split()[0]
+    page.fill('#threshold input[type=number]', '0.9999998')
+    summary(page, 'threshold 1 - 2e-07')
+    page.fill('#threshold input[type=number]', '')
+    summary(page, 'threshold 0.5')
+    page.fill('#threshold input[type=number]', '0.2')
+    summary(page, 'threshold 0.2')
 
     page.click('#chosen input')
     page.get_by_role('option', name='two').click()

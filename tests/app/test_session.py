@@ -121,6 +121,18 @@ def test_the_threshold_changes_what_is_shown_without_the_network(window, files, 
             window.view('000000_a', 0, threshold)
 
 
+def test_thresholds_close_to_1_are_told_from_1(window, files, models, name):
+    window.take(files[:1], name)
+    assert window.view('a', 0, 0.9998).summary.endswith('in a at threshold 1 - 0.0002')
+    models.get(name).model.operating_point = type('Point', (), {'threshold': 0.9999998})()
+    assert window.view('a', 0, None).summary.endswith(
+        'in a at threshold 1 - 2e-07'
+    )  # of an empty field: the model's own
+    table = {path.name: path for path in window.files('a', 0, None)}['a_targets.csv']
+    with open(table, newline='') as file:
+        assert len(list(csv.DictReader(file))) == len(window.view('a', 0, 0.9999998).rows)
+
+
 def test_another_model_predicts_for_the_same_files(window, files, models, name):
     window.take([files[0], files[2]], name)
     before = window.results[0].predictions[0].detections.probability
