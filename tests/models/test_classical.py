@@ -12,7 +12,11 @@ from mmseg.structures import SegDataSample
 
 from mmirstd.models.classical import DETECTORS, contrast, ipi, max_median, mslstipt, nram, tllcm, top_hat, wslcm
 from mmirstd.models.classical.patches import PatchGrid
-from mmirstd.models.classical.singular_values import replace_singular_values
+from mmirstd.models.classical.singular_values import (
+    largest_singular_values,
+    replace_singular_values,
+    shrink_singular_values,
+)
 from mmirstd.models.classical.structure_tensor import structure_eigenvalues
 from mmirstd.models.classical.thresholds import center_map, check_rule, map_threshold, normalize_map
 from mmirstd.models.segmentors import NotTrainableError
@@ -182,6 +186,18 @@ def test_singular_values_are_replaced(shape, imaginary):
     found, kept = replace_singular_values(matrices, lambda s: np.maximum(s - by, 0))
     np.testing.assert_allclose(kept, np.maximum(values - by, 0), atol=1e-12)
     np.testing.assert_allclose(found, (left * np.maximum(values - by, 0)[..., None, :]) @ right, atol=1e-12)
+
+
+@pytest.mark.parametrize('shape', [(9, 7), (7, 9), (1, 5), (6, 6)])
+@pytest.mark.parametrize('by', [0.1, 1.5, 100.0])
+def test_few_singular_values_are_those_of_the_decomposition(shape, by):
+    matrix = np.random.default_rng(1).normal(size=shape)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    shrunk = np.maximum(values - by, 0)
+    found, kept = shrink_singular_values(matrix, by)
+    np.testing.assert_allclose(kept, shrunk[shrunk > 0], atol=1e-12)
+    np.testing.assert_allclose(found, (left * shrunk) @ right, atol=1e-12)
+    np.testing.assert_allclose(largest_singular_values(matrix, 4), values[:4], atol=1e-12)
 
 
 def test_structure_eigenvalues_tell_edges_from_corners():

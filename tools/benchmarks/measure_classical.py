@@ -21,6 +21,7 @@ from mmirstd.io.ids import digest
 from mmirstd.io.tables import markdown_rows
 from mmirstd.models.decode_heads import ThresholdHead
 from mmirstd.utils.data_root import set_data_folder
+from mmirstd.utils.progress import progress_bar
 
 RULES = {
     '> 0.5': {},
@@ -51,7 +52,7 @@ def measure(config: str, data: Path, number: int, seed: int, options: list[str])
     names = [dataset.get_data_info(i)['img_id'] for i in indices]
     batch = cfg.test_dataloader.batch_size if cfg.model.backbone.method == 'mslstipt' else 1
     counts, seconds = {name: [] for name in heads}, 0.0
-    for start in range(0, len(indices), batch):
+    for start in progress_bar(range(0, len(indices), batch), Path(config).stem):
         packed = [dataset[int(i)] for i in indices[start : start + batch]]
         images = torch.stack([p['inputs'] for p in packed]).float()
         before = time.process_time()

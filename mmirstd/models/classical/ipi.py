@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from mmirstd.models.classical.patches import Overlap, PatchGrid
-from mmirstd.models.classical.singular_values import replace_singular_values, soft_threshold
+from mmirstd.models.classical.singular_values import largest_singular_values, shrink_singular_values, soft_threshold
 from mmirstd.models.classical.thresholds import normalize_map
 
 
@@ -58,7 +58,7 @@ def ipi(
 def _accelerated_proximal_gradient(
     data: np.ndarray, weight: float, tolerance: float, max_iterations: int
 ) -> np.ndarray:
-    values = np.linalg.svd(data, compute_uv=False)
+    values = largest_singular_values(data, 4)
     mu, lowest = values[min(1, len(values) - 1)], 0.005 * values[min(3, len(values) - 1)]
     background = target = before_background = before_target = np.zeros_like(data)
     momentum = before_momentum = 1.0
@@ -69,14 +69,12 @@ def _accelerated_proximal_gradient(
         at_target = target + ahead * (target - before_target)
         half_residual = (at_background + at_target - data) / 2  # 2 is the Lipschitz constant of the gradient
         before_background, before_target = background, target
-        background, kept = replace_singular_values(
-            at_background - half_residual, lambda s, by=mu / 2: soft_threshold(s, by)
-        )
+        background, kept = shrink_singular_values(at_background - half_residual, mu / 2)
         target = soft_threshold(at_target - half_residual, weight * mu / 2)
         step_background, step_target = background - at_background, target - at_target
         both = step_background + step_target
         residual = np.hypot(np.linalg.norm(both - 2 * step_background), np.linalg.norm(both - 2 * step_target))
-        rank, count = np.count_nonzero(kept), np.count_nonzero(target)
+        rank, count = len(kept), np.count_nonzero(target)
         mu = max(0.9 * mu, lowest)
         before_momentum, momentum = momentum, (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         if rank == rank_before:

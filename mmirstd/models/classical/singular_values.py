@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy import linalg
 
 
 def replace_singular_values(
@@ -31,6 +32,35 @@ def replace_singular_values(
     rank = int(np.max(np.count_nonzero(kept, axis=-1), initial=0))
     right = vectors[..., ::-1][..., :rank]
     return (matrices @ right * gains[..., None, :rank]) @ _adjoint(right), kept
+
+
+def shrink_singular_values(matrix: np.ndarray, by: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``U diag(max(s - by, 0)) V^T`` of a real matrix ``U diag(s) V^T``, in less time where few values remain.
+
+    As :func:`replace_singular_values`; eigenvectors of smaller singular values are not computed.
+
+    Args:
+        matrix: (m, n).
+        by: What is taken off the singular values.
+
+    Returns:
+        The matrix (m, n), and its singular values above 0, falling.
+    """
+    if matrix.shape[0] < matrix.shape[1]:
+        shrunk, kept = shrink_singular_values(matrix.T, by)
+        return shrunk.T, kept
+    squares, right = linalg.eigh(matrix.T @ matrix, subset_by_value=(by**2, np.inf), overwrite_a=True)
+    values = np.sqrt(squares)
+    kept = values - by
+    return (matrix @ right * (kept / values)) @ right.T, kept[::-1]
+
+
+def largest_singular_values(matrix: np.ndarray, number: int) -> np.ndarray:
+    """The largest singular values of a real matrix (m, n), falling; at most as many as it has."""
+    gram = matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
+    first = max(len(gram) - number, 0)
+    squares = linalg.eigvalsh(gram, subset_by_index=(first, len(gram) - 1), overwrite_a=True)
+    return np.sqrt(np.maximum(squares[::-1], 0))
 
 
 def soft_threshold(values: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
