@@ -76,7 +76,12 @@ class ReproductionRun:
     @property
     def variant(self) -> str:
         """What makes it another run than the one without options; empty: nothing."""
-        return ', '.join([*(['amp'] if self.amp else []), *(f'{k}={v!r}' for k, v in self.options.items())])
+        return ', '.join([*(['amp'] if self.amp else []), *self.option_words])
+
+    @property
+    def option_words(self) -> list[str]:
+        """The changes of the config as a command line has them."""
+        return [f'{key}={value!r}' for key, value in self.options.items()]
 
     @cached_property
     def weights_sha256(self) -> str | None:
@@ -107,7 +112,7 @@ class ReproductionRun:
         elif self.weights is not None:
             words += ['--weights', f'data/weights/{Path(self.weights).name}']
         if self.options:
-            words += ['--cfg-options', *(f'{key}={value!r}' for key, value in self.options.items())]
+            words += ['--cfg-options', *self.option_words]
         return shlex.join(words)
 
     def test_config(self) -> Config:
