@@ -37,7 +37,7 @@ def step(cfg):
     scenes = dict(type='mmirstd.SyntheticIRSTDDataset', length=2, size=(256, 256), pipeline=None)
     outer = cfg.train_dataloader.dataset
     inner = outer.dataset
-    parts = inner.datasets if 'datasets' in inner else [inner]
+    parts = [part.get('dataset', part) for part in (inner.datasets if 'datasets' in inner else [inner])]
     parts = [part if part.type == scenes['type'] else scenes | dict(pipeline=part.pipeline) for part in parts]
     with DefaultScope.overwrite_default_scope('mmseg'):
         dataset = DATASETS.build(dict(outer, dataset=dict(type='ConcatDataset', datasets=parts)))
