@@ -1,0 +1,5 @@
+"""As paste128_borders.py on crops of 256 x 256, for the last stage of a training."""
+
+_base_ = './paste128_borders.py'
+crop_size = (256, 256)
+train_pipeline = [dict(t, crop_size=crop_size) if 'crop_size' in t else t for t in _base_.train_pipeline]
