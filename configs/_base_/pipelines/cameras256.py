@@ -1,6 +1,6 @@
 """As cameras128_ground.py on crops of 256 x 256, for the last stage of a training.
 
-Networks with attention over the whole map, trained on small crops alone, find false targets in whole images.
+Trained on small crops alone, the fast SimIR finds large false targets in whole images.
 """
 
 _base_ = './cameras128_ground.py'
