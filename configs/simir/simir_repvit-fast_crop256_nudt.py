@@ -7,5 +7,4 @@ _base_ = [
 ]
 model = dict(data_preprocessor=dict(size=(256, 256)))
 train_dataloader = dict(batch_size=3, dataset=dict(pipeline={{_base_.train_pipeline}}))
-train_cfg = dict(val_interval=300)
-default_hooks = dict(checkpoint=dict(interval=300))
+default_hooks = dict(checkpoint=dict(interval=400))
