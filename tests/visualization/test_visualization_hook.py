@@ -268,6 +268,7 @@ def test_of_several_versions_that_which_is_not_flipped_is_drawn(drawn):
 
 
 def test_the_loader_is_that_of_the_pipeline():
+    Visualizer.get_instance('loader')  # the hook asks for the present one
     hook = IRSTDVisualizationHook(draw=True)
     scenes = Scenes(['a'])
     load = LoadIRImage(normalize='percentile')
