@@ -27,7 +27,7 @@ class Results:
         benchmark: What ``mmirstd benchmark`` wrote as JSON; None: nothing was timed.
         costs: What ``mmirstd flops --json`` printed, for models that were neither timed nor run.
         collections: The methods by name, from the metafiles.
-        curves: Of the trainings of packaged weights, by name, from their logs.
+        curves: Of the trainings that packaged weights come from, by config, from their logs.
     """
 
     records: Sequence[Record]

@@ -49,7 +49,7 @@ def write_results(
     Args:
         folder: Of the pages, ``*.md``. ``benchmark.json`` in it, by ``mmirstd benchmark``, gives latencies, and
             ``costs/*.json``, by ``mmirstd flops --json``, parameters and multiply-adds of what was not timed.
-            ``logs/NAME.log`` is that of the training of packaged weights.
+            ``logs/NAME.log`` is that of the training by a config, whose weights are in the package or lead to such.
         records: Folder of the records; by default ``records`` in ``folder``.
         pictures: Folder for curves; None: none are drawn.
         metafiles: Folder of configs whose metafiles get the metrics of packaged and trained weights; None: none.
@@ -76,13 +76,13 @@ def write_results(
 
 
 def read_results(folder: Path, records: str | Path | None = None) -> Results:
-    """The records of a folder of pages, its benchmark, and the logs of packaged weights."""
+    """The records of a folder of pages, its benchmark, and the logs of trainings."""
     if not folder.is_dir():
         raise FileNotFoundError(f'there is no folder of pages {folder}')
     benchmark = folder / BENCHMARK
     timed = read_json(benchmark) if benchmark.is_file() else None
     costs = [read_json(path) for path in sorted((folder / COSTS).glob('*.json'))]
-    logs = [folder / LOGS / f'{entry["name"]}.log' for entry in describe_configs() if entry['weights']]
+    logs = [folder / LOGS / f'{entry["name"]}.log' for entry in describe_configs()]
     curves = {log.stem: read_curve(log) for log in logs if log.is_file()}
     return Results(read_records(records or folder / RECORDS), timed, costs, curves=curves)
 

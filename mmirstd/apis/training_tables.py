@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmirstd.apis.results_cells import Results, TableError, fa, fraction, table, weights_name
+from mmirstd.visualization.training_curves import TrainingCurve
 
 
 def training_table(results: Results) -> str:
@@ -28,10 +29,10 @@ def training_table(results: Results) -> str:
     return table(rows)
 
 
-def packaged_trainings_table(results: Results) -> str:
-    """The trainings of packaged weights, each with its log: what they took, and the checkpoint that was chosen."""
+def packaged_trainings_table(results: Results, pattern: str = '*') -> str:
+    """The trainings that packaged weights come from: what they took, the checkpoint that was chosen, and the log."""
     rows = []
-    for name, curve in results.curves.items():
+    for name, curve in _matching(results, pattern):
         best = int(np.nanargmax(curve.metrics['IoU']))
         chosen = {metric: float(curve.metrics[metric][best]) for metric in ('IoU', 'nIoU', 'Pd', 'Fa')}
         rows.append(
@@ -48,7 +49,7 @@ def packaged_trainings_table(results: Results) -> str:
 
 
 def courses_table(results: Results, pattern: str, *minutes: str) -> str:
-    """The best validation IoU of trainings of packaged weights until each of some minutes.
+    """The best validation IoU of these trainings until each of some minutes.
 
     Raises:
         TableError: If a minute is no whole number.
@@ -56,9 +57,7 @@ def courses_table(results: Results, pattern: str, *minutes: str) -> str:
     if wrong := [m for m in minutes if not m.isdecimal()]:
         raise TableError(f'minutes are whole numbers, got {wrong[0]}')
     rows = []
-    for name, curve in results.curves.items():
-        if not fnmatchcase(name, pattern):
-            continue
+    for name, curve in _matching(results, pattern):
         row: dict[str, Any] = {'weights': f'`{name}`'}
         for minute in map(int, minutes):
             until = curve.metrics['IoU'][curve.minutes <= minute]
@@ -66,3 +65,7 @@ def courses_table(results: Results, pattern: str, *minutes: str) -> str:
             row[f'{minute} min'] = '' if ended or not until.size else f'{np.nanmax(until):.3f}'
         rows.append(row)
     return table(rows)
+
+
+def _matching(results: Results, pattern: str) -> list[tuple[str, TrainingCurve]]:
+    return [(name, curve) for name, curve in results.curves.items() if fnmatchcase(name, pattern)]

@@ -216,6 +216,8 @@ class TestTables:
         results = Results([], curves={'mine_nudt': read_curve(tmp_path / 'mine_nudt.log')})
         row = '| [`mine_nudt`](logs/mine_nudt.log) | 1500 | 15 | 1000 | 0.7500 | 0.5000 | 0.9000 | 750 |'
         assert row in TABLES['packaged-trainings'](results)
+        assert row in TABLES['packaged-trainings'](results, '*_nudt')
+        assert 'mine_nudt' not in TABLES['packaged-trainings'](results, '*_nuaa')
         assert '| `mine_nudt` |  | 0.500 | 0.750 | 0.750 |  |' in TABLES['courses'](
             results, '*_nudt', *['4', '5', '11', '20', '26']
         )
