@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmirstd.apis.configuration import CfgOptions, read_config
 from mmirstd.apis.inference import image_pipeline, init_model, own_threshold, own_weights
 from mmirstd.apis.prediction import Prediction, draw_prediction, report_failure
-from mmirstd.apis.tiled import LargeImage, detect_by_tiles, is_large, tiling_of
+from mmirstd.apis.tiled import DEFAULT_TILE, LargeImage, detect_by_tiles, is_large, tiling_of
 from mmirstd.apis.tta import use_tta
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks.visualization_hook import shown_image
@@ -45,8 +45,8 @@ class IRSTDInferencer(BaseInferencer):
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         show_progress: Show a progress bar where stderr is a terminal.
         tta: Test-time augmentation, see :func:`mmirstd.apis.init_model`.
-        tile: Longest side of a tile; larger images are cut. None: 1,024 for images of more than 1,536 x 1,536 pixels.
-            0: never.
+        tile: Longest side of a tile; larger images are cut. None: what the model's config says (``model.test_cfg.tile``),
+            or else 1,024, for images of more than 1.5 x 1.5 tiles. 0: never.
         overlap: Pixels that neighboring tiles share; by default a quarter of a tile.
 
     Raises:
@@ -68,7 +68,7 @@ class IRSTDInferencer(BaseInferencer):
         overlap: int | None = None,
     ) -> None:
         self._tile = tile
-        tiling = tiling_of(tile, overlap)
+        tiling_of(tile, overlap)
         self._given = model if isinstance(model, nn.Module) else None
         if self._given is not None and not hasattr(model, 'cfg'):
             raise TypeError('IRSTDInferencer takes a model from init_model: this one has no config (model.cfg)')
@@ -84,6 +84,8 @@ class IRSTDInferencer(BaseInferencer):
         super().__init__(cfg, None if weights is None else str(weights), device, 'mmseg', show_progress)
         self._preprocessor = getattr(self.model, 'module', self.model).data_preprocessor
         divisor = getattr(self._preprocessor, 'test_divisor', 1)
+        self._usual_tile = (cfg.model.get('test_cfg') or {}).get('tile') or DEFAULT_TILE
+        tiling = tiling_of(tile, overlap, self._usual_tile)
         # MMSegmentation's preprocessor does not know the strides of the network: 32 is a multiple of most.
         self._tiling = replace(tiling, align=divisor if divisor > 1 else min(32, max(tiling.size // 8, 1)))
 
@@ -157,7 +159,7 @@ class IRSTDInferencer(BaseInferencer):
                 named = {'name': image['img_id'], 'source': image.get('img', image.get('img_path'))}
                 try:
                     # A large one is read when its turn comes.
-                    packed = {'inputs': None} if is_large(image, self._tile) else self.pipeline(dict(image))
+                    packed = {'inputs': None} if is_large(image, self._tile, self._usual_tile) else self.pipeline(dict(image))
                     yield packed | named
                 except Exception as error:  # of readers, OpenCV or a codec
                     if failures is None:

@@ -17,32 +17,43 @@ from mmirstd.ops.tiles import Tiling, predict_bands
 from mmirstd.utils.errors import ArgumentError
 from mmirstd.utils.progress import progress_bar
 
-# Larger images go through the network by tiles unless the user says otherwise. 1,536 x 1,536 pixels take about 1.2 GB
-# in the default model, which needs 525 bytes for each.
-AUTOMATIC_PIXELS = 1536 * 1536
-DEFAULT_TILE = 1024
+DEFAULT_TILE = 1024  # of models whose config has no `model.test_cfg.tile`
 # More pixels above the threshold are no small targets, and each takes some 50 bytes.
 MAX_TARGET_PIXELS = 2**24
 
 
-def tiling_of(tile: int | None, overlap: int | None) -> Tiling:
+def whole_pixels(tile: int) -> int:
+    """Pixels of the largest image that goes through a network at once where the user says nothing: 1.5 tiles squared."""
+    return (3 * tile // 2) ** 2
+
+
+AUTOMATIC_PIXELS = whole_pixels(DEFAULT_TILE)
+
+
+def tiling_of(tile: int | None, overlap: int | None, usual: int = DEFAULT_TILE) -> Tiling:
     """Return how images are cut, as a user asks for it; see :class:`mmirstd.apis.IRSTDInferencer`.
+
+    Args:
+        tile: Longest side of a tile.
+        overlap: Pixels that neighboring tiles share.
+        usual: The tile where none is asked for.
 
     Raises:
         ArgumentError: If there is no room for such tiles.
     """
     if tile is not None and tile < 0:
         raise ArgumentError(f'tiles have a positive number of pixels, or 0 for none; got {tile}')
-    size = tile or DEFAULT_TILE
+    size = tile or usual
     return Tiling(size, size // 4 if overlap is None else overlap)
 
 
-def is_large(sample: Mapping[str, Any], tile: int | None) -> bool:
+def is_large(sample: Mapping[str, Any], tile: int | None, usual: int = DEFAULT_TILE) -> bool:
     """Whether an image goes through the network by tiles; see :class:`mmirstd.apis.IRSTDInferencer` for `tile`.
 
     Args:
         sample: From :func:`mmirstd.io.inputs.list_images`.
-        tile: Longest side of a tile.
+        tile: Longest side of a tile, as the user asks for it.
+        usual: The tile where none is asked for.
 
     Raises:
         OSError: If the file cannot be read.
@@ -56,7 +67,7 @@ def is_large(sample: Mapping[str, Any], tile: int | None) -> bool:
         height, width = read_header(sample['img_path'])[1::-1]
     else:  # an address: it would be fetched twice
         return False
-    return height * width > AUTOMATIC_PIXELS if tile is None else max(height, width) > tile
+    return height * width > whole_pixels(usual) if tile is None else max(height, width) > tile
 
 
 class LargeImage:

@@ -43,6 +43,7 @@ _RULES = {
         f'one of {", ".join(_LEVELS)}',
     ),
     'model.test_cfg.mode': _Rule(lambda v: v in ('whole', 'slide'), "'whole' or 'slide'"),
+    'model.test_cfg.tile': _whole(64),
 }
 
 # Of the optimizer wrapper, or of that of each part.

@@ -13,8 +13,7 @@ import pytest
 import tifffile
 
 from mmirstd.apis import IRSTDInferencer, init_model
-from mmirstd.apis import tiled as tiled_module
-from mmirstd.apis.tiled import AUTOMATIC_PIXELS, LargeImage, tiling_of
+from mmirstd.apis.tiled import LargeImage, is_large, tiling_of
 from mmirstd.io.bands import ImageBands
 from mmirstd.utils.errors import ArgumentError
 
@@ -94,10 +93,10 @@ def test_standardization_is_that_of_the_whole_image(tiny_config, tiny_checkpoint
     assert np.abs(part - whole.detections.probability[:48, :48]).max() > 0.01  # the levels do matter
 
 
-def test_large_images_are_cut_by_themselves(model, monkeypatch):
-    image = scene((40, 60))
+def test_large_images_are_cut_by_themselves(tiny_config, tiny_checkpoint, monkeypatch):
+    model = init_model(tiny_config(FIXED), tiny_checkpoint, 'cpu', {'model.test_cfg': {'tile': 64}})
+    image = scene((96, 97))
     sizes = []
-    monkeypatch.setattr(tiled_module, 'AUTOMATIC_PIXELS', 40 * 60 - 1)
 
     def init(self, source, name, pipeline, rows, standardize):
         sizes.append(rows)
@@ -106,10 +105,11 @@ def test_large_images_are_cut_by_themselves(model, monkeypatch):
     monkeypatch.setattr(LargeImage, '__init__', init)
     failures = {}
     assert list(IRSTDInferencer(model).stream(image, failures=failures)) == []
-    assert (sizes, list(failures)) == ([1024], ['image'])
+    assert (sizes, list(failures)) == ([64], ['image'])
     assert len(IRSTDInferencer(model, tile=0)(image)['predictions']) == 1
-    assert len(IRSTDInferencer(model)(image[:, 2:])['predictions']) == 1
-    assert AUTOMATIC_PIXELS == 1536**2
+    assert len(IRSTDInferencer(model)(image[:, 1:])['predictions']) == 1
+    largest = np.broadcast_to(np.uint8(0), (1537, 1536))
+    assert (is_large({'img': largest}, None), is_large({'img': largest[1:]}, None)) == (True, False)
 
 
 def test_a_batch_of_large_and_small_images(model):

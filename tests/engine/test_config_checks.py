@@ -76,6 +76,7 @@ EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=1)
         ('randomness', dict(seed=-1), r'^randomness\.seed=-1'),
         ('load_from', 1, r'^load_from=1: must be the path or address of a checkpoint'),
         ('model__test_cfg__mode', 'sideways', r"^model\.test_cfg\.mode='sideways': must be 'whole' or 'slide'"),
+        ('model__test_cfg__tile', 0, r'^model\.test_cfg\.tile=0: must be a whole number from 64 on'),
         ('log_level', 'LOUD', r"^log_level='LOUD': must be one of CRITICAL, "),
         ('train_cfg__val_interval', 0, r'train_cfg\.val_interval=0: must be a whole number from 1 on$'),
         ('train_cfg__val_interval', -1, r'train_cfg\.val_interval=-1'),

@@ -6,6 +6,8 @@ of the pyramid, as in the full size. Sparse queries exchange at the two coarsest
 level of the pyramid, with one head. The dense queries, at stride 2, are updated twice, by the paper's convolution. The
 two-way transformer runs at stride 8. Its map joins the stride-2 one in the mask features, which sub-pixel convolution
 brings to the size of the image. The logits begin at -4: from 0, a short training learns the background and little else.
+
+Queries see the whole image. Of images much larger than those of the training sets, tiles are predicted better.
 """
 
 _base_ = './_segmentor.py'
@@ -66,4 +68,5 @@ model = dict(
             dict(type='mmirstd.SoftIoULoss', per_image=False, loss_weight=1.0),
         ],
     ),
+    test_cfg=dict(tile=512),
 )
