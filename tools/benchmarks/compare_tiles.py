@@ -1,12 +1,12 @@
-"""Compare tiles with the whole image, on a 16-bit mosaic of real images.
+"""Compare tiles with whole images, on 16-bit mosaics of the frames of IRSTD-1k.
 
-``python tools/benchmarks/compare_tiles.py sgem_unet-s_joint --images data/IRSTD-1k/IRSTD1k_Img --tiles 1024:256``
-lays the first images of a folder beside each other, in the order of their names, predicts the mosaic whole and by tiles
-of SIZE:OVERLAP, and prints a Markdown table.
+``python tools/benchmarks/compare_tiles.py sgem_unet-s_joint --data-root data/IRSTD-1k --side 2 --tiles 1024:256``
+lays SIDE x SIDE frames of a split beside each other, as often as there are frames, predicts each mosaic whole and by
+tiles of SIZE:OVERLAP, and prints a Markdown table.
 """
 
 import argparse
-from pathlib import Path
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -14,35 +14,24 @@ import torch
 
 from mmirstd.apis import init_model
 from mmirstd.apis.inferencer import IRSTDInferencer
+from mmirstd.datasets import IRSTD1kDataset
+from mmirstd.io.masks import read_mask
 from mmirstd.io.tables import markdown_rows
 from mmirstd.ops.detections import Detections
 
 
-def mosaic(folder: Path, side: int) -> np.ndarray:
-    """Tile a square with the images of a folder, 16 bit.
-
-    Raises:
-        SystemExit: If there are too few images, or they are of several sizes.
-    """
-    rows, row, shapes = [], [], set()
-    for path in sorted(folder.iterdir()):
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            continue
-        shapes.add(image.shape)
-        row.append(image.astype(np.uint16) * 257)
-        if sum(part.shape[1] for part in row) >= side:
-            rows.append(np.hstack(row))
-            row = []
-        if len(shapes) > 1:
-            raise SystemExit(f'{folder}: images of several sizes: {sorted(shapes)}')
-        if sum(part.shape[0] for part in rows) >= side:
-            return np.ascontiguousarray(np.vstack(rows)[:side, :side])
-    raise SystemExit(f'{folder}: too few images for {side} x {side} pixels')
+def mosaics(dataset: IRSTD1kDataset, side: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Lay frames beside each other: (H, W) uint16 images and boolean masks, for as long as the frames suffice."""
+    for first in range(0, len(dataset) - side * side + 1, side * side):
+        samples = [dataset.get_data_info(i) for i in range(first, first + side * side)]
+        images = [cv2.imread(s['img_path'], cv2.IMREAD_GRAYSCALE).astype(np.uint16) * 257 for s in samples]
+        masks = [read_mask(s['seg_map_path'])[0] > 0 for s in samples]
+        rows = range(0, side * side, side)
+        yield tuple(np.vstack([np.hstack(parts[i : i + side]) for i in rows]) for parts in (images, masks))
 
 
-def found(model: torch.nn.Module, image: np.ndarray, tile: int | None, overlap: int | None) -> Detections:
-    """What is found with tiles, or in the whole image where the tile is larger."""
+def found(model: torch.nn.Module, image: np.ndarray, tile: int, overlap: int | None) -> Detections:
+    """What is found with tiles, or in the whole image where the tile is 0."""
     inferencer = IRSTDInferencer(model, tile=tile, overlap=overlap, show_progress=False)
     return inferencer(image, keep_probability=True)['predictions'][0]
 
@@ -52,25 +41,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('model', help='name of a model whose weights come with the package')
     parser.add_argument('--checkpoint', help='by default the weights of the package')
-    parser.add_argument('--images', type=Path, required=True, help='folder of images of one size')
-    parser.add_argument('--side', type=int, default=1600, help='of the mosaic, in pixels')
+    parser.add_argument('--data-root', required=True, help='folder of IRSTD-1k')
+    parser.add_argument('--split', default='basicirstd/val')
+    parser.add_argument('--side', type=int, default=2, help='frames along a side of a mosaic; a frame has 512 pixels')
     parser.add_argument('--tiles', nargs='+', default=['1024:256', '512:128'], metavar='SIZE:OVERLAP')
     args = parser.parse_args()
-    image = mosaic(args.images, args.side)
     model = init_model(args.model, args.checkpoint)
-    whole = found(model, image, 2 * args.side, 0)
-    rows = []
-    for tile in args.tiles:
-        parts = found(model, image, *map(int, tile.split(':')))
-        rows.append(
-            {
-                'tile, overlap': tile.replace(':', ', '),
-                'largest difference': f'{np.abs(parts.probability - whole.probability).max():.2g}',
-                'pixels of the mask that differ': f'{(parts.mask != whole.mask).sum()} of {whole.mask.sum()}',
-                'targets with tiles, whole': f'{len(parts.boxes)}, {len(whole.boxes)}',
-            }
-        )
-    print(f'{args.model}, {args.side} x {args.side}\n\n{markdown_rows(rows)}')
+    tiles = ['whole', *args.tiles]
+    overlaps, unions, targets, differing = (np.zeros(len(tiles), int) for _ in range(4))
+    largest = np.zeros(len(tiles))
+    for image, mask in mosaics(IRSTD1kDataset(data_root=args.data_root, split=args.split, pipeline=[]), args.side):
+        whole = found(model, image, 0, None)
+        for i, tile in enumerate(tiles):
+            parts = found(model, image, *map(int, tile.split(':'))) if i else whole
+            overlaps[i] += (parts.mask & mask).sum()
+            unions[i] += (parts.mask | mask).sum()
+            targets[i] += len(parts.boxes)
+            differing[i] += (parts.mask != whole.mask).sum()
+            largest[i] = max(largest[i], np.abs(parts.probability - whole.probability).max())
+    rows = [
+        {
+            'tile, overlap': tile.replace(':', ', '),
+            'IoU': f'{overlaps[i] / unions[i]:.4f}',
+            'targets': targets[i],
+            'pixels of the mask that differ': '-' if i == 0 else differing[i],
+            'largest difference of a probability': '-' if i == 0 else f'{largest[i]:.2g}',
+        }
+        for i, tile in enumerate(tiles)
+    ]
+    side = 512 * args.side
+    print(f'{args.model}, {side} x {side}\n\n{markdown_rows(rows)}')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,65 @@
+"""What fine-tuning on a few images of an unseen camera gives, measured on the other images of a training split.
+
+``python tools/benchmarks/measure_finetuning.py MODEL WEIGHTS --data-root data/NUAA-SIRST --out DIR --amp``
+draws IMAGES of the split with each seed, fine-tunes on them as ``mmirstd train --finetune`` does, tests on all others
+before and after, and prints a Markdown table. WEIGHTS are of a training without that set.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from mmirstd.apis import finetune, test
+from mmirstd.apis.configuration import read_config
+from mmirstd.apis.finetuning import set_folder
+from mmirstd.datasets import NUAASIRSTDataset
+from mmirstd.io.tables import markdown_rows
+
+METRICS = ('IoU', 'nIoU', 'Pd', 'Fa')
+
+
+def make_folder(dataset: NUAASIRSTDataset, indices: np.ndarray, folder: Path) -> None:
+    """Copy images and masks of a dataset to ``images/`` and ``masks/`` under their ids, and list these in a file."""
+    for part, key in (('images', 'img_path'), ('masks', 'seg_map_path')):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for i in indices:
+            source = Path(dataset.get_data_info(i)[key])
+            shutil.copyfile(source, folder / part / f'{dataset.img_ids[i]}{source.suffix}')
+    (folder / 'ids.txt').write_text(''.join(f'{dataset.img_ids[i]}\n' for i in indices))
+
+
+def main() -> None:
+    """Fine-tune, test, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument('model', help='name of a config')
+    parser.add_argument('weights', help='a checkpoint that has not seen the set')
+    parser.add_argument('--data-root', required=True, help='folder of NUAA-SIRST')
+    parser.add_argument('--split', default='basicirstd/train')
+    parser.add_argument('--images', type=int, default=20)
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--amp', action='store_true')
+    parser.add_argument('--out', type=Path, required=True, help='a new folder')
+    args = parser.parse_args()
+    args.out.mkdir(parents=True)
+    dataset = NUAASIRSTDataset(data_root=args.data_root, split=args.split, pipeline=[])
+    rows = []
+    for seed in args.seeds:
+        order = np.random.default_rng(seed).permutation(len(dataset))
+        few, rest = (args.out / f'{name}{seed}' for name in ('few', 'rest'))
+        make_folder(dataset, order[: args.images], few)
+        make_folder(dataset, order[args.images :], rest)
+        cfg = read_config(args.model)
+        set_folder(cfg, str(rest), {part: str(rest / 'ids.txt') for part in ('train', 'val')})
+        before = test(cfg, args.weights, work_dir=args.out / f'before{seed}').metrics
+        result = finetune(few, args.model, args.weights, work_dir=args.out / f'training{seed}', amp=args.amp)
+        after = test(cfg, result.training.best, work_dir=args.out / f'after{seed}').metrics
+        for name, held_out, others in (('before', result.before, before), ('after', result.after, after)):
+            row = {'seed': seed, 'fine-tuning': name, 'IoU, held out': f'{held_out["IoU"]:.3f}'}
+            rows.append(row | {metric: f'{others[metric]:.4g}' for metric in METRICS})
+    print(f'{args.images} images, tested on {len(dataset) - args.images} others\n\n{markdown_rows(rows)}')
+
+
+if __name__ == '__main__':
+    main()
