@@ -1,6 +1,6 @@
 """What fine-tuning on a few images of an unseen camera gives, measured on the other images of a training split.
 
-``python tools/benchmarks/measure_finetuning.py MODEL WEIGHTS --data-root data/NUAA-SIRST --out DIR --amp``
+``python tools/benchmarks/measure_finetuning.py MODEL WEIGHTS --dataset CLASS --data-root data/NUDT-SIRST --out DIR``
 draws IMAGES of the split with each seed, fine-tunes on them as ``mmirstd train --finetune`` does, tests on all others
 before and after, and prints a Markdown table. WEIGHTS are of a training without that set.
 """
@@ -10,17 +10,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from mmseg.datasets import BaseSegDataset
 
 from mmirstd.apis import finetune, test
 from mmirstd.apis.configuration import read_config
 from mmirstd.apis.finetuning import set_folder
-from mmirstd.datasets import NUAASIRSTDataset
 from mmirstd.io.tables import markdown_rows
+from mmirstd.registry import DATASETS
 
 METRICS = ('IoU', 'nIoU', 'Pd', 'Fa')
 
 
-def make_folder(dataset: NUAASIRSTDataset, indices: np.ndarray, folder: Path) -> None:
+def make_folder(dataset: BaseSegDataset, indices: np.ndarray, folder: Path) -> None:
     """Copy images and masks of a dataset to ``images/`` and ``masks/`` under their ids, and list these in a file."""
     for part, key in (('images', 'img_path'), ('masks', 'seg_map_path')):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('model', help='name of a config')
     parser.add_argument('weights', help='a checkpoint that has not seen the set')
-    parser.add_argument('--data-root', required=True, help='folder of NUAA-SIRST')
+    parser.add_argument('--dataset', required=True, help='class of the set')
+    parser.add_argument('--data-root', required=True, help='folder of the set')
     parser.add_argument('--split', default='basicirstd/train')
     parser.add_argument('--images', type=int, default=20)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
@@ -43,7 +45,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True, help='a new folder')
     args = parser.parse_args()
     args.out.mkdir(parents=True)
-    dataset = NUAASIRSTDataset(data_root=args.data_root, split=args.split, pipeline=[])
+    dataset = DATASETS.build(dict(type=args.dataset, data_root=args.data_root, split=args.split, pipeline=[]))
     rows = []
     for seed in args.seeds:
         order = np.random.default_rng(seed).permutation(len(dataset))
