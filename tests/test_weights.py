@@ -57,17 +57,32 @@ def test_the_default_model_finds_targets_of_scenes_it_has_not_seen():
     assert found >= 5, (found, missed)
 
 
-def test_the_default_model_computes_what_was_trained():
-    """The logits are those of commit fe52820: another config might load the weights and compute something else."""
+# The logits of the commits that added the weights: another config might load them and compute something else.
+LOGITS = {
+    'sgem_unet-s_joint': (
+        [-66.249163, -50.104324, 17.850102, 80.287838, 97.865562, 81.146707, 18.905415, -41.587807, -63.179654],
+        -18.013087,
+        11.018584,
+    ),
+    'simir_repvit-fast_joint_crop256_long': (
+        [-15.320061, -15.352294, 12.366705, 23.980393, 22.396539, 27.230668, 13.31489, -21.391483, -15.871061],
+        -17.278902,
+        2.815696,
+    ),
+}
+
+
+@pytest.mark.parametrize('name', LOGITS)
+def test_a_model_computes_what_was_trained(name):
+    row, mean, std = LOGITS[name]
     y, x = torch.meshgrid(*(torch.arange(64, dtype=torch.float64),) * 2, indexing='ij')
     target = 4 * torch.exp(-((y - 20) ** 2 + (x - 40) ** 2) / 4)
     image = torch.stack([target + torch.sin(x / (9 + c)) * torch.cos(y / 7) / 2 for c in range(3)])
     with torch.no_grad():
-        logits = init_model(device='cpu').double()(image[None])[0, 0]
-    row = [-66.249163, -50.104324, 17.850102, 80.287838, 97.865562, 81.146707, 18.905415, -41.587807, -63.179654]
+        logits = init_model(name, device='cpu').double()(image[None])[0, 0]
     torch.testing.assert_close(logits[20, 36:45], torch.tensor(row, dtype=torch.float64), rtol=0, atol=1e-4)
-    assert logits.mean().item() == pytest.approx(-18.013087, abs=1e-4)
-    assert logits.std().item() == pytest.approx(11.018584, abs=1e-4)
+    assert logits.mean().item() == pytest.approx(mean, abs=1e-4)
+    assert logits.std().item() == pytest.approx(std, abs=1e-4)
 
 
 def test_infer_needs_an_image_alone(call, tmp_path, capsys):
@@ -108,8 +123,10 @@ def test_a_damaged_file_is_refused(tmp_path, monkeypatch):
 def test_models_says_what_the_weights_come_from(call, capsys):
     assert call('models', DEFAULT_MODEL) in (None, 0)
     out = capsys.readouterr().out
-    assert f'{DEFAULT_MODEL}_no-nuaa' not in out  # the name alone, though others begin with it
+    assert 'sgem_unet-s_joint' not in out
     assert f'{DEFAULT_MODEL}.safetensors' in out
     assert packaged_weights(DEFAULT_MODEL).sha256 in out
     assert 'NUDT-SIRST basicirstd/subtrain: 597 images, sha256 of the ids 825adf407795' in out
+    assert 'threshold:  0.1545, chosen by F1 on NUAA-SIRST basicirstd/val, NUDT-SIRST basicirstd/val,' in out
+    assert f'config:     {configs.find_config(DEFAULT_MODEL)}' in out
     assert 'belong to their authors' in out

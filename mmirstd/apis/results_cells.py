@@ -60,13 +60,17 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def weights_name(record: Record) -> str:
-    """How tables call the weights of a record."""
+    """How tables call the weights of a record: the weights that a training started from are left out."""
     kind, name = record['weights']['kind'], record['weights']['name'] or record['model']
     if kind == 'trained':
         name, notes = record['config'], [record['budget']]
     else:
         notes = [record['model']] if kind == 'given' else []
-    notes += [record['variant']] if record.get('variant') else []
+    variant = record.get('variant') or ''
+    if 'load_from' in (record.get('options') or {}):
+        start = f'load_from={record["options"]["load_from"]!r}'
+        variant = variant.replace(f'{start}, ', '').replace(start, '').removesuffix(', ')
+    notes += [variant] if variant else []
     return f'{name} ({", ".join(notes)})' if notes else name
 
 

@@ -18,7 +18,7 @@ CONFIGS_DIR = Path(__file__).resolve().parents[1] / '.mim/configs'
 PREFIX = 'mmirstd::'
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # what MMEngine reads
 # What finds targets right after installation: one model for images of any camera.
-DEFAULT_MODEL = 'sgem_unet-s_joint'
+DEFAULT_MODEL = 'simir_repvit-fast_joint_crop256_long'
 
 
 class PackagedWeights(NamedTuple):
@@ -168,10 +168,18 @@ def describe_weights(name: str) -> str:
         meta = file.metadata()
     trained_on = [f'{e["dataset"]} {e["name"]}: {e["num"]} images, sha256 of the ids {e["sha256"]}'
                   for e in json.loads(meta['trained_on'])]  # fmt: skip
+    thresholds = []
+    if point := json.loads(meta.get('operating_point', 'null')):
+        criterion = point['criterion'] + ('' if point['budget'] is None else f' of at most {point["budget"]:g}')
+        splits = ', '.join(f'{s["dataset"]} {s["name"]}' for s in point['splits'])
+        found = ', '.join(f'{key} {point["metrics"][key]:.4g}' for key in ('Pd', 'Fa', 'false_alarms_per_image'))
+        thresholds.append(('threshold', f'{point["threshold"]:.4g}, chosen by {criterion} on {splits}: {found}'))
     lines = [
+        ('config', find_config(name)),
         ('file', f'{weights.path}, {weights.path.stat().st_size / 1e6:.1f} MB'),
         ('sha256', weights.sha256),
         *(('trained on', line) for line in trained_on),
+        *thresholds,
         ('notice', (weights.path.parent / 'NOTICE').read_text(encoding='utf-8').replace('\n', ' ').strip()),
     ]
     return '\n'.join(f'  {key + ":":<12}{value}' for key, value in lines)

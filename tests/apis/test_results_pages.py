@@ -202,7 +202,12 @@ class TestTables:
         training = {'iterations': 10, 'chosen_iteration': 5, 'seconds': 120.0, 'processor_seconds': 90.0}
         course.append({'iter': 10, 'seconds': 120, 'processor_seconds': 90})  # an IoU that is not defined
         r = record(kind='trained', budget='cpu', variant='amp', training=training | {'validation': course})
-        assert '| `acm-unet_nudt (cpu, amp)` | 10 | 5 | 0.5000 | 2 | 2 | AMD |' in TABLES['trainings'](Results([r]))
+        row = '| `acm-unet_nudt (cpu, amp)` | 10 | 5 | 0.5000 | 2 | 2 | AMD |'
+        assert row in TABLES['trainings'](Results([r]))
+        r |= {'variant': "amp, load_from='a.pth'", 'options': {'load_from': 'a.pth'}}
+        assert row in TABLES['trainings'](Results([r]))
+        r |= {'variant': "amp, load_from='a.pth', b=1", 'options': {'load_from': 'a.pth', 'b': 1}}
+        assert '| `acm-unet_nudt (cpu, amp, b=1)` |' in TABLES['trainings'](Results([r]))
 
     def test_trainings_of_packaged_weights(self, tmp_path):
         """Each 500 iterations take 5 minutes; the second validation is the best."""

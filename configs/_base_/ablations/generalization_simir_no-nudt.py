@@ -17,8 +17,9 @@ def sets(*parts):
     return dict(train_dataloader=dict(dataset=dict(dataset=dict(datasets=list(parts)))))
 
 
-def pipeline(*transforms):
-    return dict(train_dataloader=dict(dataset=dict(pipeline=list(transforms))))
+def pipeline(*transforms, size=128, batch=8):
+    loader = dict(batch_size=batch, dataset=dict(pipeline=list(transforms)))
+    return dict(train_dataloader=loader, model=dict(data_preprocessor=dict(size=(size, size))))
 
 
 variants = {
@@ -31,6 +32,9 @@ variants = {
     # augmentation
     'no-scale': pipeline(paste, crop, *symmetries, photometric, pack),
     'no-photometric': pipeline(scale, paste, crop, *symmetries, pack),
+    'crop-256': pipeline(
+        scale, paste, dict(crop, crop_size=(256, 256)), *symmetries, photometric, pack, size=256, batch=3
+    ),
     'no-paste': pipeline(scale, crop, *symmetries, photometric, pack),
     # normalization
     'per-image': dict(model=dict(data_preprocessor=dict(min_std=1.0, mean=None, std=None))),
