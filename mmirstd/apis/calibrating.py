@@ -26,8 +26,10 @@ from mmirstd.ops.samples import probability_map, to_array
 from mmirstd.utils.errors import ArgumentError, UserError
 from mmirstd.utils.progress import progress_bar
 
-# Logits from -5 to 16 in steps of 0.05, 0.5 among them: below there is noise, above there is no float32.
-THRESHOLDS = special.expit(np.arange(-100, 321) / 20)
+# Logits from -5 to 16 in steps of 0.05, 0.5 among them: below there is noise, above there is no float32. Of a
+# probability, or of its difference from 1, three digits are kept, since people read them.
+_SMALL = np.array([float(f'{p:.3g}') for p in special.expit(np.arange(-320, 1) / 20)])
+THRESHOLDS = np.concatenate([_SMALL[-101:], np.round(1 - _SMALL[-2::-1], 12)])
 CRITERIA = {
     'false_alarms_per_image': ('--budget-per-image', 'false alarms per image'),
     'Fa': ('--budget-fa', 'false pixels per million'),

@@ -173,11 +173,26 @@ def _samples(
             yield exported.take(packed.permute(1, 2, 0).numpy()), to_array(sample.gt_sem_seg.data[0])
 
 
+def size_nodes(nodes: Iterable[Any]) -> list[Any]:
+    """Nodes of an ONNX graph, in its order, that compute with the sizes of images or with constants, not with pixels.
+
+    In 8 bits, a position that is computed from the size of the image would be one of 256, and so would a length.
+    """
+    of_pixels, found = {INPUT}, []
+    for node in nodes:
+        if node.op_type not in ('Shape', 'Size') and not of_pixels.isdisjoint(node.input):
+            of_pixels.update(node.output)
+        else:
+            found.append(node)
+    return found
+
+
 def quantize_file(path: str | Path, out: str | Path, batches: Iterable[np.ndarray]) -> None:
     """Quantize an ONNX file to 8 bits, all but what makes and follows the logits.
 
     Weights are quantized by output channel, activations by tensor, from the range that they take on ``batches``. From
-    the last layer with weights on all stays in float, so that probabilities keep their resolution.
+    the last layer with weights on all stays in float, so that probabilities keep their resolution, and so does what
+    depends on the size of the image alone.
 
     Args:
         path: The float file.
@@ -222,7 +237,7 @@ def quantize_file(path: str | Path, out: str | Path, batches: Iterable[np.ndarra
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(_QUANTIZED),
-                nodes_to_exclude=[node.name for node in nodes[weighted[-1] :]],
+                nodes_to_exclude=[node.name for node in (*nodes[weighted[-1] :], *size_nodes(nodes))],
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,

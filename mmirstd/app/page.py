@@ -208,7 +208,7 @@ def build(choices: ChoosableModels, windows: Windows, limits: UploadLimits) -> '
     with gr.Blocks(title='mmirstd', analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
         gr.Markdown('## Infrared small targets')
         with gr.Row():
-            with gr.Column(scale=1, min_width=280):
+            with gr.Column(scale=1, min_width=330):
                 kinds = [*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS]
                 files = gr.File(
                     label=f'Images or videos, up to {limits.file_bytes / 1e6:.0f} MB each',

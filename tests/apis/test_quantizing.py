@@ -176,6 +176,17 @@ def test_mistakes_are_one_line(call, unet, capsys, arguments, message):
     assert message in (found if isinstance(found, str) else capsys.readouterr().err)
 
 
+def test_what_depends_on_the_size_of_the_image_stays_in_float(tmp_path):
+    """Positions of a SimIR's queries are computed from the size: in 8 bits, most sizes were errors."""
+    model = exporting.export(out=tmp_path / 'm.onnx', images=np.zeros((64, 64), np.uint8))
+    rng = np.random.default_rng(0)
+    quantize_file(model.path, tmp_path / 'q.onnx', rng.integers(0, 256, (2, 1, 1, 64, 64), np.uint8))
+    plain, small = ExportedModel(model.path), ExportedModel(tmp_path / 'q.onnx')
+    for shape in ((61, 83), (181, 113), (66, 247)):
+        image = rng.integers(0, 256, (1, 1, *shape), np.uint8)
+        assert np.abs(plain(image) - small(image)).mean() < 0.05
+
+
 def test_nothing_to_quantize(tmp_path):
     (tmp_path / 'm.onnx').write_bytes(b'no model')
     with pytest.raises(ExportError, match='there is no image'):
