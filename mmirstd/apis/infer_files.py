@@ -92,8 +92,8 @@ def infer(
         pictures: Draw every image with its targets.
         probabilities: Also write the probability maps, as 255 * p or as ``.npz``; ``mmirstd eval`` reads both.
         tta: Average the probabilities over the image and its mirror images, see :func:`mmirstd.apis.init_model`.
-        tile: Longest side of a tile; larger images are cut. None: what the model's config says (``model.test_cfg.tile``),
-            or else 1,024, for images of more than 1.5 x 1.5 tiles. 0: never.
+        tile: Longest side of a tile; larger images are cut. None: ``model.test_cfg.tile`` of the config, or else 1,024,
+            for images of more than 1.5 x 1.5 tiles. 0: never.
         overlap: Pixels that neighboring tiles share; by default a quarter of a tile.
         link: Join detections over frames into tracks: those of a video, and of the images of each folder, in the order
             of their names. Needs the extra ``video``.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ class IRSTDInferencer(BaseInferencer):
         cfg_options: Changes of the config: dotted keys and values, or ``'KEY=VALUE'`` texts.
         show_progress: Show a progress bar where stderr is a terminal.
         tta: Test-time augmentation, see :func:`mmirstd.apis.init_model`.
-        tile: Longest side of a tile; larger images are cut. None: what the model's config says (``model.test_cfg.tile``),
-            or else 1,024, for images of more than 1.5 x 1.5 tiles. 0: never.
+        tile: Longest side of a tile; larger images are cut. None: ``model.test_cfg.tile`` of the config, or else 1,024,
+            for images of more than 1.5 x 1.5 tiles. 0: never.
         overlap: Pixels that neighboring tiles share; by default a quarter of a tile.
 
     Raises:
@@ -67,7 +68,6 @@ class IRSTDInferencer(BaseInferencer):
         tile: int | None = None,
         overlap: int | None = None,
     ) -> None:
-        self._tile = tile
         tiling_of(tile, overlap)
         self._given = model if isinstance(model, nn.Module) else None
         if self._given is not None and not hasattr(model, 'cfg'):
@@ -84,8 +84,9 @@ class IRSTDInferencer(BaseInferencer):
         super().__init__(cfg, None if weights is None else str(weights), device, 'mmseg', show_progress)
         self._preprocessor = getattr(self.model, 'module', self.model).data_preprocessor
         divisor = getattr(self._preprocessor, 'test_divisor', 1)
-        self._usual_tile = (cfg.model.get('test_cfg') or {}).get('tile') or DEFAULT_TILE
-        tiling = tiling_of(tile, overlap, self._usual_tile)
+        usual = (cfg.model.get('test_cfg') or {}).get('tile') or DEFAULT_TILE
+        self._is_large = partial(is_large, tile=tile, usual=usual)
+        tiling = tiling_of(tile, overlap, usual)
         # MMSegmentation's preprocessor does not know the strides of the network: 32 is a multiple of most.
         self._tiling = replace(tiling, align=divisor if divisor > 1 else min(32, max(tiling.size // 8, 1)))
 
@@ -159,7 +160,7 @@ class IRSTDInferencer(BaseInferencer):
                 named = {'name': image['img_id'], 'source': image.get('img', image.get('img_path'))}
                 try:
                     # A large one is read when its turn comes.
-                    packed = {'inputs': None} if is_large(image, self._tile, self._usual_tile) else self.pipeline(dict(image))
+                    packed = {'inputs': None} if self._is_large(image) else self.pipeline(dict(image))
                     yield packed | named
                 except Exception as error:  # of readers, OpenCV or a codec
                     if failures is None:

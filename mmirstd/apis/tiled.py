@@ -23,7 +23,7 @@ MAX_TARGET_PIXELS = 2**24
 
 
 def whole_pixels(tile: int) -> int:
-    """Pixels of the largest image that goes through a network at once where the user says nothing: 1.5 tiles squared."""
+    """Pixels of the largest image that goes through a network at once, where the user says nothing."""
     return (3 * tile // 2) ** 2
 
 

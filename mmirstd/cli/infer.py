@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tile',
         type=int,
         metavar='SIZE',
-        help="cut larger images into tiles of SIZE x SIZE pixels, 0: never; default: the model's, or else 1024, for images "
-        'of more than 1.5 x 1.5 tiles',
+        help='cut larger images into tiles of SIZE x SIZE pixels, 0: never; default: '
+        "the model's, or else 1024, for images of more than 1.5 x 1.5 tiles",
     )
     add('--overlap', type=int, metavar='N', help='pixels that neighboring tiles share (default: a quarter of a tile)')
     add('--tta', action='store_true', help='average over the image and its mirror images')
