@@ -13,7 +13,7 @@ from mmirstd.apis.configuration import CfgOptions, refuse_without_weights, run_c
 from mmirstd.apis.inference import checkpoint_for, head_threshold, init_model
 from mmirstd.apis.validation import refuse_test_images, validation_loader
 from mmirstd.checkpoints.loading import load_checkpoint, meta_of
-from mmirstd.checkpoints.operating_point import CalibratedThreshold, format_threshold
+from mmirstd.checkpoints.operating_point import CalibratedThreshold
 from mmirstd.checkpoints.provenance import Provenance
 from mmirstd.checkpoints.publishing import check_destination, publish
 from mmirstd.engine.provenance import check_overlaps
@@ -25,6 +25,7 @@ from mmirstd.ops.pairs import split_labels
 from mmirstd.ops.samples import probability_map, to_array
 from mmirstd.utils.errors import ArgumentError, UserError
 from mmirstd.utils.progress import progress_bar
+from mmirstd.utils.text import format_threshold
 
 # Logits from -5 to 16 in steps of 0.05, 0.5 among them: below there is noise, above there is no float32. Of a
 # probability, or of its difference from 1, three digits are kept, since people read them.

@@ -27,13 +27,12 @@ from mmirstd.apis.exported_graph import INPUT, METADATA, OUTPUT, ExportedGraph, 
 from mmirstd.apis.inference import checkpoint_for, init_model
 from mmirstd.apis.quantizing import QuantizedReport, image_paths, images_apart, quantize_model, spread
 from mmirstd.apis.validation import validation_loader
-from mmirstd.checkpoints.operating_point import format_threshold
 from mmirstd.io.files import refuse_overwriting, whole_file
 from mmirstd.io.inputs import Image
 from mmirstd.models.layers.no_graph import NoGraphError
 from mmirstd.utils.configs import DEFAULT_MODEL
 from mmirstd.utils.errors import ArgumentError
-from mmirstd.utils.text import first_line
+from mmirstd.utils.text import first_line, format_threshold
 
 FORMATS = ('.onnx', '.pt2')
 # An open size begins above the padding multiple, or else here: below, some networks have maps of one pixel.

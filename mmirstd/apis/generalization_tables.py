@@ -68,6 +68,7 @@ def left_out_table(results: Results) -> str:
                 row |= {
                     f'their {name}': fraction(best and protocol_metrics(best)[name]) for name in ('IoU', 'nIoU', 'Pd')
                 }
+                row['their Fa'] = fa(protocol_metrics(best)['Fa']) if best else '-'
                 rows.append(row)
     return table(rows)
 

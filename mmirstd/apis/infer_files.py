@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from mmengine.config import Config
 
-from mmirstd.apis.configuration import CfgOptions
+from mmirstd.apis.configuration import CfgOptions, read_config
 from mmirstd.apis.infer_video import SequenceSummary, infer_sequence, sequence_files, sequence_name
 from mmirstd.apis.inference import checkpoint_for
 from mmirstd.apis.inferencer import IRSTDInferencer
 from mmirstd.apis.linking import Linker
 from mmirstd.apis.prediction import Prediction
-from mmirstd.apis.tiled import tiling_of
+from mmirstd.apis.tiled import tiling_of, usual_tile
 from mmirstd.evaluation.analysis.predictions import write_prediction
 from mmirstd.io.files import refuse_no_folder, refuse_overwriting, write_atomically, write_png
 from mmirstd.io.inputs import Image, list_images
@@ -114,7 +114,7 @@ def infer(
     if probabilities not in (None, 'png', 'npz'):
         raise ArgumentError(f"--probabilities are 'png' or 'npz', not {probabilities!r}")
     checkpoint = checkpoint_for(model, checkpoint, '--checkpoint')
-    tiling_of(tile, overlap)
+    tiling_of(tile, overlap, usual_tile(read_config(model, cfg_options)))
     if link:
         Linker()  # an error now rather than after the first frame
     listed, out = list_images(images), Path(out)

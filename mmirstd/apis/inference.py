@@ -166,8 +166,7 @@ def checkpoint_for(
 
 def own_threshold(model: nn.Module) -> float:
     """The threshold that a model predicts with: that stored with its weights, or else that of its head."""
-    model = getattr(model, 'module', model)
-    point = getattr(model, 'operating_point', None)
+    point = getattr(model, 'operating_point', None) or getattr(getattr(model, 'module', None), 'operating_point', None)
     return head_threshold(model) if point is None else point.threshold
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmirstd.apis.configuration import CfgOptions, read_config
 from mmirstd.apis.inference import image_pipeline, init_model, own_threshold, own_weights
 from mmirstd.apis.prediction import Prediction, draw_prediction, report_failure
-from mmirstd.apis.tiled import DEFAULT_TILE, LargeImage, detect_by_tiles, is_large, tiling_of
+from mmirstd.apis.tiled import LargeImage, detect_by_tiles, is_large, tiling_of, usual_tile
 from mmirstd.apis.tta import use_tta
 from mmirstd.datasets.transforms import LoadIRImage
 from mmirstd.engine.hooks.visualization_hook import shown_image
@@ -68,7 +68,6 @@ class IRSTDInferencer(BaseInferencer):
         tile: int | None = None,
         overlap: int | None = None,
     ) -> None:
-        tiling_of(tile, overlap)
         self._given = model if isinstance(model, nn.Module) else None
         if self._given is not None and not hasattr(model, 'cfg'):
             raise TypeError('IRSTDInferencer takes a model from init_model: this one has no config (model.cfg)')
@@ -79,14 +78,14 @@ class IRSTDInferencer(BaseInferencer):
         if self._given is None:
             weights = weights or own_weights(model)
         cfg = model.cfg if self._given is not None else read_config(model, cfg_options)
+        usual = usual_tile(cfg)
+        tiling = tiling_of(tile, overlap, usual)
         if tta:
             use_tta(cfg)
         super().__init__(cfg, None if weights is None else str(weights), device, 'mmseg', show_progress)
         self._preprocessor = getattr(self.model, 'module', self.model).data_preprocessor
         divisor = getattr(self._preprocessor, 'test_divisor', 1)
-        usual = (cfg.model.get('test_cfg') or {}).get('tile') or DEFAULT_TILE
         self._is_large = partial(is_large, tile=tile, usual=usual)
-        tiling = tiling_of(tile, overlap, usual)
         # MMSegmentation's preprocessor does not know the strides of the network: 32 is a multiple of most.
         self._tiling = replace(tiling, align=divisor if divisor > 1 else min(32, max(tiling.size // 8, 1)))
 

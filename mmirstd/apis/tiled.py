@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmirstd.datasets.transforms.loading import LoadIRImage, check_image_array
+from mmirstd.engine.value_checks import check_value
 from mmirstd.io.bands import ImageBands
 from mmirstd.io.images import drop_alpha, read_header
 from mmirstd.ops.components import Connectivity
@@ -30,6 +32,18 @@ def whole_pixels(tile: int) -> int:
 AUTOMATIC_PIXELS = whole_pixels(DEFAULT_TILE)
 
 
+def usual_tile(cfg: Config) -> int:
+    """The tile of a config's model where the user asks for none: ``model.test_cfg.tile``.
+
+    Raises:
+        ConfigValueError: If it is no whole number from 64 on.
+    """
+    model = cfg.model.get('module', cfg.model)  # what test-time augmentation wraps
+    tile = (model.get('test_cfg') or {}).get('tile')
+    check_value('model.test_cfg.tile', tile)
+    return DEFAULT_TILE if tile is None else tile
+
+
 def tiling_of(tile: int | None, overlap: int | None, usual: int = DEFAULT_TILE) -> Tiling:
     """Return how images are cut, as a user asks for it; see :class:`mmirstd.apis.IRSTDInferencer`.
 
@@ -41,10 +55,17 @@ def tiling_of(tile: int | None, overlap: int | None, usual: int = DEFAULT_TILE) 
     Raises:
         ArgumentError: If there is no room for such tiles.
     """
-    if tile is not None and tile < 0:
-        raise ArgumentError(f'tiles have a positive number of pixels, or 0 for none; got {tile}')
+    for name, value in (('tiles', tile), ('overlaps', overlap)):
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise ArgumentError(f'{name} have a positive number of pixels, or 0 for none; got {value!r}')
+    if tile == 0 and overlap is not None:
+        raise ArgumentError(f'an overlap of {overlap} pixels is of tiles, and a tile of 0 cuts none')
     size = tile or usual
-    return Tiling(size, size // 4 if overlap is None else overlap)
+    try:
+        return Tiling(size, size // 4 if overlap is None else overlap)
+    except ArgumentError as e:
+        whose = '' if tile else f'; {size} is the tile of the model, and `--tile` changes it'
+        raise ArgumentError(f'{e}{whose}') from None
 
 
 def is_large(sample: Mapping[str, Any], tile: int | None, usual: int = DEFAULT_TILE) -> bool:

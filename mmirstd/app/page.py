@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmirstd.app.session import ChoosableModels, ModelChoice, Windows
 from mmirstd.app.uploads import UploadLimits
-from mmirstd.checkpoints.operating_point import format_threshold
 from mmirstd.io.images import IMAGE_EXTENSIONS
 from mmirstd.io.video import VIDEO_EXTENSIONS
 from mmirstd.ops.detections import COLUMNS
 from mmirstd.utils.errors import ArgumentError, MissingExtraError, describe
+from mmirstd.utils.text import format_threshold
 
 if TYPE_CHECKING:
     import gradio

@@ -12,14 +12,13 @@ from mmirstd.apis import IRSTDInferencer
 from mmirstd.apis.infer_video import frame_title, predict_frames, sequence_files, sequence_name, write_sequence
 from mmirstd.apis.prediction import Prediction, draw_prediction
 from mmirstd.app.uploads import Upload, UploadLimits, reason_of
-from mmirstd.checkpoints.operating_point import format_threshold
 from mmirstd.io.files import write_atomically, write_png
 from mmirstd.io.images import read_header
 from mmirstd.io.names import file_names, flat_name, image_id
 from mmirstd.io.tables import csv_rows
 from mmirstd.io.video import Frame, FrameReader
 from mmirstd.ops.detections import COLUMNS
-from mmirstd.utils.text import count_of
+from mmirstd.utils.text import count_of, format_threshold
 
 # Rows of the table on the page, and what is in them.
 MAX_ROWS = 200

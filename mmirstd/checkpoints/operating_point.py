@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mmirstd.checkpoints.state_dict import CheckpointError
+from mmirstd.utils.text import format_threshold
 
 META_KEY = 'operating_point'
 
@@ -57,12 +58,3 @@ class CalibratedThreshold:
         chosen = 'the best F1' if self.budget is None else f'{criterion[self.criterion]} of at most {self.budget:g}'
         splits = ', '.join(f'{s["dataset"]} {s["name"]} ({s["num"]} images)' for s in self.splits)
         return f'threshold {format_threshold(self.threshold)}, chosen for {chosen} on {splits}'
-
-
-def format_threshold(threshold: float) -> str:
-    """Show a threshold with digits that tell it from 1.
-
-    >>> format_threshold(0.5), format_threshold(0.9999998)
-    ('0.5', '1 - 2e-07')
-    """
-    return f'{threshold:.4g}' if threshold <= 0.999 else f'1 - {1 - threshold:.2g}'

@@ -65,6 +65,17 @@ def check_values(cfg: Config) -> None:
         _check(wrapper, f'{place}.', _OPTIMIZER_RULES)
 
 
+def check_value(key: str, value: Any) -> None:
+    """Check kind and range of the value of one key of a config, such as ``'model.test_cfg.tile'``; None is left out.
+
+    Raises:
+        ConfigValueError: Naming the key.
+    """
+    holds, expected = _RULES[key]
+    if value is not None and not holds(value):
+        raise ConfigValueError(f'{key}={value!r}: must be {expected}')
+
+
 def _check(part: Config | Mapping, place: str, rules: Mapping[str, _Rule]) -> None:
     for key, (holds, expected) in rules.items():
         value = part

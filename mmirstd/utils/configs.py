@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmirstd.utils.errors import UserError
-from mmirstd.utils.text import did_you_mean
+from mmirstd.utils.text import did_you_mean, format_threshold
 
 CONFIGS_DIR = Path(__file__).resolve().parents[1] / '.mim/configs'
 PREFIX = 'mmirstd::'
@@ -173,7 +173,10 @@ def describe_weights(name: str) -> str:
         criterion = point['criterion'] + ('' if point['budget'] is None else f' of at most {point["budget"]:g}')
         splits = ', '.join(f'{s["dataset"]} {s["name"]}' for s in point['splits'])
         found = ', '.join(f'{key} {point["metrics"][key]:.4g}' for key in ('Pd', 'Fa', 'false_alarms_per_image'))
-        thresholds.append(('threshold', f'{point["threshold"]:.4g}, chosen by {criterion} on {splits}: {found}'))
+        shown = format_threshold(point['threshold'])
+        thresholds.append(
+            ('threshold', f'{shown}, chosen by {criterion} on {splits}: {found}; metrics above are at 0.5')
+        )
     lines = [
         ('config', find_config(name)),
         ('file', f'{weights.path}, {weights.path.stat().st_size / 1e6:.1f} MB'),

@@ -23,6 +23,15 @@ def shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f'{text[: most - 3]}...'
 
 
+def format_threshold(threshold: float) -> str:
+    """Show a threshold with digits that tell it from 1.
+
+    >>> format_threshold(0.5), format_threshold(0.9999998)
+    ('0.5', '1 - 2e-07')
+    """
+    return f'{threshold:.4g}' if threshold <= 0.999 else f'1 - {1 - threshold:.3g}'
+
+
 def natural_key(text: str) -> list[str | int]:
     """A key that sorts numbers in texts by their value: frame 2 comes before frame 10.
 

@@ -13,7 +13,9 @@ import pytest
 import tifffile
 
 from mmirstd.apis import IRSTDInferencer, init_model
+from mmirstd.apis.inference import own_threshold
 from mmirstd.apis.tiled import LargeImage, is_large, tiling_of
+from mmirstd.engine.config_checks import ConfigValueError
 from mmirstd.io.bands import ImageBands
 from mmirstd.utils.errors import ArgumentError
 
@@ -167,6 +169,26 @@ def test_tiles_that_make_no_sense(call, tiny_data, capsys, options, message):
 def test_tiles_too_small_for_the_strides_of_a_network():
     with pytest.raises(ArgumentError, match='multiples of 16: at least 48 are needed'):
         IRSTDInferencer(device='cpu', tile=40, overlap=16)
+    with pytest.raises(ArgumentError, match='overlap by 0 to 256, not 300; 512 is the tile of the model, and `--tile`'):
+        IRSTDInferencer(device='cpu', overlap=300)
+    with pytest.raises(ArgumentError, match="tiles have a positive number of pixels, or 0 for none; got '512'"):
+        IRSTDInferencer(device='cpu', tile='512')
+    with pytest.raises(ArgumentError, match='an overlap of 8 pixels is of tiles, and a tile of 0 cuts none'):
+        IRSTDInferencer(device='cpu', tile=0, overlap=8)
+    for tile in ('x', 0, 512.0):
+        with pytest.raises(ConfigValueError, match=r'^model\.test_cfg\.tile=.*: must be a whole number from 64 on'):
+            IRSTDInferencer(device='cpu', cfg_options={'model.test_cfg.tile': tile})
+
+
+@pytest.mark.parametrize('tta', [False, True])
+def test_the_default_model_has_a_tile_and_a_threshold(tta):
+    inferencer = IRSTDInferencer(device='cpu', tta=tta)
+    assert (inferencer._tiling.size, inferencer._tiling.overlap) == (512, 128)
+    assert own_threshold(inferencer.model) == 0.231
+    assert IRSTDInferencer(init_model(device='cpu', tta=tta))._tiling.size == 512
+
+
+def test_the_usual_tile():
     assert (tiling_of(None, None).size, tiling_of(0, None).overlap, tiling_of(512, None).overlap) == (1024, 256, 128)
 
 

@@ -55,7 +55,7 @@ def test_options_out_of_range(call, option):
 def test_the_threshold_field_begins_at_the_exact_threshold_of_the_model(choice, monkeypatch):
     models = ChoosableModels([choice], 'cpu')
     name = next(iter(models.choices))
-    for threshold, shown in ((0.73, '0.73'), (1 - 0.000176, '1 - 0.00018'), (0.9999998, '1 - 2e-07')):
+    for threshold, shown in ((0.73, '0.73'), (1 - 0.000176, '1 - 0.000176'), (0.9999998, '1 - 2e-07')):
         monkeypatch.setattr(models, 'threshold', {name: threshold}.get)
         field = page_module.threshold_field(models, name)
         assert field['value'] == threshold

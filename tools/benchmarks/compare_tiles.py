@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument('--checkpoint', help='by default the weights of the package')
     parser.add_argument('--data-root', required=True, help='folder of IRSTD-1k')
     parser.add_argument('--split', default='basicirstd/val')
-    parser.add_argument('--side', type=int, default=2, help='frames along a side of a mosaic; a frame has 512 pixels')
+    parser.add_argument('--side', type=int, choices=range(1, 8), default=2, help='frames of 512 pixels along a side')
     parser.add_argument('--tiles', nargs='*', default=['1024:256', '512:128'], metavar='SIZE:OVERLAP')
     args = parser.parse_args()
     model = init_model(args.model, args.checkpoint)

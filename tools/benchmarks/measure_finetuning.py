@@ -15,6 +15,7 @@ from mmseg.datasets import BaseSegDataset
 from mmirstd.apis import finetune, test
 from mmirstd.apis.configuration import read_config
 from mmirstd.apis.finetuning import set_folder
+from mmirstd.apis.inference import checkpoint_for
 from mmirstd.io.tables import markdown_rows
 from mmirstd.registry import DATASETS
 
@@ -44,8 +45,11 @@ def main() -> None:
     parser.add_argument('--amp', action='store_true')
     parser.add_argument('--out', type=Path, required=True, help='a new folder')
     args = parser.parse_args()
-    args.out.mkdir(parents=True)
+    checkpoint_for(args.model, args.weights)  # an error before anything is written
     dataset = DATASETS.build(dict(type=args.dataset, data_root=args.data_root, split=args.split, pipeline=[]))
+    if not 0 < args.images < len(dataset):
+        raise SystemExit(f'--images: from 1 to {len(dataset) - 1}, since the others are tested on')
+    args.out.mkdir(parents=True)
     rows = []
     for seed in args.seeds:
         order = np.random.default_rng(seed).permutation(len(dataset))
