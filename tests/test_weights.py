@@ -124,6 +124,8 @@ def test_models_says_what_the_weights_come_from(call, capsys):
     assert call('models', DEFAULT_MODEL) in (None, 0)
     out = capsys.readouterr().out
     assert 'sgem_unet-s_joint' not in out
+    assert call('models', 'sgem_unet-s_joint') in (None, 0)
+    assert 'sgem_unet-s_joint_no-nuaa' not in capsys.readouterr().out  # the name alone, though others begin with it
     assert f'{DEFAULT_MODEL}.safetensors' in out
     assert packaged_weights(DEFAULT_MODEL).sha256 in out
     assert 'NUDT-SIRST basicirstd/subtrain: 597 images, sha256 of the ids 825adf407795' in out

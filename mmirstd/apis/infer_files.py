@@ -114,7 +114,8 @@ def infer(
     if probabilities not in (None, 'png', 'npz'):
         raise ArgumentError(f"--probabilities are 'png' or 'npz', not {probabilities!r}")
     checkpoint = checkpoint_for(model, checkpoint, '--checkpoint')
-    tiling_of(tile, overlap, usual_tile(read_config(model, cfg_options)))
+    cfg = read_config(model, cfg_options)
+    tiling_of(tile, overlap, usual_tile(cfg))
     if link:
         Linker()  # an error now rather than after the first frame
     listed, out = list_images(images), Path(out)
@@ -135,7 +136,7 @@ def infer(
     refuse_overwriting([*tables, *outputs], overwrite, read)
     refuse_no_folder(out)
 
-    inferencer = IRSTDInferencer(model, checkpoint, device, cfg_options, show_progress, tta, tile, overlap)
+    inferencer = IRSTDInferencer(cfg, checkpoint, device, None, show_progress, tta, tile, overlap)
     summary = InferenceSummary(out)
     options = {'threshold': threshold, 'connectivity': connectivity, 'min_area': min_area}
     options['keep_probability'] = probabilities is not None

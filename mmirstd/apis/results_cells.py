@@ -66,11 +66,8 @@ def weights_name(record: Record) -> str:
         name, notes = record['config'], [record['budget']]
     else:
         notes = [record['model']] if kind == 'given' else []
-    variant = record.get('variant') or ''
-    if 'load_from' in (record.get('options') or {}):
-        start = f'load_from={record["options"]["load_from"]!r}'
-        variant = variant.replace(f'{start}, ', '').replace(start, '').removesuffix(', ')
-    notes += [variant] if variant else []
+    words = (record.get('variant') or '').split(', ')
+    notes += [word for word in words if word and not word.startswith('load_from=')]
     return f'{name} ({", ".join(notes)})' if notes else name
 
 

@@ -71,15 +71,17 @@ def check_value(key: str, value: Any) -> None:
     Raises:
         ConfigValueError: Naming the key.
     """
-    holds, expected = _RULES[key]
-    if value is not None and not holds(value):
-        raise ConfigValueError(f'{key}={value!r}: must be {expected}')
+    _require(key, value, _RULES[key])
+
+
+def _require(key: str, value: Any, rule: _Rule) -> None:
+    if value is not None and not rule.holds(value):
+        raise ConfigValueError(f'{key}={value!r}: must be {rule.expected}')
 
 
 def _check(part: Config | Mapping, place: str, rules: Mapping[str, _Rule]) -> None:
-    for key, (holds, expected) in rules.items():
+    for key, rule in rules.items():
         value = part
         for name in key.split('.'):
             value = value.get(name) if isinstance(value, (Config, Mapping)) else None
-        if value is not None and not holds(value):
-            raise ConfigValueError(f'{place}{key}={value!r}: must be {expected}')
+        _require(f'{place}{key}', value, rule)
