@@ -12,7 +12,7 @@ SOURCE is one of
                  -> mmirstd.QueryEncoder
   acm            ACM of acm-pytorch or BasicIRSTD -> configs/baselines/acm-fpn* or acm-unet*; ALCNet of BasicIRSTD
                  -> configs/baselines/alcnet*
-  abcnet, adgfnet, dnanet, egpnet, iaanet, isnet, mshnet, rdian, rpcanet (also L-RPCANet), sctransnet, uiunet
+  abcnet, adgfnet, dnanet, egpnet, iaanet, isnet, mshnet, rdian, repisd, rpcanet (also L-RPCANet), sctransnet, uiunet
                  a network of its authors -> configs/baselines/NAME*
   mdvsfa         a generator of TianwangJia/MDvsFAcGAN -> configs/baselines/mdvsfa-g1* or mdvsfa-g2*
 

@@ -56,6 +56,7 @@ class ReferenceResult:
         images: Number of first images that were measured; None: all.
         without: Ids of images that were left out.
         size: Height and width that images (bilinear) and masks (nearest neighbor) were resized to; None: they were not.
+        backend: Library that resized them, as mmcv names it: cv2, or pillow, which averages where it shrinks.
         options: What differs from the options of the weights, by dotted keys.
     """
 
@@ -63,6 +64,7 @@ class ReferenceResult:
     images: int | None = None
     without: tuple[str, ...] = ()
     size: int | None = None
+    backend: str = 'cv2'
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -70,7 +72,8 @@ class ReferenceResult:
         """What differs from a test of all images with the options of the weights, in words; empty: nothing."""
         words = [f'first {self.images} images'] if self.images else []
         words += [f'without {", ".join(self.without)}'] if self.without else []
-        words += [f'at {self.size} x {self.size}'] if self.size else []
+        by = '' if self.backend == 'cv2' else f' by {self.backend}'
+        words += [f'at {self.size} x {self.size}{by}'] if self.size else []
         return ', '.join(words + [f'{key.rpartition(".")[2]} {value}' for key, value in self.options.items()])
 
 
@@ -156,6 +159,7 @@ def _reference(item: Mapping[str, Any]) -> ReferenceResult:
         images=item.get('Images'),
         without=tuple(item.get('Without') or ()),
         size=item.get('Size'),
+        backend=item.get('Backend', 'cv2'),
         options=item.get('Options') or {},
     )
 

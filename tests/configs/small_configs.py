@@ -150,6 +150,9 @@ def shrink(cfg):
     elif inner.type == 'mmirstd.DirectionalEncoder':
         # One hidden channel, as published, is dead in every second draw of weights.
         inner.reduction = 4
+    elif inner.type == 'mmirstd.EdgeCompensationEncoder':
+        inner.channels = cfg.model.neck.in_channels = [4, 8, 8]
+        head.update(in_channels=8, channels=8)
     elif inner.type == 'mmirstd.ContextAggregation':
         inner.channels = [4] * len(inner.channels)
         head.in_channels = 4

@@ -1,5 +1,6 @@
 """Published networks against their authors' code: the same logits from the same weights."""
 
+import copy
 import json
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmirstd.models.baselines import (
     ContextAggregation,
     DenselyNestedPyramid,
     DilatedUNetDecoder,
+    EdgeCompensationDecoder,
     InteractiveUBlockDecoder,
     InteriorAttentionHead,
     LinearFusionEncoder,
@@ -40,7 +42,7 @@ from mmirstd.models.layers.reparam import switch_to_deploy
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = {
     name: golden
-    for file in ('baselines', 'dnanet', 'isnet', 'abcnet-s', 'egpnet', 'iaanet')
+    for file in ('baselines', 'dnanet', 'isnet', 'abcnet-s', 'egpnet', 'iaanet', 'repisd')
     for name, golden in json.loads((Path(__file__).parent / f'golden/{file}.json').read_text()).items()
 }
 # Network -> source of its checkpoints, where they have another name.
@@ -111,8 +113,12 @@ def assert_golden(x, expected):
 def test_parameters_are_those_of_the_published_code(name):
     """All but those that its code never uses, and RDIAN's fixed filters."""
     statistics = ('running_mean', 'running_var', 'num_batches_tracked')
-    left_out = convert_weights(SOURCES.get(name, name), published_state(name)).left_out
-    unused = sum(np.prod(GOLDEN[name]['keys'][key]) for key in left_out if not key.endswith(statistics))
+
+    def size(state):
+        return sum(value.numel() for key, value in state.items() if not key.endswith(statistics))
+
+    published = published_state(name)
+    unused = size(published) - size(convert_weights(SOURCES.get(name, name), published).state_dict)
     ours = sum(p.numel() for p in build(name).parameters())
     assert ours + unused == GOLDEN[name]['parameters']
 
@@ -134,9 +140,28 @@ def test_directional_contrast_is_high_on_points_and_low_beside_edges():
     assert weights[3, 10] == weights[3, 11] == 0.5
 
 
+def test_a_deployed_checkpoint_of_repisd_fits_a_deployed_network():
+    """Its authors fold before they publish: the branches of the training are gone."""
+    converted = convert_weights('repisd', published_state('repisd')).state_dict
+    model = build('repisd').double()
+    model.load_state_dict(converted)
+    assert switch_to_deploy(model.backbone.levels) == switch_to_deploy(model.neck.levels) == 4
+    cfg = copy.deepcopy(config('repisd'))
+    cfg.backbone.deploy = cfg.neck.deploy = True
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        deployed = MODELS.build(cfg).double().eval()
+    deployed.load_state_dict(model.state_dict(), strict=True)
+    x = image(3, 2, 3, 24, 20)
+    torch.testing.assert_close(logits(deployed, x), logits(model, x), rtol=0, atol=0)
+    assert switch_to_deploy(deployed.backbone.levels) == 0
+
+
 def test_parts_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match=r'in_channels=\[4\] must name two levels or more'):
+        EdgeCompensationDecoder([4])
     maps = (torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 4, 4))
-    for neck in (ModulatedPyramid([4, 9]), DenselyNestedPyramid([4, 9], [1, 1])):
+    necks = (ModulatedPyramid([4, 9]), DenselyNestedPyramid([4, 9], [1, 1]), EdgeCompensationDecoder([4, 9]))
+    for neck in necks:
         with pytest.raises(ValueError, match=r'takes maps of \[4, 9\] channels, got \[4, 8\]'):
             neck(maps)
     with pytest.raises(ValueError, match='one number for each but the coarsest'):

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mmirstd.models.layers import (
@@ -18,6 +19,7 @@ from mmirstd.models.layers import (
     require_queries,
     sine_position,
 )
+from mmirstd.models.layers.resizing import adaptive_mean
 
 
 def randomise(module):
@@ -175,3 +177,18 @@ def test_query_features_are_a_tuple_with_attributes():
     assert require_queries(features, 'X') is features.queries
     with pytest.raises(ValueError, match=r'X takes its queries from the features.*plain tuple'):
         require_queries(tuple(maps), 'X')
+
+
+class Pools(nn.Module):
+    def forward(self, x):
+        return tuple(adaptive_mean(x, parts) for parts in (1, 2, 3, 6))
+
+
+def test_adaptive_means_of_open_sizes_are_those_of_torch():
+    dims = {2: torch.export.Dim('height', min=6, max=64), 3: torch.export.Dim('width', min=6, max=64)}
+    x = torch.rand(2, 3, 20, 13, dtype=torch.float64)
+    exported = torch.export.export(Pools(), (x,), dynamic_shapes=(dims,)).module()
+    for size in ((20, 13), (6, 7), (31, 64), (48, 48)):
+        x = torch.rand(2, 3, *size, dtype=torch.float64)
+        for means, parts in zip(exported(x), (1, 2, 3, 6), strict=True):
+            torch.testing.assert_close(means, F.adaptive_avg_pool2d(x, parts), rtol=1e-12, atol=1e-12)

@@ -52,6 +52,8 @@ def plain(name, logits, target, valid, smooth=1.0, per_image=True, pos_weight=1.
         overlap, union = (p * t).sum(), (p + t - p * t).sum()
         if name == 'dice':
             values.append(1 - (2 * overlap + smooth) / (p.sum() + t.sum() + smooth))
+        elif name == 'squared_dice':
+            values.append(1 - (2 * overlap + smooth) / ((p * p).sum() + (t * t).sum() + smooth))
         elif name == 'iou':
             values.append(1 - (overlap + smooth) / (union + smooth))
         else:
@@ -63,6 +65,7 @@ CALLS = {
     'bce': lambda *a, per_image: functional.binary_cross_entropy(*a),
     'focal': lambda *a, per_image: functional.focal_loss(*a),
     'dice': lambda *a, per_image: functional.dice_loss(*a, smooth=0.7, per_image=per_image),
+    'squared_dice': lambda *a, per_image: functional.dice_loss(*a, smooth=0.7, per_image=per_image, squared=True),
     'iou': lambda *a, per_image: functional.soft_iou_loss(*a, smooth=0.7, per_image=per_image),
     'log_iou': lambda *a, per_image: functional.soft_iou_loss(*a, smooth=0.7, per_image=per_image, log=True),
 }

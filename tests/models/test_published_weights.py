@@ -40,7 +40,8 @@ def metrics_of(data, weights, dataset):
     cfg = run.test_config()
     pipeline = cfg.test_dataloader.dataset.pipeline
     if reference.size:
-        pipeline.insert(-1, dict(type='Resize', scale=(reference.size, reference.size)))
+        scale = (reference.size, reference.size)
+        pipeline.insert(-1, dict(type='Resize', scale=scale, backend=reference.backend))
     converted = convert_weights(weights.source, load_checkpoint(data / f'weights/{weights.name}.pth'))
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(cfg.model)
@@ -69,9 +70,11 @@ def test_published_weights_give_the_measured_iou(weights, dataset, real_data):
 
 def test_references_say_on_what_they_were_measured():
     references = {(w.name, ENDINGS[d]): w.reference[d] for w, d in CASES}
-    assert len(references) == 17
+    assert len(references) == 18
     assert references['adgfnet_nudt', 'nudt'].conditions == 'first 120 images'
     assert references['acm_sirst3', 'nudt'].conditions == ''
+    repisd = references['repisd_nuaa_deploy', 'nuaa']
+    assert repisd.conditions == 'without Misc_111, at 256 x 256 by pillow, split idx_427/test'
     rdian = references['rdian_irdst', 'nuaa']
     assert rdian.iou == 0.374
     assert rdian.conditions == 'without Misc_111, test_divisor 32, test_pad_mode constant'

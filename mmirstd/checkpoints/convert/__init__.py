@@ -18,6 +18,7 @@ from mmirstd.checkpoints.convert.iaanet import convert_iaanet_state_dict
 from mmirstd.checkpoints.convert.isnet import convert_isnet_state_dict
 from mmirstd.checkpoints.convert.mdvsfa import convert_mdvsfa_state_dict
 from mmirstd.checkpoints.convert.rdian import convert_rdian_state_dict
+from mmirstd.checkpoints.convert.repisd import convert_repisd_state_dict
 from mmirstd.checkpoints.convert.repvit import convert_repvit_state_dict, has_branch_norm, repvit_arch
 from mmirstd.checkpoints.convert.residual_unet import convert_dnanet_state_dict, convert_mshnet_state_dict
 from mmirstd.checkpoints.convert.rpcanet import convert_rpcanet_state_dict
@@ -101,6 +102,7 @@ SOURCES: dict[str, Callable[[StateDict], ConvertedWeights]] = {
     'mdvsfa': _segmentor(convert_mdvsfa_state_dict),
     'mshnet': _segmentor(convert_mshnet_state_dict),
     'rdian': _segmentor(convert_rdian_state_dict),
+    'repisd': _segmentor(convert_repisd_state_dict),
     'repvit': _repvit,
     'rpcanet': _segmentor(convert_rpcanet_state_dict),
     'sam': _sam,

@@ -9,6 +9,7 @@ from .iaanet import InteriorAttentionHead, InteriorEncoder
 from .isnet import GradientEncoder, OrientedPyramid, ShapeHead
 from .mdvsfa import ClampedHead, ClampedHeads, ContextAggregation, MaskDiscriminator, ParallelBackbones
 from .rdian import AdditiveUpsampling, DirectionalEncoder
+from .repisd import EdgeCompensationDecoder, EdgeCompensationEncoder
 from .residual_unet import ResidualUNetDecoder, ResidualUNetEncoder
 from .rpcanet import UnfoldedRPCA, UnfoldingHead
 from .sctransnet import SpatialChannelTransformer
@@ -24,6 +25,8 @@ __all__ = [
     'DenselyNestedPyramid',
     'DilatedUNetDecoder',
     'DirectionalEncoder',
+    'EdgeCompensationDecoder',
+    'EdgeCompensationEncoder',
     'EdgeGuidedEncoder',
     'GradientEncoder',
     'InteractiveUBlockDecoder',

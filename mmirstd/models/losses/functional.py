@@ -55,13 +55,23 @@ def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, gamma: float = 2.0
     return torch.where(valid, loss, 0 * loss).sum() / target.sum().clamp(min=1)
 
 
-def dice_loss(logits: Tensor, target: Tensor, valid: Tensor, smooth: float = 1.0, per_image: bool = True) -> Tensor:
-    """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) (Milletari et al., V-Net, 3DV 2016)."""
+def dice_loss(
+    logits: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    smooth: float = 1.0,
+    per_image: bool = True,
+    squared: bool = False,
+) -> Tensor:
+    """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth), or of sum(p^2) + sum(t^2) where `squared`.
+
+    Milletari et al., V-Net, 3DV 2016, have the squares.
+    """
     logits, target, valid = _flatten(logits, target, valid, per_image)
     p = torch.where(valid, logits.sigmoid(), 0)
     overlap = (p * target).sum(1)
-    loss = 1 - (2 * overlap + smooth) / (p.sum(1) + target.sum(1) + smooth)
-    return _mean_over_images(loss, valid)
+    sizes = (p**2 + target**2 if squared else p + target).sum(1)
+    return _mean_over_images(1 - (2 * overlap + smooth) / (sizes + smooth), valid)
 
 
 def soft_iou_loss(

@@ -111,14 +111,19 @@ class BinaryDiceLoss(BinaryLoss):
     """Dice loss of the target; see functional.dice_loss. MMSegmentation's trains the background of one channel."""
 
     def __init__(
-        self, smooth: float = 1.0, per_image: bool = True, loss_weight: float = 1.0, loss_name: str = 'loss_dice'
+        self,
+        smooth: float = 1.0,
+        per_image: bool = True,
+        squared: bool = False,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_dice',
     ) -> None:
         super().__init__(loss_weight, loss_name)
-        self.smooth, self.per_image = smooth, per_image
+        self.smooth, self.per_image, self.squared = smooth, per_image, squared
 
     def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """See :class:`BinaryLoss`."""
-        return functional.dice_loss(logits, target, valid, self.smooth, self.per_image)
+        return functional.dice_loss(logits, target, valid, self.smooth, self.per_image, self.squared)
 
 
 @MODELS.register_module()
