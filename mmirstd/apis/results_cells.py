@@ -27,6 +27,7 @@ class Results:
         benchmark: What ``mmirstd benchmark`` wrote as JSON; None: nothing was timed.
         costs: What ``mmirstd flops --json`` printed, for models that were neither timed nor run.
         collections: The methods by name, from the metafiles.
+        ablations: What ``mmirstd ablate`` wrote as JSON, by name.
         curves: Of the trainings that packaged weights come from, by config, from their logs.
     """
 
@@ -34,6 +35,7 @@ class Results:
     benchmark: Mapping[str, Any] | None = None
     costs: Sequence[Mapping[str, Any]] = ()
     collections: Mapping[str, Collection] = field(default_factory=collections)
+    ablations: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     curves: Mapping[str, TrainingCurve] = field(default_factory=dict)
 
     def of_kind(self, *kinds: str) -> list[Record]:

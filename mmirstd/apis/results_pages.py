@@ -25,6 +25,7 @@ RECORDS = 'records'
 BENCHMARK = 'benchmark.json'
 COSTS = 'costs'
 LOGS = 'logs'
+ABLATIONS = 'ablations'
 _BLOCK = re.compile(r'(<!-- table: (?P<words>[^>]*?) -->\n)(?P<body>.*?)(<!-- end of table -->)', re.DOTALL)
 _START = re.compile(r'<!-- table: ')
 _ENTRY = re.compile(r'^  - Name: (?P<name>\S+)\n(?:(?!  - Name: ).*\n?)*', re.MULTILINE)
@@ -49,7 +50,8 @@ def write_results(
     Args:
         folder: Of the pages, ``*.md``. ``benchmark.json`` in it, by ``mmirstd benchmark``, gives latencies, and
             ``costs/*.json``, by ``mmirstd flops --json``, parameters and multiply-adds of what was not timed.
-            ``logs/NAME.log`` is that of the training by a config, whose weights are in the package or lead to such.
+            ``ablations/*.json`` are by ``mmirstd ablate``. ``logs/NAME.log`` is that of the training by a config, whose
+            weights are in the package or lead to such.
         records: Folder of the records; by default ``records`` in ``folder``.
         pictures: Folder for curves; None: none are drawn.
         metafiles: Folder of configs whose metafiles get the metrics of packaged and trained weights; None: none.
@@ -83,8 +85,9 @@ def read_results(folder: Path, records: str | Path | None = None) -> Results:
     timed = read_json(benchmark) if benchmark.is_file() else None
     costs = [read_json(path) for path in sorted((folder / COSTS).glob('*.json'))]
     logs = [folder / LOGS / f'{entry["name"]}.log' for entry in describe_configs()]
+    ablations = {path.stem: read_json(path) for path in sorted((folder / ABLATIONS).glob('*.json'))}
     curves = {log.stem: read_curve(log) for log in logs if log.is_file()}
-    return Results(read_records(records or folder / RECORDS), timed, costs, curves=curves)
+    return Results(read_records(records or folder / RECORDS), timed, costs, ablations=ablations, curves=curves)
 
 
 def render_pages(folder: Path, results: Results) -> Iterator[tuple[Path, str]]:

@@ -26,7 +26,7 @@ from mmirstd.apis.results_cells import (
     with_interval,
 )
 from mmirstd.apis.run_records import protocol_metrics
-from mmirstd.apis.training_tables import courses_table, packaged_trainings_table, training_table
+from mmirstd.apis.training_tables import ablation_table, courses_table, packaged_trainings_table, training_table
 from mmirstd.evaluation.analysis.results import ProtocolResult, markdown_table
 from mmirstd.evaluation.functional.protocols import PRESETS
 from mmirstd.utils.configs import describe_configs
@@ -165,6 +165,7 @@ TABLES: dict[str, Callable[..., str]] = {
     'trainings': training_table,
     'packaged-trainings': packaged_trainings_table,
     'courses': courses_table,
+    'ablation': ablation_table,
     'protocols': protocols_table,
     'protocol-spread': protocol_spread_table,
     'cross-set': cross_set_table,

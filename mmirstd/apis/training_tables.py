@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mmirstd.apis.recipe_ablation import VariantResult, table_rows
 from mmirstd.apis.results_cells import Results, TableError, fa, fraction, table, weights_name
 from mmirstd.visualization.training_curves import TrainingCurve
 
@@ -65,6 +66,21 @@ def courses_table(results: Results, pattern: str, *minutes: str) -> str:
             row[f'{minute} min'] = '' if ended or not until.size else f'{np.nanmax(until):.3f}'
         rows.append(row)
     return table(rows)
+
+
+def ablation_table(results: Results, name: str) -> str:
+    """The variants of a training, as ``mmirstd ablate`` lists them.
+
+    Raises:
+        TableError: If there is no ablation of this name, or its file is none.
+    """
+    if name not in results.ablations:
+        raise TableError(f'there is no ablation {name}; there are {", ".join(results.ablations) or "none"}')
+    try:
+        found = [VariantResult(**entry) for entry in results.ablations[name]]
+        return table(table_rows(found))
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise TableError(f'{name}.json is not what mmirstd ablate writes: {error}') from None
 
 
 def _matching(results: Results, pattern: str) -> list[tuple[str, TrainingCurve]]:

@@ -10,7 +10,9 @@ import yaml
 from PIL import Image
 
 from mmirstd.apis import write_results
-from mmirstd.apis.results_cells import Results
+from mmirstd.apis.recipe_ablation import VariantResult
+from mmirstd.apis.recipe_ablation import write_results as write_variants
+from mmirstd.apis.results_cells import Results, TableError
 from mmirstd.apis.results_pages import PageError, read_results, render_metafiles, render_pages, sweeps_of
 from mmirstd.apis.results_tables import TABLES
 from mmirstd.apis.run_records import FORMAT, RecordError, write_record
@@ -228,7 +230,26 @@ class TestTables:
         )
         assert '`mine_nudt`' not in TABLES['courses'](results, '*_nuaa', '5')
 
-    @pytest.mark.parametrize('name', [name for name in TABLES if name not in ('protocols', 'courses')])
+    def test_ablations_are_those_that_mmirstd_ablate_writes(self, tmp_path):
+        metrics = {'nIoU': 0.5, 'Pd': 0.9, 'Fa': 2.0}
+        written = [
+            VariantResult(name, 0.5, 100, 1.0, {seed: metrics | {'IoU': iou} for seed, iou in enumerate(found)})
+            for name, found in (('base', (0.25, 0.75)), ('worse', (0.25, 0.5)), ('better', (0.5, 1.0)))
+        ]
+        write_variants(tmp_path, written, 1)
+        (tmp_path / 'ablations').mkdir()
+        (tmp_path / 'ablation.json').rename(tmp_path / 'ablations/recipe.json')
+        (tmp_path / 'records').mkdir()
+        results = read_results(tmp_path)
+        assert TABLES['ablation'](results, 'recipe') in (tmp_path / 'ablation.md').read_text()
+        assert '| better | 100 | 0.500 | 1.0 | 0.500, 1.000 | 0.7500 |' in TABLES['ablation'](results, 'recipe')
+        with pytest.raises(TableError, match='there is no ablation other; there are recipe'):
+            TABLES['ablation'](results, 'other')
+        (tmp_path / 'ablations/recipe.json').write_text('[{"name": "base"}]')
+        with pytest.raises(TableError, match=r'recipe\.json is not what mmirstd ablate writes'):
+            TABLES['ablation'](read_results(tmp_path), 'recipe')
+
+    @pytest.mark.parametrize('name', [name for name in TABLES if name not in ('protocols', 'courses', 'ablation')])
     def test_no_record_is_no_error(self, name):
         assert TABLES[name](Results([]))
 

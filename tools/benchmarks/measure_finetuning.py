@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument('--data-root', required=True, help='folder of the set')
     parser.add_argument('--split', default='basicirstd/train')
     parser.add_argument('--images', type=int, default=20)
+    parser.add_argument('--others', type=int, help='test on so many of the others at most; by default on all')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--amp', action='store_true')
     parser.add_argument('--out', type=Path, required=True, help='a new folder')
@@ -49,13 +50,16 @@ def main() -> None:
     dataset = DATASETS.build(dict(type=args.dataset, data_root=args.data_root, split=args.split, pipeline=[]))
     if not 0 < args.images < len(dataset):
         raise SystemExit(f'--images: from 1 to {len(dataset) - 1}, since the others are tested on')
+    if args.others is not None and args.others < 1:
+        raise SystemExit('--others: 1 at least')
+    args.out = args.out.absolute()  # a dataset takes relative paths for those below its root
     args.out.mkdir(parents=True)
     rows = []
     for seed in args.seeds:
         order = np.random.default_rng(seed).permutation(len(dataset))
         few, rest = (args.out / f'{name}{seed}' for name in ('few', 'rest'))
         make_folder(dataset, order[: args.images], few)
-        make_folder(dataset, order[args.images :], rest)
+        make_folder(dataset, order[args.images :][: args.others], rest)
         cfg = read_config(args.model)
         set_folder(cfg, str(rest), {part: str(rest / 'ids.txt') for part in ('train', 'val')})
         before = test(cfg, args.weights, work_dir=args.out / f'before{seed}').metrics
@@ -64,7 +68,8 @@ def main() -> None:
         for name, held_out, others in (('before', result.before, before), ('after', result.after, after)):
             row = {'seed': seed, 'fine-tuning': name, 'IoU, held out': f'{held_out["IoU"]:.3f}'}
             rows.append(row | {metric: f'{others[metric]:.4g}' for metric in METRICS})
-    print(f'{args.images} images, tested on {len(dataset) - args.images} others\n\n{markdown_rows(rows)}')
+    tested = len(order[args.images :][: args.others])
+    print(f'{args.images} images, tested on {tested} others\n\n{markdown_rows(rows)}')
 
 
 if __name__ == '__main__':
