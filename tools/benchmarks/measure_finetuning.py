@@ -58,8 +58,9 @@ def main() -> None:
     for seed in args.seeds:
         order = np.random.default_rng(seed).permutation(len(dataset))
         few, rest = (args.out / f'{name}{seed}' for name in ('few', 'rest'))
+        tested = order[args.images :][: args.others]
         make_folder(dataset, order[: args.images], few)
-        make_folder(dataset, order[args.images :][: args.others], rest)
+        make_folder(dataset, tested, rest)
         cfg = read_config(args.model)
         set_folder(cfg, str(rest), {part: str(rest / 'ids.txt') for part in ('train', 'val')})
         before = test(cfg, args.weights, work_dir=args.out / f'before{seed}').metrics
@@ -68,8 +69,7 @@ def main() -> None:
         for name, held_out, others in (('before', result.before, before), ('after', result.after, after)):
             row = {'seed': seed, 'fine-tuning': name, 'IoU, held out': f'{held_out["IoU"]:.3f}'}
             rows.append(row | {metric: f'{others[metric]:.4g}' for metric in METRICS})
-    tested = len(order[args.images :][: args.others])
-    print(f'{args.images} images, tested on {tested} others\n\n{markdown_rows(rows)}')
+    print(f'{args.images} images, tested on {len(tested)} others\n\n{markdown_rows(rows)}')
 
 
 if __name__ == '__main__':

@@ -63,26 +63,19 @@ class EdgeCompensationBlock(nn.Module):
         if self.reparam is not None:
             return 0
         conv = fold_conv_bn(self.conv.conv, self.conv.bn)
-        self._add(conv, self.difference.plain_weight(), None, self.difference_bn)
-        self._add(conv, self.conv1.conv.weight, self.conv1.conv.bias, self.conv1.bn)
+        difference = fold_conv_bn(self.difference, self.difference_bn)
+        conv1 = fold_conv_bn(self.conv1.conv, self.conv1.bn)
+        conv.weight += difference.plain_weight() + F.pad(conv1.weight, [1] * 4)
+        conv.bias += difference.bias + conv1.bias
         if self.identity_bn is not None:
-            identity = torch.eye(len(conv.weight), device=conv.weight.device, dtype=conv.weight.dtype)
-            self._add(conv, identity[:, :, None, None], None, self.identity_bn)
+            identity = nn.Conv2d(*conv.weight.shape[:2], 3, bias=False).to(conv.weight)
+            nn.init.dirac_(identity.weight)
+            identity = fold_conv_bn(identity, self.identity_bn)
+            conv.weight += identity.weight
+            conv.bias += identity.bias
         self.reparam = conv
         del self.conv, self.difference, self.difference_bn, self.conv1, self.identity_bn
         return 1
-
-    @staticmethod
-    def _add(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, bn: nn.BatchNorm2d) -> None:
-        """Add a branch, its kernel centered in that of the convolution."""
-        branch = nn.Conv2d(*reversed(weight.shape[:2]), weight.shape[2:], bias=bias is not None, dtype=weight.dtype)
-        branch.weight.copy_(weight)
-        if bias is not None:
-            branch.bias.copy_(bias)
-        branch = fold_conv_bn(branch.to(weight.device), bn)
-        margin = (conv.kernel_size[0] - weight.shape[2]) // 2
-        conv.weight += F.pad(branch.weight, [margin] * 4)
-        conv.bias += branch.bias
 
 
 def _pair(in_channels: int, channels: int, out_channels: int, deploy: bool) -> nn.Sequential:

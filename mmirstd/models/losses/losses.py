@@ -114,9 +114,9 @@ class BinaryDiceLoss(BinaryLoss):
         self,
         smooth: float = 1.0,
         per_image: bool = True,
-        squared: bool = False,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dice',
+        squared: bool = False,
     ) -> None:
         super().__init__(loss_weight, loss_name)
         self.smooth, self.per_image, self.squared = smooth, per_image, squared

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmirstd.models.backbones.unet_encoder import conv_block
 from mmirstd.models.layers.features import require_widths
 from mmirstd.models.layers.reparam import ConvBN
-from mmirstd.models.layers.resizing import resize_like
+from mmirstd.models.layers.resizing import adaptive_mean, resize_like
 from mmirstd.registry import MODELS
 
 
@@ -89,7 +88,7 @@ class SemanticGapElimination(nn.Module):
     def linearize(self, key: Tensor, *others: Tensor) -> list[Tensor]:
         """Reduce the pixels of maps (B, C, h, w) to tokens (B, C, r), all by the weights that the first one gives."""
         if self.pool is None:
-            return [F.adaptive_avg_pool2d(x, self.grid).flatten(2) for x in (key, *others)]
+            return [adaptive_mean(x, self.grid).flatten(2) for x in (key, *others)]
         weights = self.pool(key).flatten(2).softmax(dim=2).to(key.dtype).transpose(1, 2)
         return [x.flatten(2) @ weights for x in (key, *others)]
 
